@@ -1,0 +1,1 @@
+//! `scope-shim demo`: the failure and its cure, on a gateway of its own.

@@ -1,0 +1,3 @@
+//! A transparent proxy that restores the operator scopes an OpenClaw gateway wrongly refuses.
+
+pub mod demo;
