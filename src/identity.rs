@@ -1,3 +1,3 @@
 //! Who a session is, and what its device was approved for.
-//!
-//! [`Resolver`] answers from one cache over one [`store::DeviceStore`].
+
+pub mod proof;

@@ -2,6 +2,8 @@
 
 pub mod demo;
 pub mod device;
+pub mod handshake;
 pub mod identity;
 pub mod scope;
 pub mod secret;
+pub mod ws;

@@ -1,0 +1,3 @@
+//! The handshake: challenge, `connect` request, answer.
+
+pub mod message;
