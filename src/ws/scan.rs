@@ -11,7 +11,14 @@ pub struct Scanner {
     sender: Sender,
     limit: usize,
     scanned: usize,
-    message: Option<(Opcode, Vec<u8>)>,
+    message: Option<Message>,
+}
+
+#[derive(Debug)]
+struct Message {
+    opcode: Opcode,
+    payload: Vec<u8>,
+    controls: Vec<u8>,
 }
 
 /// Whose frames are scanned; it decides whether they must be masked.
@@ -39,6 +46,8 @@ pub enum Item {
         payload: Vec<u8>,
         /// Text or binary.
         opcode: Opcode,
+        /// The control frames that stood between its frames, as they came.
+        controls: Vec<u8>,
         /// How many bytes of the buffer it takes.
         raw: usize,
     },
@@ -77,21 +86,15 @@ impl Scanner {
             else {
                 return Err(FrameError::TooLarge { limit: self.limit });
             };
-            let Some(payload) = unseen.get(header.header_len..frame_len) else {
+            let Some(frame) = unseen.get(..frame_len) else {
                 return Ok(None);
             };
             self.scanned += frame_len;
-            if let Some(item) = self.take(&header, payload) {
+            if let Some(item) = self.take(&header, frame) {
                 self.scanned = 0;
                 return Ok(Some(item));
             }
         }
-    }
-
-    /// Whether a message has begun, even if not a byte of its payload is there yet.
-    #[must_use]
-    pub fn inside_message(&self) -> bool {
-        self.message.is_some()
     }
 
     fn check(&self, header: &Header) -> Result<(), FrameError> {
@@ -115,29 +118,36 @@ impl Scanner {
         Ok(())
     }
 
-    fn take(&mut self, header: &Header, payload: &[u8]) -> Option<Item> {
+    fn take(&mut self, header: &Header, frame: &[u8]) -> Option<Item> {
         if header.opcode.is_control() {
-            return self.message.is_none().then_some(Item::Control {
-                opcode: header.opcode,
-                raw: self.scanned,
-            });
+            let Some(message) = &mut self.message else {
+                return Some(Item::Control {
+                    opcode: header.opcode,
+                    raw: self.scanned,
+                });
+            };
+            message.controls.extend_from_slice(frame);
+            return None;
         }
-        let (opcode, message) = self
-            .message
-            .get_or_insert_with(|| (header.opcode, Vec::with_capacity(payload.len())));
-        let start = message.len();
-        message.extend_from_slice(payload);
-        if let (Some(key), Some(piece)) = (header.mask, message.get_mut(start..)) {
+        let body = frame.get(header.header_len..).unwrap_or_default();
+        let message = self.message.get_or_insert_with(|| Message {
+            opcode: header.opcode,
+            payload: Vec::with_capacity(body.len()),
+            controls: Vec::new(),
+        });
+        let start = message.payload.len();
+        message.payload.extend_from_slice(body);
+        if let (Some(key), Some(piece)) = (header.mask, message.payload.get_mut(start..)) {
             apply_mask(piece, key);
         }
-        let opcode = *opcode;
         if !header.fin {
             return None;
         }
-        let (_, payload) = self.message.take()?;
+        let message = self.message.take()?;
         Some(Item::Message {
-            payload,
-            opcode,
+            payload: message.payload,
+            opcode: message.opcode,
+            controls: message.controls,
             raw: self.scanned,
         })
     }
