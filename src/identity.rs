@@ -1,3 +1,8 @@
 //! Who a session is, and what its device was approved for.
 //!
 //! [`Resolver`] answers from one cache over one [`store::DeviceStore`].
+
+pub mod resolver;
+pub mod store;
+
+pub use resolver::{CacheSettings, Resolver};
