@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::device::{DeviceRecord, OperatorToken};
 use crate::handshake::message::Claims;
 use crate::identity::{Credential, Identity, Unidentified};
-use crate::policy::Policy;
+use crate::config::Policy;
 use crate::profile::{Profile, ScopeCheck};
 use crate::scope::{ADMIN, PAIRING, ScopeSet};
 
@@ -140,7 +140,7 @@ fn entitled(case: Case<'_>, scope: &str) -> bool {
         Identity::FreshLocal => scope.starts_with("operator."),
         Identity::Unknown(_) => false,
     };
-    held && case.policy.permits(client_id, scope) && case.cap.is_none_or(|cap| cap.implies(scope))
+    held && case.policy.allows(client_id, scope) && case.cap.is_none_or(|cap| cap.implies(scope))
 }
 
 /// A device that authenticates with its own token gets what that token was issued for, and no more.

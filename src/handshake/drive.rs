@@ -217,17 +217,19 @@ impl Exchange {
         loop {
             match scanner.next(&self.gateway.unread) {
                 Err(_) => return Ok(Answered::Nothing),
-                Ok(Some(Item::Message { payload, .. })) if Answer::parse(&payload, request_id).is_some() => {
-                    return Ok(match Answer::parse(&payload, request_id) {
-                        Some(Answer::Hello(message)) => Answered::Hello(message),
-                        Some(Answer::Refused { message, refusal }) => Answered::Refused { message, refusal },
-                        None => Answered::Nothing,
-                    });
+                Ok(Some(Item::Message { payload, raw, .. })) => {
+                    match Answer::parse(&payload, request_id) {
+                        Some(Answer::Hello(message)) => return Ok(Answered::Hello(message)),
+                        Some(Answer::Refused { message, refusal }) => {
+                            return Ok(Answered::Refused { message, refusal });
+                        }
+                        None => self.pass_on(raw).await?,
+                    }
+                    continue;
                 }
                 Ok(Some(Item::Control { opcode: Opcode::Close, .. })) => return Ok(Answered::Nothing),
-                Ok(Some(Item::Message { raw, .. } | Item::Control { raw, .. })) => {
-                    let other = self.gateway.unread.split_to(raw);
-                    self.client.stream.write_all(&other).await?;
+                Ok(Some(Item::Control { raw, .. })) => {
+                    self.pass_on(raw).await?;
                     continue;
                 }
                 Ok(None) => {}
@@ -246,6 +248,11 @@ impl Exchange {
                 }
             }
         }
+    }
+
+    async fn pass_on(&mut self, raw: usize) -> io::Result<()> {
+        let bytes = self.gateway.unread.split_to(raw);
+        self.client.stream.write_all(&bytes).await
     }
 
     /// Shows the client `message` instead of the answer that lies unread.

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use crate::config::DeviceLess;
 use crate::device::{DeviceId, DeviceRecord, OperatorToken};
+use crate::gateway::GatewayAuth;
 use crate::handshake::message::{AuthClaims, Claims, DeviceProof};
 use crate::identity::proof::{self, PayloadVersion, ProofError, ProofRules};
-use crate::policy::DeviceLess;
 use crate::secret::Secret;
 
 /// Who a session is.
@@ -31,6 +32,17 @@ pub enum Identity {
     Unknown(Unidentified),
 }
 
+impl Identity {
+    /// The device on whose approval the session rests.
+    #[must_use]
+    pub fn device(&self) -> Option<&DeviceId> {
+        match self {
+            Self::Device { record, .. } | Self::HostDevice(record) => Some(&record.device_id),
+            Self::FreshLocal | Self::Unknown(_) => None,
+        }
+    }
+}
+
 /// What a device authenticates with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Credential {
@@ -47,6 +59,9 @@ pub enum Unidentified {
     /// Its proof breaks a rule.
     #[error("{0}")]
     Proof(#[from] ProofError),
+    /// The gateway sent no challenge that the proof could be held against.
+    #[error("the gateway sent no challenge to hold its proof against")]
+    NoChallenge,
     /// No such device is paired.
     #[error("its device is not paired")]
     NotPaired,
@@ -71,22 +86,6 @@ pub enum Unidentified {
     /// No device, none of the host's own, and the gateway approves none silently.
     #[error("it has no device, and the gateway approves none without asking (autoApproveLocal)")]
     NothingSilent,
-}
-
-/// What the gateway wants to see before it lets anyone in, as far as the shim knows.
-#[derive(Clone, Debug, Default)]
-pub enum GatewayAuth {
-    /// Nothing.
-    None,
-    /// A shared token.
-    Token(Secret),
-    /// A shared password.
-    Password(Secret),
-    /// A user named by a trusted proxy.
-    TrustedProxy,
-    /// Not known: the configuration cannot be read, or does not say.
-    #[default]
-    Unknown,
 }
 
 /// Where a session comes from.
@@ -182,7 +181,7 @@ fn shared_secret_holds(auth: &AuthClaims, gateway_auth: &GatewayAuth) -> bool {
         GatewayAuth::None => true,
         GatewayAuth::Token(secret) => matches(secret, &auth.token),
         GatewayAuth::Password(secret) => matches(secret, &auth.password),
-        GatewayAuth::TrustedProxy | GatewayAuth::Unknown => false,
+        GatewayAuth::TrustedProxy { .. } | GatewayAuth::Unknown => false,
     }
 }
 
