@@ -107,7 +107,10 @@ impl Control {
     /// Starts the control connection; the task runs until every handle and the returned future's owner are gone.
     ///
     /// `on_event` hears of every pairing change, and must not block.
-    pub fn start(settings: Settings, on_event: impl Fn(PairingEvent) + Send + Sync + 'static) -> Self {
+    pub fn start(
+        settings: Settings,
+        on_event: impl Fn(PairingEvent) + Send + Sync + 'static,
+    ) -> Self {
         let (standing, standing_seen) = watch::channel(Standing::default());
         let (calls, calls_taken) = mpsc::channel(32);
         let nudge = Arc::new(Notify::new());
@@ -175,7 +178,10 @@ impl Control {
             params,
             answer,
         };
-        self.calls.send(call).await.map_err(|_| CallError::NotConnected)?;
+        self.calls
+            .send(call)
+            .await
+            .map_err(|_| CallError::NotConnected)?;
         match tokio::time::timeout(CALL_TIMEOUT, answered).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(CallError::NotConnected),
@@ -204,11 +210,16 @@ impl Keeper {
                 Ok(session) => {
                     backoff = Backoff::default();
                     self.opened(&session);
-                    match session.serve(&mut self.calls, &self.lost, &*self.on_event).await {
+                    match session
+                        .serve(&mut self.calls, &self.lost, &*self.on_event)
+                        .await
+                    {
                         Ended::HandlesGone => return,
                         Ended::DelegateRemoved => {
                             self.forget_delegate();
-                            self.link(Link::Down("the delegate was removed from the gateway".to_owned()));
+                            self.link(Link::Down(
+                                "the delegate was removed from the gateway".to_owned(),
+                            ));
                         }
                         Ended::Lost(reason) => self.link(Link::Down(reason)),
                     }
@@ -249,7 +260,10 @@ impl Keeper {
     /// A refused delegate: helped along where the gateway lets its own machine do so, else announced once.
     async fn refused(&mut self, refusal: Refusal) {
         if !refusal.wants_pairing() {
-            self.link(Link::Down(format!("the gateway refuses the shim itself: {}", refusal.message)));
+            self.link(Link::Down(format!(
+                "the gateway refuses the shim itself: {}",
+                refusal.message
+            )));
             return;
         }
         self.forget_delegate();
@@ -266,7 +280,8 @@ impl Keeper {
     }
 
     fn forget_delegate(&self) {
-        self.standing.send_modify(|standing| standing.delegate_scopes = None);
+        self.standing
+            .send_modify(|standing| standing.delegate_scopes = None);
     }
 
     fn link(&mut self, link: Link) {
@@ -296,7 +311,10 @@ impl Keeper {
 /// The command that approves a pairing request.
 #[must_use]
 pub fn approve_command(request_id: Option<&str>) -> String {
-    format!("openclaw devices approve {}", request_id.unwrap_or("<request id from `openclaw devices list`>"))
+    format!(
+        "openclaw devices approve {}",
+        request_id.unwrap_or("<request id from `openclaw devices list`>")
+    )
 }
 
 /// Waits that grow from half a second to ten.

@@ -5,10 +5,10 @@
 
 use std::sync::Arc;
 
+use crate::config::Policy;
 use crate::device::{DeviceRecord, OperatorToken};
 use crate::handshake::message::Claims;
 use crate::identity::{Credential, Identity, Unidentified};
-use crate::config::Policy;
 use crate::profile::{Profile, ScopeCheck};
 use crate::scope::{ADMIN, PAIRING, ScopeSet};
 
@@ -125,10 +125,7 @@ pub fn not_entitled(case: Case<'_>) -> ScopeSet {
 /// under every cap.
 fn entitled(case: Case<'_>, scope: &str) -> bool {
     let client_id = &case.claims.client_id;
-    let granted = case
-        .policy
-        .grant(client_id)
-        .is_some_and(|grant| grant.implies(scope));
+    let granted = case.policy.granted(client_id).implies(scope);
     let held = match case.identity {
         Identity::Device {
             record, credential, ..

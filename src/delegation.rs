@@ -99,7 +99,10 @@ impl Delegations {
         let mut live = self.lock();
         let entry = live.get_mut(&id)?;
         let stop = entry.stop.take()?;
-        let _ = stop.send(Close::new(POLICY_VIOLATION, format!("scope-shim: {reason}")));
+        let _ = stop.send(Close::new(
+            POLICY_VIOLATION,
+            format!("scope-shim: {reason}"),
+        ));
         Some(entry.device.clone())
     }
 

@@ -107,8 +107,11 @@ impl Dialer {
         let Some(source) = source else {
             return Ok(resolved);
         };
-        let mut targets: Vec<SocketAddr> =
-            resolved.iter().copied().filter(|target| target.is_ipv4() == source.is_ipv4()).collect();
+        let mut targets: Vec<SocketAddr> = resolved
+            .iter()
+            .copied()
+            .filter(|target| target.is_ipv4() == source.is_ipv4())
+            .collect();
         if targets.is_empty() && resolved.iter().all(|target| target.ip().is_loopback()) {
             let twin: IpAddr = if source.is_ipv4() {
                 std::net::Ipv4Addr::LOCALHOST.into()
@@ -122,7 +125,11 @@ impl Dialer {
 }
 
 async fn connect_from(source: Option<IpAddr>, target: SocketAddr) -> Result<TcpStream, DialError> {
-    let socket = if target.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+    let socket = if target.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    };
     let socket = socket.map_err(DialError::Connect)?;
     if let Some(address) = source {
         socket

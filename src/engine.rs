@@ -1,5 +1,6 @@
 //! Everything that a decision needs, shared by all sessions.
 
+mod host;
 mod standing;
 
 use std::sync::Arc;
@@ -18,15 +19,16 @@ use crate::delegation::Delegations;
 use crate::device::DeviceId;
 use crate::gateway::GatewayAuth;
 use crate::handshake::message::{Claims, Connect};
-use crate::identity::host::HostDevice;
+
+use crate::identity::Resolver;
 use crate::identity::identify::{self, Circumstances, Credential, Identity, Unidentified};
 use crate::identity::proof::ProofRules;
 use crate::identity::store::StoreError;
-use crate::identity::Resolver;
 use crate::profile::Profile;
 use crate::rewrite::SharedSecret;
 use crate::scope::ScopeSet;
 
+pub use host::HostDevice;
 pub use standing::EntitledStill;
 
 /// What every session shares.
@@ -100,7 +102,9 @@ pub struct Visit {
 impl Engine {
     /// Finds out whose session it is and decides.
     pub async fn judge(&self, connect: &Connect, nonce: Option<&str>, visit: &Visit) -> Judgement {
-        let identity = self.identify(&connect.claims, nonce, visit.circumstances).await;
+        let identity = self
+            .identify(&connect.claims, nonce, visit.circumstances)
+            .await;
         let mut decision = self.decide(&connect.claims, &identity, visit, &self.control.standing());
         if matches!(decision, Decision::Pass(Pass::NoDelegate(_))) {
             let standing = self.control.settled(START_PATIENCE).await;
@@ -116,7 +120,13 @@ impl Engine {
         decide::decide_again(self.case(claims, identity, visit, &standing))
     }
 
-    fn decide(&self, claims: &Claims, identity: &Identity, visit: &Visit, standing: &Standing) -> Decision {
+    fn decide(
+        &self,
+        claims: &Claims,
+        identity: &Identity,
+        visit: &Visit,
+        standing: &Standing,
+    ) -> Decision {
         decide::decide(self.case(claims, identity, visit, standing))
     }
 
@@ -137,7 +147,12 @@ impl Engine {
         }
     }
 
-    async fn identify(&self, claims: &Claims, nonce: Option<&str>, circumstances: Circumstances) -> Identity {
+    async fn identify(
+        &self,
+        claims: &Claims,
+        nonce: Option<&str>,
+        circumstances: Circumstances,
+    ) -> Identity {
         let found = match &claims.device {
             Some(_) => self.identify_device(claims, nonce, circumstances).await,
             None => self.identify_local(claims, circumstances).await,
@@ -155,16 +170,31 @@ impl Engine {
             return Err(Unidentified::NoChallenge);
         };
         let rules = proof_rules(&self.control.standing().profile);
-        let (id, payload) = identify::prove(claims, device, nonce, clock::now_ms(), rules, circumstances)?;
-        let record = self.resolver.resolve(&id).await.map_err(|error| unreadable(&error))?;
-        Ok(identify::recognise(claims, device, payload, record, &self.auth))
+        let (id, payload) =
+            identify::prove(claims, device, nonce, clock::now_ms(), rules, circumstances)?;
+        let record = self
+            .resolver
+            .resolve(&id)
+            .await
+            .map_err(|error| unreadable(&error))?;
+        Ok(identify::recognise(
+            claims, device, payload, record, &self.auth,
+        ))
     }
 
-    async fn identify_local(&self, claims: &Claims, circumstances: Circumstances) -> Result<Identity, Unidentified> {
+    async fn identify_local(
+        &self,
+        claims: &Claims,
+        circumstances: Circumstances,
+    ) -> Result<Identity, Unidentified> {
         let device_less = self.policy.device_less(&claims.client_id);
         identify::stands_for_host(claims, circumstances, &self.auth, device_less)?;
         let record = match self.host.id().await {
-            Some(id) => self.resolver.resolve(&id).await.map_err(|error| unreadable(&error))?,
+            Some(id) => self
+                .resolver
+                .resolve(&id)
+                .await
+                .map_err(|error| unreadable(&error))?,
             None => None,
         };
         match record.filter(|record| record.is_operator()) {
@@ -193,9 +223,15 @@ impl Engine {
         let Ok(list) = self.control.call("device.pair.list", json!({})).await else {
             return;
         };
-        let pending = list.get("pending").and_then(Value::as_array).into_iter().flatten();
-        let text = |entry: &Value, key: &str| entry.get(key).and_then(Value::as_str).map(str::to_owned);
-        for entry in pending.filter(|entry| text(entry, "requestId").as_deref() == Some(request_id)) {
+        let pending = list
+            .get("pending")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten();
+        let text =
+            |entry: &Value, key: &str| entry.get(key).and_then(Value::as_str).map(str::to_owned);
+        for entry in pending.filter(|entry| text(entry, "requestId").as_deref() == Some(request_id))
+        {
             let scopes: ScopeSet = entry
                 .get("scopes")
                 .and_then(Value::as_array)
@@ -205,8 +241,15 @@ impl Engine {
                 .collect();
             let own = text(entry, "deviceId").as_deref() == Some(device.as_str());
             if own && entitled.implies_all(&scopes) {
-                let rejected = self.control.call("device.pair.reject", json!({"requestId": request_id})).await;
-                debug!(request = request_id, ok = rejected.is_ok(), "took back a needless pairing request");
+                let rejected = self
+                    .control
+                    .call("device.pair.reject", json!({"requestId": request_id}))
+                    .await;
+                debug!(
+                    request = request_id,
+                    ok = rejected.is_ok(),
+                    "took back a needless pairing request"
+                );
             }
         }
     }
@@ -217,7 +260,9 @@ impl Engine {
             self.control.nudge();
         }
         for (device, reason) in self.delegations.review().await {
-            let device = device.as_ref().map_or_else(|| "none".to_owned(), DeviceId::short);
+            let device = device
+                .as_ref()
+                .map_or_else(|| "none".to_owned(), DeviceId::short);
             info!(device, "closed a delegated session: {reason}");
         }
     }

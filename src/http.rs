@@ -73,7 +73,10 @@ impl Connection {
     /// # Errors
     ///
     /// None: what goes wrong becomes a response.
-    pub async fn serve(self: Arc<Self>, mut request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+    pub async fn serve(
+        self: Arc<Self>,
+        mut request: Request<Incoming>,
+    ) -> Result<Response<Body>, Infallible> {
         let attribution = self.front.trust.attribute(self.peer, request.headers());
         let visit = upgrade::visit(attribution, request.headers());
         self.front
@@ -82,7 +85,9 @@ impl Connection {
         Ok(if upgrade::is_upgrade(request.headers()) {
             upgrade::serve(&self.front, attribution, visit, request).await
         } else {
-            self.upstream.forward(&self.front.dialer, attribution.side(), request).await
+            self.upstream
+                .forward(&self.front.dialer, attribution.side(), request)
+                .await
         })
     }
 }

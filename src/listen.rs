@@ -27,7 +27,12 @@ pub struct Limits {
 }
 
 /// Serves clients until `stop`; returns when no more are accepted, while sessions may still run.
-pub async fn serve(listener: TcpListener, front: Arc<Front>, limits: Limits, stop: CancellationToken) {
+pub async fn serve(
+    listener: TcpListener,
+    front: Arc<Front>,
+    limits: Limits,
+    stop: CancellationToken,
+) {
     let places = Arc::new(Semaphore::new(limits.connections));
     let connections = TaskTracker::new();
     loop {
@@ -50,7 +55,10 @@ pub async fn serve(listener: TcpListener, front: Arc<Front>, limits: Limits, sto
 
 type Place = tokio::sync::OwnedSemaphorePermit;
 
-async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> Option<(TcpStream, std::net::SocketAddr, Place)> {
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> Option<(TcpStream, std::net::SocketAddr, Place)> {
     let place = Arc::clone(places).acquire_owned().await.ok()?;
     match listener.accept().await {
         Ok((stream, peer)) => {

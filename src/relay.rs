@@ -55,7 +55,12 @@ pub enum Stop {
 /// # Errors
 ///
 /// When a socket fails. Whatever was read before has been handed on, or is lost with the socket it was for.
-pub async fn relay(client: Wire, gateway: Wire, idle: Option<Duration>, stop: Stop) -> io::Result<RelayStats> {
+pub async fn relay(
+    client: Wire,
+    gateway: Wire,
+    idle: Option<Duration>,
+    stop: Stop,
+) -> io::Result<RelayStats> {
     let (mut client_stream, mut gateway_stream) = (client.stream, gateway.stream);
     let (client_read, client_write) = client_stream.split();
     let (gateway_read, gateway_write) = gateway_stream.split();
@@ -81,7 +86,10 @@ pub async fn relay(client: Wire, gateway: Wire, idle: Option<Duration>, stop: St
         let up = async { finish(up.run(Stop::Never).await, &ended) };
         let down = async { finish(down.run(stop).await, &ended) };
         let (to_gateway, to_client) = tokio::try_join!(up, down)?;
-        Ok(RelayStats { to_gateway, to_client })
+        Ok(RelayStats {
+            to_gateway,
+            to_client,
+        })
     };
     tokio::select! {
         result = both => result,
@@ -166,7 +174,9 @@ impl Direction<'_> {
             let read = match self.reader.try_read(buffer) {
                 Ok(0) => return Ok(Moved::End),
                 Ok(read) => read,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Moved::Nothing),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Ok(Moved::Nothing);
+                }
                 Err(error) => return Err(error),
             };
             let bytes = buffer.get(..read).unwrap_or_default();

@@ -67,7 +67,12 @@ impl Session {
     /// # Errors
     ///
     /// When a socket fails, or the session is ended from here.
-    pub async fn run(self, client: Wire, gateway: Wire, place: OwnedSemaphorePermit) -> io::Result<RelayStats> {
+    pub async fn run(
+        self,
+        client: Wire,
+        gateway: Wire,
+        place: OwnedSemaphorePermit,
+    ) -> io::Result<RelayStats> {
         let established = match self.engine.mode.get() {
             Mode::Off => Established::untouched(client, gateway),
             mode => self.handshake(mode, client, gateway).await?,
@@ -96,13 +101,20 @@ impl Session {
             Opening::Left => return Err(io::ErrorKind::UnexpectedEof.into()),
         };
         let nonce = request.nonce.as_deref();
-        let judgement = self.engine.judge(&request.connect, nonce, &self.visit).await;
+        let judgement = self
+            .engine
+            .judge(&request.connect, nonce, &self.visit)
+            .await;
         let mut report = Report::new(self, mode, &request.connect.claims, &judgement, started);
         match (mode, &judgement.decision, nonce) {
             (Mode::On, Decision::Rewrite(_), Some(nonce)) => {
-                self.delegate(exchange, &request, &judgement, nonce, &mut report).await
+                self.delegate(exchange, &request, &judgement, nonce, &mut report)
+                    .await
             }
-            _ => self.pass(mode, exchange, &request, &judgement, &mut report).await,
+            _ => {
+                self.pass(mode, exchange, &request, &judgement, &mut report)
+                    .await
+            }
         }
     }
 
@@ -138,11 +150,14 @@ impl Session {
                 Some(refusal)
             }
         };
-        let again = self.engine.judge_again(claims, &judgement.identity, &self.visit);
+        let again = self
+            .engine
+            .judge_again(claims, &judgement.identity, &self.visit);
         if mode != Mode::On || !matches!(again, Decision::Rewrite(_)) {
             return Ok(Established::untouched(exchange.client, exchange.gateway));
         }
-        self.heal(exchange, request, judgement, refusal, again, report).await
+        self.heal(exchange, request, judgement, refusal, again, report)
+            .await
     }
 
     /// Asks once more in the delegate's name, on a connection of its own; the client never notices. Where that fails
@@ -204,7 +219,10 @@ impl Session {
             }
             Err(None) => {
                 report.unanswered();
-                let close = Close::new(TRY_AGAIN_LATER, "scope-shim: the gateway did not answer the handshake");
+                let close = Close::new(
+                    TRY_AGAIN_LATER,
+                    "scope-shim: the gateway did not answer the handshake",
+                );
                 end(exchange.client, &close).await
             }
         }
@@ -213,7 +231,13 @@ impl Session {
     fn rewritten(&self, request: &Request, judgement: &Judgement, nonce: &str) -> Vec<u8> {
         let replacement = self.engine.replacement_auth(&judgement.identity);
         let delegate = &self.engine.delegate;
-        rewrite::connect(&request.connect, delegate, nonce, clock::now_ms(), replacement.as_ref())
+        rewrite::connect(
+            &request.connect,
+            delegate,
+            nonce,
+            clock::now_ms(),
+            replacement.as_ref(),
+        )
     }
 
     /// Waits for the answer to a rewritten request.
@@ -239,7 +263,11 @@ impl Session {
             Answered::Hello(mut hello) => {
                 if let Some(objection) = delegation.objection().await {
                     let close = Close::new(POLICY_VIOLATION, format!("scope-shim: {objection}"));
-                    let _ = exchange.client.stream.write_all(&close.server_frame()).await;
+                    let _ = exchange
+                        .client
+                        .stream
+                        .write_all(&close.server_frame())
+                        .await;
                     return Err(io::Error::new(io::ErrorKind::PermissionDenied, objection));
                 }
                 rewrite::hello(&mut hello, claims);
@@ -258,10 +286,14 @@ impl Session {
     /// The refused first attempt may have left a pairing request that nobody needs any more.
     fn withdraw(&self, refusal: Option<Refusal>, judgement: &Judgement) {
         let request_id = refusal.and_then(|refusal| refusal.request_id);
-        if let (Some(request_id), Identity::Device { record, .. }) = (request_id, &judgement.identity) {
+        if let (Some(request_id), Identity::Device { record, .. }) =
+            (request_id, &judgement.identity)
+        {
             let (engine, record) = (Arc::clone(&self.engine), Arc::clone(record));
             tokio::spawn(async move {
-                engine.withdraw(&request_id, &record.device_id, &record.approved_scopes).await;
+                engine
+                    .withdraw(&request_id, &record.device_id, &record.approved_scopes)
+                    .await;
             });
         }
     }
@@ -293,7 +325,10 @@ impl Established {
 /// 2026.7.1, and says nothing of the connection.
 fn lacks_scopes(hello: &Value, requested: &ScopeSet, identity: &Identity) -> bool {
     let stands_for_host = matches!(identity, Identity::HostDevice(_) | Identity::FreshLocal);
-    let Some(granted) = hello.pointer("/payload/auth/scopes").and_then(Value::as_array) else {
+    let Some(granted) = hello
+        .pointer("/payload/auth/scopes")
+        .and_then(Value::as_array)
+    else {
         return false;
     };
     let granted: ScopeSet = granted.iter().filter_map(Value::as_str).collect();
@@ -305,7 +340,10 @@ fn lacks_scopes(hello: &Value, requested: &ScopeSet, identity: &Identity) -> boo
 fn may_be_healed(refusal: &Refusal, identity: &Identity) -> bool {
     match identity {
         Identity::Device { credential, .. } => {
-            let upgrade = matches!(refusal.reason.as_deref(), None | Some("scope-upgrade" | "metadata-upgrade"));
+            let upgrade = matches!(
+                refusal.reason.as_deref(),
+                None | Some("scope-upgrade" | "metadata-upgrade")
+            );
             (refusal.wants_pairing() && upgrade)
                 || (refusal.blames_device_token() && *credential == Credential::DeviceToken)
         }
@@ -328,5 +366,8 @@ fn explain_lost_delegate(message: &mut Value, refusal: &Refusal) {
 async fn end(mut client: Wire, close: &Close) -> io::Result<Established> {
     client.stream.write_all(&close.server_frame()).await?;
     client.stream.shutdown().await?;
-    Err(io::Error::new(io::ErrorKind::TimedOut, close.reason.clone()))
+    Err(io::Error::new(
+        io::ErrorKind::TimedOut,
+        close.reason.clone(),
+    ))
 }

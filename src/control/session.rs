@@ -68,10 +68,18 @@ impl Session {
     pub(super) async fn open(settings: &Settings, scopes: &[String]) -> Result<Self, OpenError> {
         timeout(OPEN_TIMEOUT, Self::handshake(settings, DELEGATE, scopes))
             .await
-            .unwrap_or_else(|_| Err(OpenError::Failed(format!("no handshake within {OPEN_TIMEOUT:?}"))))
+            .unwrap_or_else(|_| {
+                Err(OpenError::Failed(format!(
+                    "no handshake within {OPEN_TIMEOUT:?}"
+                )))
+            })
     }
 
-    async fn handshake(settings: &Settings, client: Client, scopes: &[String]) -> Result<Self, OpenError> {
+    async fn handshake(
+        settings: &Settings,
+        client: Client,
+        scopes: &[String],
+    ) -> Result<Self, OpenError> {
         let failed = |error: WsError| OpenError::Failed(describe(&error));
         let stream = settings
             .dialer
@@ -115,7 +123,8 @@ impl Session {
         lost: &Notify,
         on_event: &(dyn Fn(PairingEvent) + Send + Sync),
     ) -> Ended {
-        let mut waiting: HashMap<String, oneshot::Sender<Result<Value, CallError>>> = HashMap::new();
+        let mut waiting: HashMap<String, oneshot::Sender<Result<Value, CallError>>> =
+            HashMap::new();
         loop {
             tokio::select! {
                 call = calls.recv() => {
@@ -146,7 +155,8 @@ impl Session {
     ) -> Result<(), WsError> {
         let id = format!("shim-{}", self.next_id);
         self.next_id += 1;
-        let request = json!({"type": "req", "id": id, "method": call.method, "params": call.params});
+        let request =
+            json!({"type": "req", "id": id, "method": call.method, "params": call.params});
         waiting.retain(|_, answer| !answer.is_closed());
         waiting.insert(id, call.answer);
         self.socket.send(Message::text(request.to_string())).await
@@ -160,7 +170,9 @@ impl Session {
             .await
             .map_err(|_| CallError::NotConnected)?;
         loop {
-            let payload = next_payload(&mut self.socket).await.map_err(|_| CallError::NotConnected)?;
+            let payload = next_payload(&mut self.socket)
+                .await
+                .map_err(|_| CallError::NotConnected)?;
             if let Some(answer) = Answer::parse(&payload, method) {
                 return result(answer);
             }
@@ -172,7 +184,10 @@ impl Session {
 /// shared secret (2026.2.26, and from 2026.3.13). It frees a delegate whose first request looked remote: such a
 /// request blocks the silent approval for five minutes. The record counts as approved by its owner from then on.
 pub(super) async fn approve_as_backend(settings: &Settings, request_id: &str) -> bool {
-    let scopes: Vec<String> = crate::scope::ALL.iter().map(|&scope| scope.to_owned()).collect();
+    let scopes: Vec<String> = crate::scope::ALL
+        .iter()
+        .map(|&scope| scope.to_owned())
+        .collect();
     let attempt = async {
         let mut session = Session::handshake(settings, BACKEND, &scopes).await.ok()?;
         let params = json!({"requestId": request_id});
@@ -199,7 +214,9 @@ fn connect_request(settings: &Settings, client: Client, scopes: &[String], nonce
     let text = message.to_string();
     match Connect::parse(text.as_bytes()) {
         Ok(connect) => {
-            let device = settings.delegate.prove(&connect.claims, nonce, clock::now_ms());
+            let device = settings
+                .delegate
+                .prove(&connect.claims, nonce, clock::now_ms());
             message["params"]["device"] = rewrite::device_json(&device);
             message.to_string()
         }
@@ -210,7 +227,10 @@ fn connect_request(settings: &Settings, client: Client, scopes: &[String], nonce
 fn evidence(hello: &Value) -> Evidence {
     let server = hello.pointer("/payload/server").unwrap_or(&Value::Null);
     Evidence {
-        version: server.get("version").and_then(Value::as_str).map(str::to_owned),
+        version: server
+            .get("version")
+            .and_then(Value::as_str)
+            .map(str::to_owned),
         has_server_host: server.get("host").is_some(),
     }
 }
@@ -221,7 +241,10 @@ async fn next_payload(socket: &mut WebSocketStream<TcpStream>) -> Result<Vec<u8>
             None => return Err("the gateway closed the connection".to_owned()),
             Some(Err(error)) => return Err(describe(&error)),
             Some(Ok(Message::Close(Some(frame)))) => {
-                return Err(format!("the gateway closed with {}: {}", frame.code, frame.reason));
+                return Err(format!(
+                    "the gateway closed with {}: {}",
+                    frame.code, frame.reason
+                ));
             }
             Some(Ok(Message::Text(text))) => return Ok(text.as_bytes().to_vec()),
             Some(Ok(Message::Binary(bytes))) => return Ok(bytes.to_vec()),
@@ -258,7 +281,10 @@ fn received(
 
 fn result(answer: Answer) -> Result<Value, CallError> {
     match answer {
-        Answer::Hello(mut message) => Ok(message.get_mut("payload").map(Value::take).unwrap_or_default()),
+        Answer::Hello(mut message) => Ok(message
+            .get_mut("payload")
+            .map(Value::take)
+            .unwrap_or_default()),
         Answer::Refused { refusal, .. } => Err(CallError::Refused(refusal)),
     }
 }
@@ -266,7 +292,10 @@ fn result(answer: Answer) -> Result<Value, CallError> {
 fn closed(frame: Option<tokio_tungstenite::tungstenite::protocol::CloseFrame>) -> Ended {
     match frame {
         Some(frame) if u16::from(frame.code) == DEVICE_REMOVED => Ended::DelegateRemoved,
-        Some(frame) => Ended::Lost(format!("the gateway closed with {}: {}", frame.code, frame.reason)),
+        Some(frame) => Ended::Lost(format!(
+            "the gateway closed with {}: {}",
+            frame.code, frame.reason
+        )),
         None => Ended::Lost("the gateway closed the connection".to_owned()),
     }
 }

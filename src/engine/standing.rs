@@ -34,7 +34,9 @@ impl Check for EntitledStill {
 impl EntitledStill {
     async fn check(&self) -> Option<String> {
         let (then, device) = match &self.identity {
-            Identity::Device { record, .. } | Identity::HostDevice(record) => (record, &record.device_id),
+            Identity::Device { record, .. } | Identity::HostDevice(record) => {
+                (record, &record.device_id)
+            }
             // Nothing was approved for it, so nothing can be taken back.
             Identity::FreshLocal | Identity::Unknown(_) => return None,
         };
@@ -46,7 +48,9 @@ impl EntitledStill {
     fn shrunk(&self, now: Arc<DeviceRecord>) -> Option<String> {
         let identity = match &self.identity {
             Identity::Device {
-                credential, payload, ..
+                credential,
+                payload,
+                ..
             } => Identity::Device {
                 record: now,
                 credential: *credential,
@@ -55,13 +59,19 @@ impl EntitledStill {
             _ => Identity::HostDevice(now),
         };
         let standing = self.engine.control.standing();
-        let case = self.engine.case(&self.claims, &identity, &self.visit, &standing);
+        let case = self
+            .engine
+            .case(&self.claims, &identity, &self.visit, &standing);
         let missing = decide::not_entitled(case);
         (!missing.is_empty()).then(|| format!("this device is no longer approved for {missing}"))
     }
 }
 
-fn objection(then: &DeviceRecord, now: Option<&Arc<DeviceRecord>>, device: &DeviceId) -> Option<String> {
+fn objection(
+    then: &DeviceRecord,
+    now: Option<&Arc<DeviceRecord>>,
+    device: &DeviceId,
+) -> Option<String> {
     let device = device.short();
     let Some(now) = now else {
         return Some(format!("device {device} was removed from the gateway"));
@@ -70,6 +80,9 @@ fn objection(then: &DeviceRecord, now: Option<&Arc<DeviceRecord>>, device: &Devi
         return Some(format!("device {device} was paired anew; reconnect"));
     }
     let had_token = matches!(then.operator_token, OperatorToken::Live { .. });
-    let has_token = !matches!(now.operator_token, OperatorToken::Revoked | OperatorToken::None);
+    let has_token = !matches!(
+        now.operator_token,
+        OperatorToken::Revoked | OperatorToken::None
+    );
     (had_token && !has_token).then(|| format!("the token of device {device} was revoked"))
 }

@@ -123,7 +123,12 @@ impl Exchange {
                     self.gateway.stream.write_all(&control).await?;
                     continue;
                 }
-                Ok(Some(Item::Message { payload, raw, controls, .. })) => {
+                Ok(Some(Item::Message {
+                    payload,
+                    raw,
+                    controls,
+                    ..
+                })) => {
                     let Ok(connect) = Connect::parse(&payload) else {
                         return Ok(Opening::Untouched(Untouched::NotConnect));
                     };
@@ -227,7 +232,10 @@ impl Exchange {
                     }
                     continue;
                 }
-                Ok(Some(Item::Control { opcode: Opcode::Close, .. })) => return Ok(Answered::Nothing),
+                Ok(Some(Item::Control {
+                    opcode: Opcode::Close,
+                    ..
+                })) => return Ok(Answered::Nothing),
                 Ok(Some(Item::Control { raw, .. })) => {
                     self.pass_on(raw).await?;
                     continue;

@@ -19,7 +19,12 @@ pub struct Upstream(Mutex<Option<(Side, SendRequest<Incoming>)>>);
 
 impl Upstream {
     /// Sends a request on and returns the gateway's response.
-    pub async fn forward(&self, dialer: &Dialer, side: Side, mut request: Request<Incoming>) -> Response<Body> {
+    pub async fn forward(
+        &self,
+        dialer: &Dialer,
+        side: Side,
+        mut request: Request<Incoming>,
+    ) -> Response<Body> {
         if request.method() == Method::CONNECT {
             let text = "this is no forward proxy; CONNECT is not served here";
             return respond::error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", text);
@@ -52,8 +57,13 @@ impl Upstream {
                 },
             }
         }
-        let mut sender = open(dialer, side).await.map_err(|error| format!("does not answer: {error}"))?;
-        let response = sender.send_request(request).await.map_err(|error| broke_off(&error))?;
+        let mut sender = open(dialer, side)
+            .await
+            .map_err(|error| format!("does not answer: {error}"))?;
+        let response = sender
+            .send_request(request)
+            .await
+            .map_err(|error| broke_off(&error))?;
         Ok(self.keep(side, sender, response).await)
     }
 
@@ -76,7 +86,9 @@ impl Upstream {
 
 async fn open(dialer: &Dialer, side: Side) -> Result<SendRequest<Incoming>, DialError> {
     let stream = dialer.dial(side).await?;
-    let (sender, connection) = handshake(stream).await.map_err(|error| DialError::Connect(std::io::Error::other(error)))?;
+    let (sender, connection) = handshake(stream)
+        .await
+        .map_err(|error| DialError::Connect(std::io::Error::other(error)))?;
     tokio::spawn(async move {
         if let Err(error) = connection.await {
             debug!("a plain connection to the gateway ended: {error}");
@@ -87,7 +99,10 @@ async fn open(dialer: &Dialer, side: Side) -> Result<SendRequest<Incoming>, Dial
 
 async fn handshake(
     stream: TcpStream,
-) -> hyper::Result<(SendRequest<Incoming>, http1::Connection<TokioIo<TcpStream>, Incoming>)> {
+) -> hyper::Result<(
+    SendRequest<Incoming>,
+    http1::Connection<TokioIo<TcpStream>, Incoming>,
+)> {
     http1::Builder::new()
         .preserve_header_case(true)
         .handshake(TokioIo::new(stream))

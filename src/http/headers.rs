@@ -70,7 +70,8 @@ impl Trust {
 
     /// Makes a client's headers fit for the gateway.
     pub fn cleanse(&self, peer: IpAddr, attribution: Attribution, headers: &mut HeaderMap) {
-        let trusted = self.trusts(peer.to_canonical()) && matches!(attribution, Attribution::Remote(_));
+        let trusted =
+            self.trusts(peer.to_canonical()) && matches!(attribution, Attribution::Remote(_));
         let doomed: Vec<HeaderName> = headers
             .keys()
             .filter(|name| {
@@ -89,7 +90,9 @@ impl Trust {
             Attribution::Remote(client) => Some(client),
             Attribution::Unattributed => Some(NOBODY),
         };
-        if let Some(value) = client.and_then(|client| HeaderValue::from_str(&client.to_string()).ok()) {
+        if let Some(value) =
+            client.and_then(|client| HeaderValue::from_str(&client.to_string()).ok())
+        {
             headers.insert(X_FORWARDED_FOR, value);
         }
         rebuild_scope_cap(headers);
@@ -126,13 +129,20 @@ impl Attribution {
 
 /// Whether a header says where a request comes from.
 fn tells_where_from(name: &str) -> bool {
-    name.starts_with("x-forwarded-") || matches!(name, "forwarded" | "x-real-ip" | "x-client-ip" | "true-client-ip")
+    name.starts_with("x-forwarded-")
+        || matches!(
+            name,
+            "forwarded" | "x-real-ip" | "x-client-ip" | "true-client-ip"
+        )
 }
 
 fn parse_hop(hop: &str) -> Option<IpAddr> {
     let address = hop
         .parse::<IpAddr>()
-        .or_else(|_| hop.parse::<std::net::SocketAddr>().map(|socket| socket.ip()))
+        .or_else(|_| {
+            hop.parse::<std::net::SocketAddr>()
+                .map(|socket| socket.ip())
+        })
         .or_else(|_| hop.trim_matches(['[', ']']).parse());
     address.ok().map(|address| address.to_canonical())
 }
@@ -167,14 +177,20 @@ fn rebuild_scope_cap(headers: &mut HeaderMap) {
 /// Whether the client asked for a host that only this machine answers to; a rebound DNS name is none.
 #[must_use]
 pub fn has_loopback_host(headers: &HeaderMap) -> bool {
-    let Some(host) = headers.get(hyper::header::HOST).and_then(|host| host.to_str().ok()) else {
+    let Some(host) = headers
+        .get(hyper::header::HOST)
+        .and_then(|host| host.to_str().ok())
+    else {
         return false;
     };
     let name = match host.strip_prefix('[') {
         Some(v6) => v6.split(']').next().unwrap_or_default(),
         None => host.split(':').next().unwrap_or_default(),
     };
-    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    name.eq_ignore_ascii_case("localhost")
+        || name
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
 }
 
 /// Removes what concerns one connection only (RFC 9110 §7.6.1), with whatever `Connection` names.
@@ -198,10 +214,23 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
 const NOBODY: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
 /// Forwarding headers that the shim writes itself, also for a trusted proxy.
-const REBUILT: [&str; 5] = [X_FORWARDED_FOR, "x-real-ip", "forwarded", "x-client-ip", "true-client-ip"];
+const REBUILT: [&str; 5] = [
+    X_FORWARDED_FOR,
+    "x-real-ip",
+    "forwarded",
+    "x-client-ip",
+    "true-client-ip",
+];
 const X_FORWARDED_FOR: &str = "x-forwarded-for";
 const X_OPENCLAW_SCOPES: &str = "x-openclaw-scopes";
-const HOP_BY_HOP: [&str; 6] = ["connection", "keep-alive", "proxy-connection", "te", "transfer-encoding", "upgrade"];
+const HOP_BY_HOP: [&str; 6] = [
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+];
 
 #[cfg(test)]
 mod tests {
@@ -215,7 +244,12 @@ mod tests {
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
         pairs
             .iter()
-            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap()))
+            .map(|(name, value)| {
+                (
+                    HeaderName::from_static(name),
+                    HeaderValue::from_str(value).unwrap(),
+                )
+            })
             .collect()
     }
 
@@ -234,11 +268,27 @@ mod tests {
     fn only_a_bare_loopback_peer_is_local() {
         let nobody = trust(&[]);
         assert_eq!(attribute(&nobody, LOOPBACK, &[]), Attribution::Local);
-        assert_eq!(attribute(&nobody, "::ffff:127.0.0.1", &[]), Attribution::Local);
-        assert_eq!(attribute(&nobody, LAN, &[]), Attribution::Remote(LAN.parse().unwrap()));
-        for name in ["x-forwarded-for", "forwarded", "x-real-ip", "x-forwarded-proto", "x-forwarded-host"] {
+        assert_eq!(
+            attribute(&nobody, "::ffff:127.0.0.1", &[]),
+            Attribution::Local
+        );
+        assert_eq!(
+            attribute(&nobody, LAN, &[]),
+            Attribution::Remote(LAN.parse().unwrap())
+        );
+        for name in [
+            "x-forwarded-for",
+            "forwarded",
+            "x-real-ip",
+            "x-forwarded-proto",
+            "x-forwarded-host",
+        ] {
             let spoofed = [(name, LOOPBACK)];
-            assert_eq!(attribute(&nobody, LOOPBACK, &spoofed), Attribution::Unattributed, "{name}");
+            assert_eq!(
+                attribute(&nobody, LOOPBACK, &spoofed),
+                Attribution::Unattributed,
+                "{name}"
+            );
             let remote = Attribution::Remote(LAN.parse().unwrap());
             assert_eq!(attribute(&nobody, LAN, &spoofed), remote, "{name}");
         }
@@ -262,7 +312,11 @@ mod tests {
         let proxy = trust(&["127.0.0.1/32"]);
         for hops in ["127.0.0.2", "::1", "unknown", "", "0.0.0.0", "127.0.0.1"] {
             let named = [("x-forwarded-for", hops)];
-            assert_eq!(attribute(&proxy, LOOPBACK, &named), Attribution::Unattributed, "{hops:?}");
+            assert_eq!(
+                attribute(&proxy, LOOPBACK, &named),
+                Attribution::Unattributed,
+                "{hops:?}"
+            );
         }
     }
 
@@ -287,14 +341,23 @@ mod tests {
     #[test]
     fn what_a_stranger_says_about_itself_never_arrives() {
         let map = cleansed(&trust(&[]), LAN, &SPOOFED);
-        assert_eq!(map, headers(&[("x-harmless", "stays"), ("x-forwarded-for", LAN)]));
+        assert_eq!(
+            map,
+            headers(&[("x-harmless", "stays"), ("x-forwarded-for", LAN)])
+        );
     }
 
     #[test]
     fn a_local_client_stays_local_and_an_unknown_proxy_does_not_become_so() {
-        assert_eq!(cleansed(&trust(&[]), LOOPBACK, &[("x-harmless", "1")]), headers(&[("x-harmless", "1")]));
+        assert_eq!(
+            cleansed(&trust(&[]), LOOPBACK, &[("x-harmless", "1")]),
+            headers(&[("x-harmless", "1")])
+        );
         let map = cleansed(&trust(&[]), LOOPBACK, &SPOOFED);
-        assert_eq!(map, headers(&[("x-harmless", "stays"), ("x-forwarded-for", "192.0.2.1")]));
+        assert_eq!(
+            map,
+            headers(&[("x-harmless", "stays"), ("x-forwarded-for", "192.0.2.1")])
+        );
     }
 
     #[test]
@@ -317,21 +380,39 @@ mod tests {
     #[test]
     fn a_scope_cap_arrives_as_one_clean_header() {
         let mut map = headers(&[("x-openclaw-scopes", "operator.read, operator.write")]);
-        map.append("x-openclaw-scopes", HeaderValue::from_static("operator.read"));
+        map.append(
+            "x-openclaw-scopes",
+            HeaderValue::from_static("operator.read"),
+        );
         assert_eq!(scope_cap(&map).unwrap().to_string(), "read, write");
         trust(&[]).cleanse(LOOPBACK.parse().unwrap(), Attribution::Local, &mut map);
         let values: Vec<_> = map.get_all("x-openclaw-scopes").iter().collect();
         assert_eq!(values, ["operator.read,operator.write"]);
-        assert_eq!(scope_cap(&headers(&[("x-openclaw-scopes", "")])), Some(ScopeSet::new()));
+        assert_eq!(
+            scope_cap(&headers(&[("x-openclaw-scopes", "")])),
+            Some(ScopeSet::new())
+        );
         assert_eq!(scope_cap(&HeaderMap::new()), None);
     }
 
     #[test]
     fn a_rebound_name_is_no_loopback_host() {
-        for host in ["localhost", "LOCALHOST:18789", "127.0.0.1:1", "127.8.9.1", "[::1]:18789"] {
+        for host in [
+            "localhost",
+            "LOCALHOST:18789",
+            "127.0.0.1:1",
+            "127.8.9.1",
+            "[::1]:18789",
+        ] {
             assert!(has_loopback_host(&headers(&[("host", host)])), "{host}");
         }
-        for host in ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:1", "192.168.1.5", ""] {
+        for host in [
+            "evil.example",
+            "127.0.0.1.evil.example",
+            "localhost.evil.example:1",
+            "192.168.1.5",
+            "",
+        ] {
             assert!(!has_loopback_host(&headers(&[("host", host)])), "{host}");
         }
         assert!(!has_loopback_host(&HeaderMap::new()));

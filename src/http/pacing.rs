@@ -30,11 +30,17 @@ impl Pacing {
 
     /// Waits for a place; `None` if there is none in time.
     pub async fn place(&self, address: IpAddr) -> Option<OwnedSemaphorePermit> {
-        timeout(PATIENCE, self.semaphore(address).acquire_owned()).await.ok()?.ok()
+        timeout(PATIENCE, self.semaphore(address).acquire_owned())
+            .await
+            .ok()?
+            .ok()
     }
 
     fn semaphore(&self, address: IpAddr) -> Arc<Semaphore> {
-        let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut addresses = self
+            .addresses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(semaphore) = addresses.get(&address).and_then(Weak::upgrade) {
             return semaphore;
         }
@@ -60,7 +66,10 @@ mod tests {
         let (local, other) = ("127.0.0.1".parse().unwrap(), "192.0.2.7".parse().unwrap());
         let first = pacing.place(local).await.unwrap();
         assert!(pacing.place(other).await.is_some());
-        assert!(pacing.place(local).await.is_none(), "the only place is taken");
+        assert!(
+            pacing.place(local).await.is_none(),
+            "the only place is taken"
+        );
         drop(first);
         assert!(pacing.place(local).await.is_some());
     }

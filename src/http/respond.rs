@@ -14,9 +14,10 @@ pub fn error(status: StatusCode, kind: &'static str, message: &str) -> Response<
     let body = json!({"error": {"message": message, "type": kind}}).to_string();
     let mut response = Response::new(full(body));
     *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+    response.headers_mut().insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("application/json; charset=utf-8"),
+    );
     response
 }
 
@@ -29,5 +30,7 @@ pub fn gateway_unreachable(message: &str) -> Response<Body> {
 /// A body that is all there.
 #[must_use]
 pub fn full(bytes: impl Into<Bytes>) -> Body {
-    Full::new(bytes.into()).map_err(|never| match never {}).boxed()
+    Full::new(bytes.into())
+        .map_err(|never| match never {})
+        .boxed()
 }

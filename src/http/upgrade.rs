@@ -8,8 +8,8 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::header::{
-    CONNECTION, CONTENT_LENGTH, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
-    TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
+    SEC_WEBSOCKET_KEY, TRANSFER_ENCODING, UPGRADE,
 };
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper::{HeaderMap, Request, Response, StatusCode};
@@ -87,7 +87,10 @@ pub(super) async fn serve(
     };
     match redial.request_upgrade().await {
         Err(reason) => {
-            let text = format!("scope-shim: the gateway at {} {reason}", front.dialer.authority());
+            let text = format!(
+                "scope-shim: the gateway at {} {reason}",
+                front.dialer.authority()
+            );
             turn_away(front, client, &redial.request, &text)
         }
         Ok(Opened::Answered(mut response)) => {
@@ -143,7 +146,9 @@ impl Redial {
     /// When the gateway cannot be reached or does not agree.
     pub async fn open(&self) -> io::Result<Wire> {
         match self.request_upgrade().await.map_err(io::Error::other)? {
-            Opened::Answered(response) => Err(io::Error::other(format!("HTTP {}", response.status()))),
+            Opened::Answered(response) => {
+                Err(io::Error::other(format!("HTTP {}", response.status())))
+            }
             Opened::Switched(_, upgraded) => {
                 let upgraded = upgraded.await.map_err(io::Error::other)?;
                 wire(upgraded).ok_or_else(|| io::Error::other("no plain socket"))
@@ -164,7 +169,10 @@ impl Redial {
             .await
             .map_err(broke_off)?;
         tokio::spawn(connection.with_upgrades());
-        let mut response = sender.send_request(self.request.clone()).await.map_err(broke_off)?;
+        let mut response = sender
+            .send_request(self.request.clone())
+            .await
+            .map_err(broke_off)?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return Ok(Opened::Answered(response));
         }
@@ -184,7 +192,12 @@ fn wire(upgraded: Upgraded) -> Option<Wire> {
 
 /// Tells a client why there is no gateway for it. A WebSocket client shows its user the reason of a close frame, but
 /// not the body of a refused upgrade; so the upgrade is accepted and closed with 1013 at once.
-fn turn_away(front: &Front, client: OnUpgrade, request: &Request<Empty<Bytes>>, text: &str) -> Response<Body> {
+fn turn_away(
+    front: &Front,
+    client: OnUpgrade,
+    request: &Request<Empty<Bytes>>,
+    text: &str,
+) -> Response<Body> {
     let Some(key) = websocket_key(request.headers()) else {
         return respond::gateway_unreachable(text);
     };
@@ -207,7 +220,11 @@ fn turn_away(front: &Front, client: OnUpgrade, request: &Request<Empty<Bytes>>, 
 }
 
 fn websocket_key(headers: &HeaderMap) -> Option<String> {
-    let websocket = headers.get(UPGRADE)?.to_str().ok()?.eq_ignore_ascii_case("websocket");
+    let websocket = headers
+        .get(UPGRADE)?
+        .to_str()
+        .ok()?
+        .eq_ignore_ascii_case("websocket");
     let key = headers.get(SEC_WEBSOCKET_KEY)?.to_str().ok()?;
     websocket.then(|| key.to_owned())
 }

@@ -15,7 +15,9 @@ impl Boundary {
     /// Takes the bytes that come next.
     pub(super) fn feed(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() && !self.lost {
-            let skip = usize::try_from(self.payload_left).unwrap_or(usize::MAX).min(bytes.len());
+            let skip = usize::try_from(self.payload_left)
+                .unwrap_or(usize::MAX)
+                .min(bytes.len());
             if skip > 0 {
                 self.payload_left -= skip as u64;
                 bytes = bytes.get(skip..).unwrap_or_default();
@@ -27,7 +29,9 @@ impl Boundary {
 
     /// Takes one byte of a header, and the length from a header that is whole.
     fn feed_header<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
-        let (Some((first, rest)), Some(slot)) = (bytes.split_first(), self.header.get_mut(self.header_seen)) else {
+        let (Some((first, rest)), Some(slot)) =
+            (bytes.split_first(), self.header.get_mut(self.header_seen))
+        else {
             self.lost = true;
             return &[];
         };

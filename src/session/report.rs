@@ -58,7 +58,11 @@ impl Report {
 
     pub(super) fn refused(&mut self, refusal: &Refusal) {
         let code = refusal.details_code.as_deref().unwrap_or(&refusal.code);
-        self.answer = format!("{}: {}", code.escape_debug(), refusal.message.escape_debug());
+        self.answer = format!(
+            "{}: {}",
+            code.escape_debug(),
+            refusal.message.escape_debug()
+        );
     }
 
     pub(super) fn unanswered(&mut self) {
@@ -91,11 +95,21 @@ impl Drop for Report {
 
 fn who(claims: &Claims, identity: &Identity) -> String {
     match (identity, &claims.device) {
-        (Identity::HostDevice(record), _) => format!("no device, as this host's {}", record.device_id.short()),
+        (Identity::HostDevice(record), _) => {
+            format!("no device, as this host's {}", record.device_id.short())
+        }
         (Identity::FreshLocal, _) => "no device, local".to_owned(),
         (_, None) => "no device".to_owned(),
         (Identity::Unknown(_), Some(device)) => {
-            format!("unverified {}", device.id.chars().take(12).collect::<String>().escape_debug())
+            format!(
+                "unverified {}",
+                device
+                    .id
+                    .chars()
+                    .take(12)
+                    .collect::<String>()
+                    .escape_debug()
+            )
         }
         (Identity::Device { record, .. }, Some(_)) => record.device_id.short(),
     }

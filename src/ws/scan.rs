@@ -111,7 +111,7 @@ impl Scanner {
         let so_far = self
             .message
             .as_ref()
-            .map_or(0, |(_, payload)| payload.len());
+            .map_or(0, |message| message.payload.len());
         if header.payload_len > (self.limit - so_far.min(self.limit)) as u64 {
             return Err(FrameError::TooLarge { limit: self.limit });
         }

@@ -1,0 +1,201 @@
+//! From a configuration to a running shim.
+
+use std::error::Error;
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+use crate::config::{Config, StoreKind};
+use crate::control::{Control, Settings};
+use crate::delegate::Delegate;
+use crate::delegation::Delegations;
+use crate::dial::Dialer;
+use crate::engine::{self, Engine, HostDevice, ModeSwitch};
+use crate::gateway::GatewayAuth;
+use crate::handshake::drive;
+use crate::http::Front;
+use crate::http::headers::Trust;
+use crate::http::pacing::Pacing;
+use crate::identity::store::DeviceStore;
+use crate::identity::store::JsonStore;
+use crate::identity::{CacheSettings, Resolver};
+use crate::listen;
+
+/// What ends a run.
+pub type Failure = Box<dyn Error + Send + Sync>;
+
+/// Listens where the configuration says and runs until the process is told to stop.
+///
+/// # Errors
+///
+/// When the port cannot be bound or the delegate's key cannot be used.
+pub async fn run(config: Config) -> Result<(), Failure> {
+    let listener = listen::bind(config.listen)
+        .await
+        .map_err(|error| format!("cannot listen on {}: {error}", config.listen))?;
+    serve(config, listener, stop_signal()).await
+}
+
+/// Runs on a listener that is already bound, until `shutdown` completes.
+///
+/// # Errors
+///
+/// When the delegate's key cannot be used.
+pub async fn serve(
+    config: Config,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), Failure> {
+    for finding in &config.findings {
+        warn!("{finding}");
+    }
+    let front = Arc::new(assemble(&config)?);
+    let stop = CancellationToken::new();
+    let limits = listen::Limits {
+        connections: config.limits.connections,
+        header_bytes: config.limits.header_bytes,
+        header_timeout: config.limits.header_timeout,
+    };
+    info!(
+        gateway = %front.dialer.authority(),
+        store = %front.engine.resolver.store().describe(),
+        mode = config.mode.as_str(),
+        "listening on {}",
+        listener.local_addr()?
+    );
+    let serving = tokio::spawn(listen::serve(
+        listener,
+        Arc::clone(&front),
+        limits,
+        stop.clone(),
+    ));
+    shutdown.await;
+    stop.cancel();
+    serving.await?;
+    drain(&front.sessions).await;
+    Ok(())
+}
+
+/// Lets the sessions under way end by themselves, for a while.
+async fn drain(sessions: &TaskTracker) {
+    sessions.close();
+    if !sessions.is_empty() {
+        info!(
+            sessions = sessions.len(),
+            "stopped listening; waiting up to {DRAIN:?} for live sessions"
+        );
+    }
+    if tokio::time::timeout(DRAIN, sessions.wait()).await.is_err() {
+        warn!(
+            sessions = sessions.len(),
+            "closing the sessions that are left"
+        );
+    }
+}
+
+fn assemble(config: &Config) -> Result<Front, Failure> {
+    let delegate = Arc::new(Delegate::load_or_create(&config.data)?);
+    let dialer = Arc::new(Dialer {
+        host: config.gateway.url.host.clone(),
+        port: config.gateway.url.port,
+        local_source: config.gateway.sources.local,
+        remote_source: config.gateway.sources.remote,
+        connect_timeout: config.gateway.connect_timeout,
+    });
+    let store = store(config)?;
+    let resolver = Resolver::new(
+        store,
+        CacheSettings {
+            ttl: config.cache.ttl,
+            negative_ttl: config.cache.negative_ttl,
+            capacity: config.cache.capacity as u64,
+        },
+    );
+    let on_event = {
+        let resolver = resolver.clone();
+        move |_| resolver.invalidate()
+    };
+    let control = Control::start(
+        Settings {
+            dialer: Arc::clone(&dialer),
+            delegate: Arc::clone(&delegate),
+            secret: engine::shared_secret(&config.gateway.auth),
+        },
+        on_event,
+    );
+    let engine = Arc::new(Engine {
+        mode: ModeSwitch::new(config.mode),
+        policy: config.policy.clone(),
+        auth: config.gateway.auth.clone(),
+        auto_approve_local: config.gateway.facts.auto_approve_local.unwrap_or(true),
+        resolver,
+        host: HostDevice::new(config.gateway.state.clone()),
+        delegate,
+        control,
+        delegations: Arc::new(Delegations::default()),
+    });
+    tokio::spawn(police(Arc::clone(&engine)));
+    Ok(Front {
+        engine,
+        dialer,
+        trust: Trust {
+            proxies: config.trusted_proxies.clone(),
+            user_header: match &config.gateway.auth {
+                GatewayAuth::TrustedProxy { user_header } => Some(user_header.clone()),
+                _ => None,
+            },
+        },
+        pacing: Pacing::new(config.limits.gateway_handshakes),
+        limits: drive::Limits {
+            connect_frame: config.limits.connect_frame_bytes,
+            timeout: config.limits.handshake_timeout,
+        },
+        idle: config.limits.idle_timeout,
+        sessions: TaskTracker::new(),
+    })
+}
+
+/// Whenever pairing has changed, delegated sessions have to stand up to it.
+async fn police(engine: Arc<Engine>) {
+    let mut changes = engine.resolver.changes();
+    while changes.changed().await.is_ok() {
+        engine.review().await;
+    }
+}
+
+fn store(config: &Config) -> Result<Arc<dyn DeviceStore>, Failure> {
+    let state: PathBuf = config.gateway.state.clone().ok_or("no state directory")?;
+    match config.gateway.store {
+        StoreKind::Auto | StoreKind::Json | StoreKind::Sqlite | StoreKind::Control => {
+            Ok(Arc::new(JsonStore::new(&state)))
+        }
+    }
+}
+
+async fn stop_signal() {
+    let interrupt = async {
+        let _ = tokio::signal::ctrl_c().await;
+    };
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        match signal(SignalKind::terminate()) {
+            Ok(mut terminate) => tokio::select! {
+                () = interrupt => {}
+                _ = terminate.recv() => {}
+            },
+            Err(_) => interrupt.await,
+        }
+    }
+    #[cfg(not(unix))]
+    interrupt.await;
+}
+
+/// How long sessions may go on after the shim was told to stop.
+const DRAIN: Duration = Duration::from_secs(5);
