@@ -2,8 +2,8 @@
 
 use std::error::Error;
 use std::future::Future;
-use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::config::{Config, StoreKind};
-use crate::control::{Control, Settings};
+use crate::control::{Control, ControlStore, Settings};
 use crate::delegate::Delegate;
 use crate::delegation::Delegations;
 use crate::dial::Dialer;
@@ -108,26 +108,18 @@ fn assemble(config: &Config) -> Result<Front, Failure> {
         remote_source: config.gateway.sources.remote,
         connect_timeout: config.gateway.connect_timeout,
     });
-    let store = store(config)?;
+    let control = Control::start(Settings {
+        dialer: Arc::clone(&dialer),
+        delegate: Arc::clone(&delegate),
+        secret: engine::shared_secret(&config.gateway.auth),
+    });
     let resolver = Resolver::new(
-        store,
+        store(config, &control),
         CacheSettings {
             ttl: config.cache.ttl,
             negative_ttl: config.cache.negative_ttl,
             capacity: config.cache.capacity as u64,
         },
-    );
-    let on_event = {
-        let resolver = resolver.clone();
-        move |_| resolver.invalidate()
-    };
-    let control = Control::start(
-        Settings {
-            dialer: Arc::clone(&dialer),
-            delegate: Arc::clone(&delegate),
-            secret: engine::shared_secret(&config.gateway.auth),
-        },
-        on_event,
     );
     let engine = Arc::new(Engine {
         mode: ModeSwitch::new(config.mode),
@@ -139,6 +131,7 @@ fn assemble(config: &Config) -> Result<Front, Failure> {
         delegate,
         control,
         delegations: Arc::new(Delegations::default()),
+        delegate_seen: AtomicBool::new(false),
     });
     tokio::spawn(police(Arc::clone(&engine)));
     Ok(Front {
@@ -164,16 +157,29 @@ fn assemble(config: &Config) -> Result<Front, Failure> {
 /// Whenever pairing has changed, delegated sessions have to stand up to it.
 async fn police(engine: Arc<Engine>) {
     let mut changes = engine.resolver.changes();
-    while changes.changed().await.is_ok() {
-        engine.review().await;
+    let mut events = engine.control.pairing_changes();
+    loop {
+        tokio::select! {
+            changed = changes.changed() => match changed {
+                Ok(()) => engine.review().await,
+                Err(_) => return,
+            },
+            heard = events.changed() => match heard {
+                Ok(()) => engine.resolver.invalidate(),
+                Err(_) => return,
+            },
+        }
     }
 }
 
-fn store(config: &Config) -> Result<Arc<dyn DeviceStore>, Failure> {
-    let state: PathBuf = config.gateway.state.clone().ok_or("no state directory")?;
-    match config.gateway.store {
-        StoreKind::Auto | StoreKind::Json | StoreKind::Sqlite | StoreKind::Control => {
-            Ok(Arc::new(JsonStore::new(&state)))
+fn store(config: &Config, control: &Control) -> Arc<dyn DeviceStore> {
+    match (config.gateway.store, &config.gateway.state) {
+        (StoreKind::Control, _) | (StoreKind::Auto, None) => {
+            Arc::new(ControlStore::new(control.clone()))
+        }
+        (_, None) => Arc::new(ControlStore::new(control.clone())),
+        (StoreKind::Auto | StoreKind::Json | StoreKind::Sqlite, Some(state)) => {
+            Arc::new(JsonStore::new(state))
         }
     }
 }

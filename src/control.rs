@@ -4,6 +4,7 @@
 //! gateway's pairing methods. While it is gone the shim goes on working from the store.
 
 mod session;
+mod store;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +22,7 @@ use crate::rewrite::SharedSecret;
 use crate::scope::{self, ScopeSet};
 
 use session::{Ended, OpenError, Session};
+pub use store::ControlStore;
 
 /// What the shim needs for its own session.
 #[derive(Debug)]
@@ -62,19 +64,11 @@ pub enum Link {
     },
 }
 
-/// Something that happened to pairing on the gateway.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PairingEvent {
-    /// A request was filed, or refreshed.
-    Requested,
-    /// A request was approved or rejected, or a device changed otherwise.
-    Changed,
-}
-
 /// A handle on the control connection.
 #[derive(Clone, Debug)]
 pub struct Control {
     standing: watch::Receiver<Standing>,
+    pairing: watch::Receiver<u64>,
     calls: mpsc::Sender<Call>,
     nudge: Arc<Notify>,
     lost: Arc<Notify>,
@@ -104,15 +98,12 @@ pub enum CallError {
 }
 
 impl Control {
-    /// Starts the control connection; the task runs until every handle and the returned future's owner are gone.
-    ///
-    /// `on_event` hears of every pairing change, and must not block.
-    pub fn start(
-        settings: Settings,
-        on_event: impl Fn(PairingEvent) + Send + Sync + 'static,
-    ) -> Self {
+    /// Starts the control connection; its task runs until every handle is gone.
+    #[must_use]
+    pub fn start(settings: Settings) -> Self {
         let (standing, standing_seen) = watch::channel(Standing::default());
-        let (calls, calls_taken) = mpsc::channel(32);
+        let (pairing, pairing_seen) = watch::channel(0);
+        let (calls, calls_taken) = mpsc::channel(CALLS_WAITING);
         let nudge = Arc::new(Notify::new());
         let lost = Arc::new(Notify::new());
         let keeper = Keeper {
@@ -121,12 +112,13 @@ impl Control {
             calls: calls_taken,
             nudge: Arc::clone(&nudge),
             lost: Arc::clone(&lost),
-            on_event: Box::new(on_event),
+            pairing,
             announced: None,
         };
         tokio::spawn(keeper.run());
         Self {
             standing: standing_seen,
+            pairing: pairing_seen,
             calls,
             nudge,
             lost,
@@ -145,6 +137,13 @@ impl Control {
         let settled = standing.wait_for(|standing| standing.link != Link::Starting);
         let _ = tokio::time::timeout(patience, settled).await;
         self.standing()
+    }
+
+    /// Counts what the gateway says about pairing: requests, approvals, removals, and every new connection, before
+    /// which anything may have happened unseen.
+    #[must_use]
+    pub fn pairing_changes(&self) -> watch::Receiver<u64> {
+        self.pairing.clone()
     }
 
     /// Follows the standing.
@@ -197,7 +196,8 @@ struct Keeper {
     calls: mpsc::Receiver<Call>,
     nudge: Arc<Notify>,
     lost: Arc<Notify>,
-    on_event: Box<dyn Fn(PairingEvent) + Send + Sync>,
+    /// Counts what changed about pairing.
+    pairing: watch::Sender<u64>,
     /// The last state that was logged, so that a gateway that stays away does not fill the log.
     announced: Option<Link>,
 }
@@ -211,7 +211,7 @@ impl Keeper {
                     backoff = Backoff::default();
                     self.opened(&session);
                     match session
-                        .serve(&mut self.calls, &self.lost, &*self.on_event)
+                        .serve(&mut self.calls, &self.lost, &self.pairing)
                         .await
                     {
                         Ended::HandlesGone => return,
@@ -254,7 +254,7 @@ impl Keeper {
             delegate = %self.settings.delegate.device_id().short(),
             "connected to the gateway; the delegate is paired"
         );
-        (self.on_event)(PairingEvent::Changed);
+        self.pairing.send_modify(|count| *count += 1);
     }
 
     /// A refused delegate: helped along where the gateway lets its own machine do so, else announced once.
@@ -335,6 +335,7 @@ impl Backoff {
     }
 }
 
+const CALLS_WAITING: usize = 32;
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);

@@ -270,3 +270,6 @@ pub fn approved(identity: &Identity) -> Option<Arc<DeviceRecord>> {
         Identity::FreshLocal | Identity::Unknown(_) => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

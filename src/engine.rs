@@ -4,7 +4,7 @@ mod host;
 mod standing;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ use tracing::{debug, info};
 
 use crate::clock;
 use crate::config::{Mode, Policy};
-use crate::control::{Control, Link, Standing};
+use crate::control::{Control, Standing};
 use crate::decide::{self, Case, Decision, Pass};
 use crate::delegate::Delegate;
 use crate::delegation::Delegations;
@@ -52,6 +52,8 @@ pub struct Engine {
     pub control: Control,
     /// The sessions that run in the delegate's name.
     pub delegations: Arc<Delegations>,
+    /// Whether the store had a record of the delegate when it was last looked at.
+    pub delegate_seen: AtomicBool,
 }
 
 /// The mode, switched while sessions run.
@@ -254,16 +256,28 @@ impl Engine {
         }
     }
 
-    /// Holds every delegated session against the current records, now that pairing has changed.
+    /// Holds every delegated session, and the delegate itself, against the current records: pairing has changed.
     pub async fn review(&self) {
-        if self.control.standing().link != Link::Starting {
-            self.control.nudge();
-        }
         for (device, reason) in self.delegations.review().await {
             let device = device
                 .as_ref()
                 .map_or_else(|| "none".to_owned(), DeviceId::short);
             info!(device, "closed a delegated session: {reason}");
+        }
+        self.review_delegate().await;
+    }
+
+    /// Notices when the delegate disappears from the store: gateways up to 2026.3.24 do not close its session. And
+    /// when it appears there: somebody has approved it.
+    async fn review_delegate(&self) {
+        let Ok(record) = self.resolver.resolve(self.delegate.device_id()).await else {
+            return;
+        };
+        let was_there = self.delegate_seen.swap(record.is_some(), Ordering::Relaxed);
+        match (was_there, record) {
+            (true, None) => self.control.delegate_lost(),
+            (false, Some(_)) => self.control.nudge(),
+            _ => {}
         }
     }
 }

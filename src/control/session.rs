@@ -6,12 +6,12 @@ use std::time::Duration;
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-use super::{Call, CallError, PairingEvent, Settings};
+use super::{Call, CallError, Settings};
 use crate::clock;
 use crate::delegate::PLATFORM;
 use crate::dial::Side;
@@ -121,7 +121,7 @@ impl Session {
         mut self,
         calls: &mut mpsc::Receiver<Call>,
         lost: &Notify,
-        on_event: &(dyn Fn(PairingEvent) + Send + Sync),
+        pairing: &watch::Sender<u64>,
     ) -> Ended {
         let mut waiting: HashMap<String, oneshot::Sender<Result<Value, CallError>>> =
             HashMap::new();
@@ -142,7 +142,7 @@ impl Session {
                     Ok(None) => return Ended::Lost("the gateway closed the connection".to_owned()),
                     Ok(Some(Err(error))) => return Ended::Lost(describe(&error)),
                     Ok(Some(Ok(Message::Close(frame)))) => return closed(frame),
-                    Ok(Some(Ok(message))) => received(&message.into_data(), &mut waiting, on_event),
+                    Ok(Some(Ok(message))) => received(&message.into_data(), &mut waiting, pairing),
                 },
             }
         }
@@ -256,16 +256,14 @@ async fn next_payload(socket: &mut WebSocketStream<TcpStream>) -> Result<Vec<u8>
 fn received(
     payload: &[u8],
     waiting: &mut HashMap<String, oneshot::Sender<Result<Value, CallError>>>,
-    on_event: &(dyn Fn(PairingEvent) + Send + Sync),
+    pairing: &watch::Sender<u64>,
 ) {
     let Ok(message) = serde_json::from_slice::<Value>(payload) else {
         return;
     };
     if let Some(event) = message.get("event").and_then(Value::as_str) {
-        match event {
-            "device.pair.requested" => on_event(PairingEvent::Requested),
-            _ if event.starts_with("device.pair.") => on_event(PairingEvent::Changed),
-            _ => {}
+        if event.starts_with("device.pair.") {
+            pairing.send_modify(|count| *count += 1);
         }
         return;
     }

@@ -214,3 +214,6 @@ pub fn stands_for_host(
         DeviceLess::Off => Err(Unidentified::DeviceLessOff),
     }
 }
+
+#[cfg(test)]
+mod tests;

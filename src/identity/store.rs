@@ -124,6 +124,12 @@ pub enum StoreError {
         /// What the operating system said.
         source: Arc<io::Error>,
     },
+    /// The gateway could not be asked.
+    #[error("the gateway could not be asked for its devices: {why}")]
+    Unanswered {
+        /// Why not.
+        why: String,
+    },
     /// It is readable, but no form that this program knows.
     #[error("{} is of a form that this version does not know ({what}); update scope-shim", path.display())]
     Unsupported {

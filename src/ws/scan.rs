@@ -210,9 +210,11 @@ mod tests {
                 raw: 7
             }
         ));
-        assert!(
-            matches!(&items[1], Item::Message { payload, opcode: Opcode::Text, raw: 24 } if payload == b"hello")
-        );
+        assert!(matches!(
+            &items[1],
+            Item::Message { payload, opcode: Opcode::Text, raw: 24, controls }
+                if payload == b"hello" && *controls == encode(Opcode::Ping, b"!", KEY)
+        ));
         assert!(matches!(&items[2], Item::Message { payload, .. } if payload == &[5; 300]));
     }
 
