@@ -2,6 +2,7 @@
 //!
 //! [`Resolver`] answers from one cache over one [`store::DeviceStore`].
 
+pub mod host;
 pub mod resolver;
 pub mod store;
 
