@@ -59,6 +59,14 @@ pub struct Snapshot {
     pub pending: Vec<PendingRequest>,
 }
 
+impl Snapshot {
+    /// Whether there is neither a device nor a request.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.devices.is_empty() && self.pending.is_empty()
+    }
+}
+
 /// A pairing request that waits for an approval.
 ///
 /// Fields as in `devices/pending.json`, `device_pairing_pending` and `device.pair.list`.

@@ -1,15 +1,11 @@
 //! The store that a state directory has, whichever it is today.
 
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::{fmt, io};
-
-use std::sync::Arc;
-
-use super::sqlite::{self, Holds};
 use super::stamp;
 use super::{BoxFuture, DeviceStore, JsonStore, Snapshot, SqliteStore, StoreError};
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Picks between the pairing files and the database at every snapshot.
 ///
@@ -22,7 +18,7 @@ pub struct AutoStore {
     state: PathBuf,
     json: JsonStore,
     sqlite: SqliteStore,
-    reads_sqlite: AtomicU8,
+    hint: AtomicU8,
     served: Mutex<Option<Form>>,
 }
 
@@ -52,7 +48,7 @@ impl AutoStore {
             json: JsonStore::new(&state),
             sqlite: SqliteStore::new(&state),
             state,
-            reads_sqlite: AtomicU8::new(Hint::Unknown as u8),
+            hint: AtomicU8::new(Hint::Unknown as u8),
             served: Mutex::default(),
         }
     }
@@ -62,24 +58,48 @@ impl AutoStore {
     /// Without it, or with a version of another form (up to 2026.2.26 it is `dev`), the files decide alone.
     pub fn set_gateway_version(&self, version: Option<&str>) {
         let hint = version.map_or(Hint::Unknown, Hint::from_version);
-        self.reads_sqlite.store(hint as u8, Ordering::Relaxed);
+        self.hint.store(hint as u8, Ordering::Relaxed);
     }
 
     fn hint(&self) -> Hint {
         [Hint::ReadsJson, Hint::ReadsSqlite]
             .into_iter()
-            .find(|hint| *hint as u8 == self.reads_sqlite.load(Ordering::Relaxed))
+            .find(|hint| *hint as u8 == self.hint.load(Ordering::Relaxed))
             .unwrap_or(Hint::Unknown)
     }
 
-    async fn pick(&self) -> Result<Form, StoreError> {
-        let (state, hint) = (self.state.clone(), self.hint());
-        match tokio::task::spawn_blocking(move || pick(&state, hint)).await {
-            Ok(picked) => picked,
-            Err(stopped) => Err(StoreError::unreadable(
-                &self.state,
-                io::Error::other(stopped),
-            )),
+    /// The form that the gateway reads, and what it holds.
+    async fn pick(&self) -> Result<(Form, Arc<Snapshot>), StoreError> {
+        let hint = self.hint();
+        if hint == Hint::ReadsJson
+            || (hint == Hint::Unknown && self.file_is_there("paired.json")?)
+        {
+            return Ok((Form::Json, self.json.snapshot().await?));
+        }
+        let tables = match self.sqlite.tables().await {
+            Err(StoreError::Missing { .. }) => None,
+            tables => tables?,
+        };
+        match tables {
+            // 2026.6.11 and 2026.7.1 create the tables, and then keep to the files.
+            Some(tables) if tables.is_empty() && self.any_file_is_there()? => {}
+            Some(tables) => return Ok((Form::Sqlite, tables)),
+            None => {}
+        }
+        Ok((Form::Json, self.json.snapshot().await?))
+    }
+
+    fn any_file_is_there(&self) -> Result<bool, StoreError> {
+        Ok(self.file_is_there("paired.json")? || self.file_is_there("pending.json")?)
+    }
+
+    /// A file system that answers this slowly enough to matter would have stopped the gateway already.
+    fn file_is_there(&self, name: &str) -> Result<bool, StoreError> {
+        let path = self.state.join("devices").join(name);
+        match path.metadata() {
+            Ok(_) => Ok(true),
+            Err(error) if stamp::is_absence(&error) => Ok(false),
+            Err(error) => Err(StoreError::unreadable(path, error)),
         }
     }
 
@@ -103,16 +123,12 @@ impl AutoStore {
 impl DeviceStore for AutoStore {
     fn snapshot(&self) -> BoxFuture<'_, Result<Arc<Snapshot>, StoreError>> {
         Box::pin(async move {
-            let form = self.pick().await?;
-            let snapshot = self.store(form).snapshot().await?;
-            // The store may have moved while it was read, and what is left of an old one looks empty.
-            let now = self.pick().await?;
-            let snapshot = if now == form {
-                snapshot
-            } else {
-                self.store(now).snapshot().await?
-            };
-            self.log(now);
+            let (mut form, mut snapshot) = self.pick().await?;
+            // Without its file the older store looks empty: if the gateway moved it just now, the database has it.
+            if form == Form::Json && snapshot.devices.is_empty() {
+                (form, snapshot) = self.pick().await?;
+            }
+            self.log(form);
             Ok(snapshot)
         })
     }
@@ -148,35 +164,6 @@ impl fmt::Display for Form {
             Self::Sqlite => "database",
         })
     }
-}
-
-/// Which form the gateway of this state directory reads. Blocks.
-fn pick(state: &Path, hint: Hint) -> Result<Form, StoreError> {
-    if hint == Hint::ReadsJson {
-        return Ok(Form::Json);
-    }
-    let there = |name: &str| match state.join("devices").join(name).metadata() {
-        Ok(_) => Ok(true),
-        Err(error) if stamp::is_absence(&error) => Ok(false),
-        Err(error) => Err(StoreError::unreadable(
-            state.join("devices").join(name),
-            error,
-        )),
-    };
-    if there("paired.json")? && hint == Hint::Unknown {
-        return Ok(Form::Json);
-    }
-    let holds = match sqlite::holds(state) {
-        Err(StoreError::Missing { .. }) => Holds::NoTables,
-        holds => holds?,
-    };
-    Ok(match holds {
-        Holds::Rows => Form::Sqlite,
-        Holds::NoTables => Form::Json,
-        // 2026.6.11 and 2026.7.1 create the tables, and then keep to the files.
-        Holds::NoRows if there("paired.json")? || there("pending.json")? => Form::Json,
-        Holds::NoRows => Form::Sqlite,
-    })
 }
 
 const FIRST_WITH_SQLITE: (u32, u32) = (2026, 8);

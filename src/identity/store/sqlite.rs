@@ -12,7 +12,6 @@ use super::stamp::{self, Stamp};
 use super::{BoxFuture, DeviceStore, Snapshot, StoreError};
 
 pub(in crate::identity) use open::read;
-pub(super) use rows::Holds;
 
 /// The pairing tables of one gateway's state database.
 ///
@@ -29,7 +28,7 @@ pub struct SqliteStore {
 struct Reading {
     database: Option<Stamp>,
     wal: Option<Stamp>,
-    snapshot: Arc<Snapshot>,
+    snapshot: Option<Arc<Snapshot>>,
     problems: Arc<[String]>,
 }
 
@@ -43,17 +42,25 @@ impl SqliteStore {
             findings: Mutex::default(),
         }
     }
+
+    /// What the pairing tables hold; `None` where the database has no such tables.
+    pub(super) async fn tables(&self) -> Result<Option<Arc<Snapshot>>, StoreError> {
+        let database = self.database.clone();
+        let work = move |previous| reading(&database, previous);
+        let reading = self.reads.read(&self.database, work).await?;
+        let mut findings = self.findings.lock().unwrap_or_else(PoisonError::into_inner);
+        findings.tell(reading.problems.iter());
+        Ok(reading.snapshot)
+    }
 }
 
 impl DeviceStore for SqliteStore {
     fn snapshot(&self) -> BoxFuture<'_, Result<Arc<Snapshot>, StoreError>> {
         Box::pin(async move {
-            let database = self.database.clone();
-            let work = move |previous| reading(&database, previous);
-            let reading = self.reads.read(&self.database, work).await?;
-            let mut findings = self.findings.lock().unwrap_or_else(PoisonError::into_inner);
-            findings.tell(reading.problems.iter());
-            Ok(reading.snapshot)
+            self.tables().await?.ok_or_else(|| StoreError::Unsupported {
+                path: self.database.clone(),
+                what: "it has no table of paired devices".to_owned(),
+            })
         })
     }
 
@@ -64,11 +71,6 @@ impl DeviceStore for SqliteStore {
     fn watched(&self) -> Vec<PathBuf> {
         vec![self.database.clone(), open::wal_of(&self.database)]
     }
-}
-
-/// What the pairing tables of the database below `state` hold, without reading them. Blocks.
-pub(super) fn holds(state: &Path) -> Result<Holds, StoreError> {
-    open::read(&database_below(state), rows::holds)
 }
 
 /// The database below a state directory.
@@ -88,15 +90,14 @@ fn reading(path: &Path, previous: Option<Reading>) -> Result<Reading, StoreError
     {
         return Ok(previous);
     }
-    let (snapshot, problems) =
-        open::read(path, rows::snapshot)?.ok_or_else(|| StoreError::Unsupported {
-            path: path.to_owned(),
-            what: "it has no table of paired devices".to_owned(),
-        })?;
+    let (snapshot, problems) = match open::read(path, rows::snapshot)? {
+        Some((snapshot, problems)) => (Some(Arc::new(snapshot)), problems),
+        None => (None, Vec::new()),
+    };
     Ok(Reading {
         database,
         wal,
-        snapshot: Arc::new(snapshot),
+        snapshot,
         problems: problems.into(),
     })
 }

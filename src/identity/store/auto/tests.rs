@@ -7,7 +7,10 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::device::DeviceId;
-use crate::identity::store::sqlite::tests::gateway::{Gateway, SCHEMA, pair};
+use crate::identity::store::sqlite::{
+    self,
+    tests::gateway::{Gateway, SCHEMA, pair},
+};
 
 /// A state directory, and the ids that are served from it.
 struct State(TempDir);

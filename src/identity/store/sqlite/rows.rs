@@ -13,35 +13,6 @@ use crate::device::{DeviceId, DeviceRecord};
 use crate::identity::store::wire::{Flaw, Loose, PairedEntry, PendingEntry, TokenTable};
 use crate::identity::store::{PendingRequest, Snapshot};
 
-/// What the pairing tables hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::identity::store) enum Holds {
-    /// There are no such tables.
-    NoTables,
-    /// The tables are there without a row, as 2026.6.11 and 2026.7.1 create them.
-    NoRows,
-    /// There are devices, or requests.
-    Rows,
-}
-
-/// Looks whether the tables hold anything.
-pub(super) fn holds(connection: &Connection) -> rusqlite::Result<Holds> {
-    let mut found = Holds::NoTables;
-    for table in [&PAIRED, &PENDING] {
-        if Columns::of(connection, table)?.is_none() {
-            continue;
-        }
-        let sql = format!("SELECT EXISTS (SELECT 1 FROM {})", table.name);
-        if connection.query_row(&sql, [], |row| row.get(0))? {
-            return Ok(Holds::Rows);
-        }
-        if table.name == PAIRED.name {
-            found = Holds::NoRows;
-        }
-    }
-    Ok(found)
-}
-
 /// Both tables, and a line for each row that had to be left out; `None` where there is no table of devices.
 pub(super) fn snapshot(
     connection: &Connection,

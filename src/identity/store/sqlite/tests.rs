@@ -143,17 +143,6 @@ async fn each_damage_is_named_by_who_has_to_act() {
     assert!(matches!(error, StoreError::Unreadable { .. }), "{error}");
 }
 
-#[test]
-fn the_tables_that_2026_6_11_leaves_empty_are_told_from_filled_ones() {
-    let (state, path) = at_rest("CREATE TABLE other (id)");
-    assert_eq!(holds(state.path()).unwrap(), Holds::NoTables);
-    let connection = Connection::open(&path).unwrap();
-    connection.execute_batch(gateway::SCHEMA).unwrap();
-    assert_eq!(holds(state.path()).unwrap(), Holds::NoRows);
-    connection.execute_batch(&gateway::pair("d1")).unwrap();
-    assert_eq!(holds(state.path()).unwrap(), Holds::Rows);
-}
-
 #[tokio::test]
 async fn an_unchanged_database_is_read_once_and_every_commit_is_seen() {
     let mut gateway = Gateway::start();
