@@ -191,7 +191,8 @@ impl Engine {
     ) -> Result<Identity, Unidentified> {
         let device_less = self.policy.device_less(&claims.client_id);
         identify::stands_for_host(claims, circumstances, &self.auth, device_less)?;
-        let record = match self.host.id().await {
+        let host = self.host.id().await.map_err(|error| unreadable(&error))?;
+        let record = match host {
             Some(id) => self
                 .resolver
                 .resolve(&id)

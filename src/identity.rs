@@ -3,6 +3,7 @@
 //! [`identify`] says whose session it is; [`Resolver`] answers what its device was approved for, from one cache over
 //! one [`store::DeviceStore`].
 
+pub mod host;
 pub mod identify;
 pub mod proof;
 pub mod resolver;

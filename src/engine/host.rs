@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use crate::device::DeviceId;
+use crate::identity::host::own_device;
+use crate::identity::store::StoreError;
 
 /// Finds the device of the gateway's host in its state directory.
 #[derive(Clone, Debug)]
@@ -17,11 +19,17 @@ impl HostDevice {
         Self { state }
     }
 
-    /// The device id, where the host has one: usually, but not on 2026.9.6.
-    pub async fn id(&self) -> Option<DeviceId> {
-        let path = self.state.as_ref()?.join("identity/device.json");
-        let text = tokio::fs::read(path).await.ok()?;
-        let value: serde_json::Value = serde_json::from_slice(&text).ok()?;
-        Some(DeviceId::new(value.get("deviceId")?.as_str()?))
+    /// The device id, where the host has one.
+    ///
+    /// # Errors
+    ///
+    /// When there is an identity that cannot be read: it may be one that was approved for little.
+    pub async fn id(&self) -> Result<Option<DeviceId>, StoreError> {
+        let Some(state) = self.state.clone() else {
+            return Ok(None);
+        };
+        tokio::task::spawn_blocking(move || own_device(&state))
+            .await
+            .unwrap_or(Ok(None))
     }
 }

@@ -3,11 +3,13 @@
 //! Up to 2026.7.1 the gateway keeps it in `devices/paired.json` and `devices/pending.json`, from 2026.8.2 in
 //! `state/openclaw.sqlite`. Where no state directory can be read, `device.pair.list` says the same, less the tokens.
 
+mod auto;
 mod findings;
 mod json;
 mod last_good;
 mod pair_list;
 mod shared;
+pub(in crate::identity) mod sqlite;
 mod stamp;
 mod wire;
 
@@ -20,8 +22,12 @@ use std::sync::Arc;
 use crate::device::{DeviceId, DeviceRecord};
 use crate::scope::ScopeSet;
 
+pub use auto::AutoStore;
 pub use json::JsonStore;
 pub use last_good::LastGood;
+pub use sqlite::SqliteStore;
+
+pub(in crate::identity) use stamp::is_absence;
 
 /// A future that a store hands out.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -51,6 +57,14 @@ pub struct Snapshot {
     pub devices: HashMap<DeviceId, Arc<DeviceRecord>>,
     /// The requests that wait for an approval.
     pub pending: Vec<PendingRequest>,
+}
+
+impl Snapshot {
+    /// Whether there is neither a device nor a request.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.devices.is_empty() && self.pending.is_empty()
+    }
 }
 
 /// A pairing request that waits for an approval.
@@ -141,7 +155,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    fn unreadable(path: impl Into<PathBuf>, source: io::Error) -> Self {
+    pub(in crate::identity) fn unreadable(path: impl Into<PathBuf>, source: io::Error) -> Self {
         Self::Unreadable {
             path: path.into(),
             source: Arc::new(source),

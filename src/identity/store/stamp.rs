@@ -11,7 +11,7 @@ pub(super) struct Stamp {
     file: FileId,
     size: u64,
     modified: Option<SystemTime>,
-    settled: bool,
+    taken: SystemTime,
 }
 
 impl Stamp {
@@ -25,20 +25,34 @@ impl Stamp {
     }
 
     pub(super) fn from_metadata(metadata: &Metadata) -> Self {
-        let modified = metadata.modified().ok();
-        let file = FileId::of(metadata);
-        let newest = modified.max(file.changed());
-        let age = newest.and_then(|newest| SystemTime::now().duration_since(newest).ok());
         Self {
-            file,
+            file: FileId::of(metadata),
             size: metadata.len(),
-            modified,
-            settled: age.is_some_and(|age| age > CLOCK_GRAIN),
+            modified: metadata.modified().ok(),
+            taken: SystemTime::now(),
         }
+    }
+
+    /// The stamp of a file whose change time moves without a change.
+    pub(super) fn without_change_time(mut self) -> Self {
+        self.file.forget_changed();
+        self
+    }
+
+    /// Whether the file is older than one step of the clock that its times come from.
+    fn is_settled(&self) -> bool {
+        let newest = self.modified.max(self.file.changed());
+        let age = newest.and_then(|newest| self.taken.duration_since(newest).ok());
+        age.is_some_and(|age| age > CLOCK_GRAIN)
     }
 
     pub(super) fn size(&self) -> u64 {
         self.size
+    }
+
+    /// Whether the two stamps are of one file, whatever happened to it in between.
+    pub(super) fn is_same_file(&self, other: &Self) -> bool {
+        self.file.is_same(&other.file)
     }
 
     /// Whether nothing was written between the two stamps.
@@ -46,7 +60,7 @@ impl Stamp {
     /// File times move in steps of some milliseconds, so two writes within one step can leave the same stamp: a
     /// stamp taken right after a write proves nothing, and counts as changed.
     pub(super) fn proves_unchanged(&self, later: &Self) -> bool {
-        self.settled && self.looks_like(later)
+        self.is_settled() && self.looks_like(later)
     }
 
     /// Whether the two stamps show the same file, size and times.
@@ -65,7 +79,7 @@ pub(super) fn unchanged(before: Option<&Stamp>, after: Option<&Stamp>) -> bool {
 }
 
 /// Whether an error says that there is no such file.
-pub(super) fn is_absence(error: &io::Error) -> bool {
+pub(in crate::identity) fn is_absence(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
@@ -77,7 +91,7 @@ pub(super) fn is_absence(error: &io::Error) -> bool {
 struct FileId {
     device: u64,
     inode: u64,
-    changed: (i64, i64),
+    changed: Option<(i64, i64)>,
 }
 
 #[cfg(unix)]
@@ -87,13 +101,21 @@ impl FileId {
         Self {
             device: metadata.dev(),
             inode: metadata.ino(),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
+            changed: Some((metadata.ctime(), metadata.ctime_nsec())),
         }
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        (self.device, self.inode) == (other.device, other.inode)
+    }
+
+    fn forget_changed(&mut self) {
+        self.changed = None;
     }
 
     /// The change time, which unlike the modification time cannot be set back.
     fn changed(&self) -> Option<SystemTime> {
-        let (seconds, nanoseconds) = self.changed;
+        let (seconds, nanoseconds) = self.changed?;
         let since_epoch = Duration::new(
             u64::try_from(seconds).ok()?,
             u32::try_from(nanoseconds).ok()?,
@@ -111,6 +133,12 @@ impl FileId {
     fn of(metadata: &Metadata) -> Self {
         Self(metadata.created().ok())
     }
+
+    fn is_same(&self, other: &Self) -> bool {
+        self == other
+    }
+
+    fn forget_changed(&mut self) {}
 
     fn changed(&self) -> Option<SystemTime> {
         self.0

@@ -187,6 +187,10 @@ fn scopes(scopes: Option<Vec<String>>) -> ScopeSet {
 pub(super) struct Loose<T>(pub(super) Option<T>, bool);
 
 impl<T> Loose<T> {
+    pub(super) fn new(value: Option<T>) -> Self {
+        let given = value.is_some();
+        Self(value, given)
+    }
     /// Whether there was any value but `null`, of whatever type.
     fn was_given(&self) -> bool {
         self.1
