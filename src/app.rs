@@ -7,12 +7,13 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::config::{Config, StoreKind};
-use crate::control::{Control, ControlStore, Settings};
+use crate::control::{Control, ControlStore, Settings, Standing};
 use crate::delegate::Delegate;
 use crate::delegation::Delegations;
 use crate::dial::Dialer;
@@ -22,8 +23,7 @@ use crate::handshake::drive;
 use crate::http::Front;
 use crate::http::headers::Trust;
 use crate::http::pacing::Pacing;
-use crate::identity::store::DeviceStore;
-use crate::identity::store::JsonStore;
+use crate::identity::store::{AutoStore, DeviceStore, JsonStore, LastGood, SqliteStore};
 use crate::identity::{CacheSettings, Resolver};
 use crate::listen;
 
@@ -52,9 +52,6 @@ pub async fn serve(
     listener: TcpListener,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Failure> {
-    for finding in &config.findings {
-        warn!("{finding}");
-    }
     let front = Arc::new(assemble(&config)?);
     let stop = CancellationToken::new();
     let limits = listen::Limits {
@@ -172,14 +169,33 @@ async fn police(engine: Arc<Engine>) {
     }
 }
 
+/// Where device records are read: the gateway's files where they can be, else the gateway itself.
 fn store(config: &Config, control: &Control) -> Arc<dyn DeviceStore> {
-    match (config.gateway.store, &config.gateway.state) {
-        (StoreKind::Control, _) | (StoreKind::Auto, None) => {
-            Arc::new(ControlStore::new(control.clone()))
+    let Some(state) = &config.gateway.state else {
+        return Arc::new(ControlStore::new(control.clone()));
+    };
+    match config.gateway.store {
+        StoreKind::Auto => {
+            let store = Arc::new(LastGood::new(AutoStore::new(state), config.cache.ttl));
+            tokio::spawn(tell_version(Arc::clone(&store), control.watch()));
+            store
         }
-        (_, None) => Arc::new(ControlStore::new(control.clone())),
-        (StoreKind::Auto | StoreKind::Json | StoreKind::Sqlite, Some(state)) => {
-            Arc::new(JsonStore::new(state))
+        StoreKind::Json => Arc::new(LastGood::new(JsonStore::new(state), config.cache.ttl)),
+        StoreKind::Sqlite => Arc::new(LastGood::new(SqliteStore::new(state), config.cache.ttl)),
+        StoreKind::Control => Arc::new(ControlStore::new(control.clone())),
+    }
+}
+
+/// A state directory may hold the files of an older and the database of a newer gateway; the version tells which one
+/// is alive.
+async fn tell_version(store: Arc<LastGood<AutoStore>>, mut standing: watch::Receiver<Standing>) {
+    loop {
+        let version = standing.borrow_and_update().profile.version;
+        store
+            .store()
+            .set_gateway_version(version.map(|version| version.to_string()).as_deref());
+        if standing.changed().await.is_err() {
+            return;
         }
     }
 }

@@ -5,13 +5,18 @@
 
 mod environment;
 mod load;
+mod named;
 mod policy;
 mod problem;
 mod raw;
+mod reader;
 mod self_proxy;
+mod show;
 mod sources;
+mod upstream;
 mod url;
 mod value;
+mod words;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -20,12 +25,14 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 pub use environment::Environment;
-pub use policy::{ClientPolicy, DeviceLess, Policy};
+pub use policy::{ClientPolicy, Policy};
 pub use problem::{Finding, Origin, Problem, Problems};
-pub use raw::{Flag, Setting};
+pub use raw::Flag;
+pub use reader::Setting;
 pub use sources::Sources;
 pub use url::GatewayUrl;
 pub(crate) use value::network;
+pub use words::{DeviceLess, LogFormat, LogLevel, Mode, StoreKind};
 
 use crate::gateway::{GatewayAuth, GatewayFacts};
 
@@ -56,29 +63,9 @@ pub struct Config {
     pub settings: Vec<Setting>,
     /// What an operator should know, those of the gateway's files included.
     pub findings: Vec<Finding>,
-}
-
-/// What the shim does with handshakes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// Rewrites what the gateway wrongly refuses.
-    On,
-    /// Decides and reports, changes nothing.
-    Observe,
-    /// Forwards everything untouched.
-    Off,
-}
-
-impl Mode {
-    /// The word for it in flags and files.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::On => "on",
-            Self::Observe => "observe",
-            Self::Off => "off",
-        }
-    }
+    /// Every key that there is, for the test that holds the commented file to it.
+    #[cfg(test)]
+    keys: Vec<&'static str>,
 }
 
 /// How the shim logs.
@@ -88,47 +75,6 @@ pub struct Log {
     pub format: LogFormat,
     /// The least important level that is written; `RUST_LOG` overrules it.
     pub level: LogLevel,
-}
-
-/// The form of a log line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
-/// How important a log line has to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogLevel {
-    /// Nothing is written.
-    Off,
-    /// What failed.
-    Error,
-    /// What may need somebody.
-    Warn,
-    /// One line a session.
-    Info,
-    /// Why each decision came about.
-    Debug,
-    /// Everything.
-    Trace,
-}
-
-impl LogLevel {
-    /// The word for it in flags, files and `RUST_LOG`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Off => "off",
-            Self::Error => "error",
-            Self::Warn => "warn",
-            Self::Info => "info",
-            Self::Debug => "debug",
-            Self::Trace => "trace",
-        }
-    }
 }
 
 /// The gateway and how to reach and read it.
@@ -148,19 +94,6 @@ pub struct Gateway {
     pub connect_timeout: Duration,
     /// What the gateway's own files say.
     pub facts: GatewayFacts,
-}
-
-/// Where device records are read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StoreKind {
-    /// Whichever the gateway uses, found by what is there.
-    Auto,
-    /// `devices/paired.json` in the state directory.
-    Json,
-    /// `state/openclaw.sqlite` in the state directory.
-    Sqlite,
-    /// The gateway's own `device.pair.list`, asked over a connection.
-    Control,
 }
 
 /// The cache of device records.
@@ -192,3 +125,6 @@ pub struct Limits {
     /// Handshakes towards the gateway at a time.
     pub gateway_handshakes: usize,
 }
+
+#[cfg(test)]
+mod tests;

@@ -32,7 +32,9 @@ pub mod control;
 pub mod dial;
 
 pub mod app;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod demo;
 pub mod gateway;
+pub mod log;

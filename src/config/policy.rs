@@ -2,29 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use super::named::Named;
 use super::problem::{Finding, closest};
-use super::raw::{Named, Reader};
-use super::value::{self, Show};
+use super::reader::Reader;
+use super::value;
+use super::words::DeviceLess;
 use crate::scope::{self, ScopeSet};
-
-/// What becomes of a local client that shows no device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DeviceLess {
-    /// A client on this machine with the shared secret stands for this machine's own CLI device.
-    Local,
-    /// Its handshake passes untouched.
-    Off,
-}
-
-impl Show for DeviceLess {
-    fn show(&self) -> String {
-        let word = match self {
-            Self::Local => "local",
-            Self::Off => "off",
-        };
-        word.to_owned()
-    }
-}
 
 /// The operator's rules. They narrow, except for `grant`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,17 +65,13 @@ impl Policy {
             scope::ALL.into_iter().collect(),
             value::scopes,
         );
-        let device_less = reader.read(
-            "policy.device_less",
-            DeviceLess::Local,
-            value::word(DEVICE_LESS),
-        );
+        let device_less = reader.read("policy.device_less", DeviceLess::Local, value::word);
         let clients = reader.named("policy.clients", |section| {
             doubt_client(section);
             let client = ClientPolicy {
                 grant: section.read("grant", value::scopes).unwrap_or_default(),
                 max_scopes: section.read("max_scopes", value::scopes),
-                device_less: section.read("device_less", value::word(DEVICE_LESS)),
+                device_less: section.read("device_less", value::word),
             };
             let caps = client.max_scopes.iter();
             for scope in caps.chain([&client.grant]).flat_map(ScopeSet::iter) {
@@ -139,9 +118,6 @@ fn doubt_client(section: &mut Named<'_, '_>) {
     );
     section.finding(Finding::new("unknown-client", message, fix));
 }
-
-const DEVICE_LESS: &[(&str, DeviceLess)] =
-    &[("local", DeviceLess::Local), ("off", DeviceLess::Off)];
 
 /// Every `client.id` that a gateway from 2026.2.19 to 2026.9.6 admits.
 const CLIENT_IDS: [&str; 17] = [

@@ -1,15 +1,14 @@
 //! What one value may look like: a rule per kind, each of which says what it expected.
 
-use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use toml::de::DeValue;
 
 use super::problem::closest;
+use super::words::Word;
 use crate::scope::{self, ScopeSet};
 use crate::secret::Secret;
 
@@ -58,7 +57,7 @@ impl<'a> Value<'a> {
     }
 
     /// The items of a list; a flag or variable separates them by commas.
-    fn items(&self) -> Option<Vec<(Value<'a>, Option<Range<usize>>)>> {
+    fn items(&self) -> Option<Vec<(Self, Option<Range<usize>>)>> {
         match self {
             Value::Plain(text) => {
                 let items = text.split(',').map(str::trim);
@@ -187,19 +186,17 @@ pub(crate) fn secret(value: &Value<'_>) -> Read<Secret> {
     })
 }
 
-/// One word of a fixed set.
-pub(crate) fn word<T: Copy>(words: &'static [(&'static str, T)]) -> impl Fn(&Value<'_>) -> Read<T> {
-    move |value| {
-        let text = value.text().unwrap_or_default();
-        if let Some((_, meaning)) = words.iter().find(|(word, _)| *word == text) {
-            return Ok(*meaning);
-        }
-        let names = words.iter().map(|(word, _)| *word);
-        Err(vec![Wrong {
-            hint: closest(&text.to_ascii_lowercase(), names).map(did_you_mean),
-            ..value.wrong(alternatives(words))
-        }])
+/// One word of a few.
+pub(crate) fn word<W: Word>(value: &Value<'_>) -> Read<W> {
+    let text = value.text().unwrap_or_default();
+    let names = || W::WORDS.iter().map(|(word, _)| *word);
+    if let Some((_, meaning)) = W::WORDS.iter().find(|(word, _)| *word == text) {
+        return Ok(*meaning);
     }
+    Err(vec![Wrong {
+        hint: closest(&text.to_ascii_lowercase(), names()).map(did_you_mean),
+        ..value.wrong(alternatives(names()))
+    }])
 }
 
 /// A whole number from `least` to `most`.
@@ -264,10 +261,9 @@ fn duration(value: &Value<'_>) -> Option<Duration> {
 }
 
 fn wrong_duration(value: &Value<'_>, expected: &str) -> Wrong {
-    let hint = match value.number() {
-        Some(number) => Some(format!("say the unit: \"{number}s\", \"{number}ms\"")),
-        None => None,
-    };
+    let hint = value
+        .number()
+        .map(|number| format!("say the unit: \"{number}s\" or \"{number}ms\""));
     Wrong {
         hint,
         ..value.wrong(expected)
@@ -321,82 +317,12 @@ pub(crate) fn did_you_mean(word: &str) -> String {
     format!("did you mean \"{word}\"?")
 }
 
-fn alternatives<T>(words: &[(&str, T)]) -> String {
-    let mut text = String::new();
-    for (index, (word, _)) in words.iter().enumerate() {
-        let separator = match index {
-            0 => "",
-            index if index + 1 == words.len() => " or ",
-            _ => ", ",
-        };
-        let _ = write!(text, "{separator}\"{word}\"");
-    }
-    text
-}
-
-/// How a resolved value is shown by `check`.
-pub(crate) trait Show {
-    /// The value as the configuration file would say it, a secret as `***`.
-    fn show(&self) -> String;
-}
-
-impl Show for SocketAddr {
-    fn show(&self) -> String {
-        self.to_string()
-    }
-}
-
-impl Show for usize {
-    fn show(&self) -> String {
-        self.to_string()
-    }
-}
-
-impl Show for PathBuf {
-    fn show(&self) -> String {
-        self.display().to_string()
-    }
-}
-
-impl Show for Duration {
-    fn show(&self) -> String {
-        let milliseconds = self.as_millis();
-        match milliseconds {
-            0 => "0s".to_owned(),
-            ms if ms % 3_600_000 == 0 => format!("{}h", ms / 3_600_000),
-            ms if ms % 60_000 == 0 => format!("{}m", ms / 60_000),
-            ms if ms % 1_000 == 0 => format!("{}s", ms / 1_000),
-            ms => format!("{ms}ms"),
-        }
-    }
-}
-
-impl Show for Option<Duration> {
-    fn show(&self) -> String {
-        self.map_or_else(|| "off".to_owned(), |duration| duration.show())
-    }
-}
-
-impl Show for Vec<IpNet> {
-    fn show(&self) -> String {
-        let networks: Vec<String> = self
-            .iter()
-            .map(|network| {
-                if network.prefix_len() == network.max_prefix_len() {
-                    network.addr().to_string()
-                } else {
-                    network.to_string()
-                }
-            })
-            .collect();
-        format!("[{}]", networks.join(", "))
-    }
-}
-
-impl Show for ScopeSet {
-    fn show(&self) -> String {
-        let scopes: Vec<&str> = self.iter().collect();
-        format!("[{}]", scopes.join(", "))
+fn alternatives(words: impl Iterator<Item = &'static str>) -> String {
+    let words: Vec<String> = words.map(|word| format!("\"{word}\"")).collect();
+    match words.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, first)) => format!("{} or {last}", first.join(", ")),
+        None => String::new(),
     }
 }
 
@@ -409,6 +335,7 @@ const LONGEST_DURATION: Duration = Duration::from_secs(30 * 24 * 3_600);
 #[expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 mod tests {
     use super::*;
+    use crate::config::show::Show as _;
 
     #[test]
     fn durations_are_read_and_shown_in_the_unit_that_fits() {
