@@ -5,5 +5,7 @@
 pub mod host;
 pub mod resolver;
 pub mod store;
+pub mod watch;
 
 pub use resolver::{CacheSettings, Resolver};
+pub use watch::Watch;
