@@ -8,6 +8,8 @@ pub mod identify;
 pub mod proof;
 pub mod resolver;
 pub mod store;
+pub mod watch;
 
 pub use identify::{Circumstances, Credential, Identity, Unidentified};
 pub use resolver::{CacheSettings, Resolver};
+pub use watch::Watch;

@@ -1,14 +1,14 @@
 //! From a device id to its record, through one cache.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use moka::Expiry;
 use moka::future::Cache;
 use tokio::sync::watch;
 
-use super::store::{DeviceStore, StoreError};
+use super::store::{DeviceStore, Snapshot, StoreError};
 use crate::device::{DeviceId, DeviceRecord};
 
 /// How long the cache remembers, and how much.
@@ -40,6 +40,19 @@ pub struct Resolver {
     store: Arc<dyn DeviceStore>,
     cache: Cache<Key, Answer>,
     generation: watch::Sender<u64>,
+    basis: Arc<Mutex<Basis>>,
+}
+
+/// What the answers of the present generation rest on.
+#[derive(Debug, Default)]
+enum Basis {
+    /// Nothing was read yet.
+    #[default]
+    Unknown,
+    /// The store could not be read.
+    Failure,
+    /// The store held this.
+    Table(Arc<Snapshot>),
 }
 
 /// The generation is part of the key: a load that began before an invalidation ends in an entry that nobody asks for.
@@ -63,6 +76,7 @@ impl Resolver {
             store,
             cache,
             generation: watch::Sender::new(0),
+            basis: Arc::default(),
         }
     }
 
@@ -84,7 +98,10 @@ impl Resolver {
                 generation,
                 device: device.clone(),
             };
-            let answer = self.cache.try_get_with(key, self.load(device)).await;
+            let answer = self
+                .cache
+                .try_get_with(key, self.load(device, generation))
+                .await;
             // Without a limit, because the caller has one, and an invalidation needs a change that somebody made.
             if self.generation() == generation {
                 return answer.map_err(|error| StoreError::clone(&error));
@@ -94,9 +111,16 @@ impl Resolver {
 
     /// Forgets every answer: the store has changed.
     pub fn invalidate(&self) {
-        self.generation
-            .send_modify(|generation| *generation = generation.wrapping_add(1));
-        self.cache.invalidate_all();
+        self.forget(&mut self.basis());
+    }
+
+    /// Looks at the store, and forgets every answer if it no longer says the same.
+    ///
+    /// An unreadable store counts as a change, and so does its recovery; the error itself is for the next lookup.
+    pub async fn refresh(&self) {
+        let generation = self.generation();
+        let now = self.store.snapshot().await;
+        self.note(generation, now.as_ref());
     }
 
     /// A number that moves at every invalidation, for those who have to look again at what they were told.
@@ -115,9 +139,45 @@ impl Resolver {
         *self.generation.borrow()
     }
 
-    async fn load(&self, device: &DeviceId) -> Result<Answer, StoreError> {
-        let snapshot = self.store.snapshot().await?;
-        Ok(snapshot.devices.get(device).cloned())
+    async fn load(&self, device: &DeviceId, generation: u64) -> Result<Answer, StoreError> {
+        let snapshot = self.store.snapshot().await;
+        self.note(generation, snapshot.as_ref());
+        Ok(snapshot?.devices.get(device).cloned())
+    }
+
+    /// Sees to it that all answers of one generation rest on the same table.
+    ///
+    /// Compared with every read, not only with those of whoever watches the store: a lookup may have seen a state
+    /// that came and went between two looks of the watch.
+    fn note(&self, generation: u64, now: Result<&Arc<Snapshot>, &StoreError>) {
+        let mut basis = self.basis();
+        if self.generation() != generation {
+            return;
+        }
+        let same = match (&*basis, now) {
+            (Basis::Unknown, _) | (Basis::Failure, Err(_)) => true,
+            (Basis::Table(before), Ok(now)) => {
+                Arc::ptr_eq(before, now) || before.same_standing(now)
+            }
+            _ => false,
+        };
+        if same {
+            *basis = now.map_or(Basis::Failure, |now| Basis::Table(Arc::clone(now)));
+        } else {
+            // Which of the two is the older one is not known, so neither is kept.
+            self.forget(&mut basis);
+        }
+    }
+
+    fn forget(&self, basis: &mut Basis) {
+        *basis = Basis::Unknown;
+        self.generation
+            .send_modify(|generation| *generation = generation.wrapping_add(1));
+        self.cache.invalidate_all();
+    }
+
+    fn basis(&self) -> MutexGuard<'_, Basis> {
+        self.basis.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

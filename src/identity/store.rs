@@ -11,6 +11,7 @@ mod pair_list;
 mod shared;
 pub(in crate::identity) mod sqlite;
 mod stamp;
+mod standing;
 mod wire;
 
 use std::collections::HashMap;
@@ -27,7 +28,7 @@ pub use json::JsonStore;
 pub use last_good::LastGood;
 pub use sqlite::SqliteStore;
 
-pub(in crate::identity) use stamp::is_absence;
+pub(in crate::identity) use stamp::{Stamp, is_absence};
 
 /// A future that a store hands out.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -130,21 +130,17 @@ async fn an_absent_device_is_remembered_for_its_own_shorter_time() {
     store.holds(&["present"]);
     assert!(resolver.resolve(&present).await.unwrap().is_some());
     let asked = Instant::now();
-    assert!(resolver.resolve(&absent).await.unwrap().is_none());
-    store.holds(&["absent"]);
     until("the absence expires", async || {
-        resolver.resolve(&absent).await.unwrap().is_some()
+        assert!(resolver.resolve(&absent).await.unwrap().is_none());
+        store.begun() == 3
     })
     .await;
     assert!(
         asked.elapsed() >= Duration::from_millis(100),
         "the absence was not remembered"
     );
-    assert!(
-        resolver.resolve(&present).await.unwrap().is_some(),
-        "the presence still is"
-    );
-    assert_eq!(store.begun(), 3);
+    assert!(resolver.resolve(&present).await.unwrap().is_some());
+    assert_eq!(store.begun(), 3, "the presence still is");
 }
 
 #[tokio::test]
@@ -173,7 +169,7 @@ async fn an_error_is_told_to_everybody_and_not_remembered() {
     }
     store.holds(&["a"]);
     assert!(resolver.resolve(&id).await.unwrap().is_some());
-    assert_eq!(store.begun(), 3);
+    assert!(store.begun() >= 3);
 }
 
 #[tokio::test]
@@ -235,4 +231,46 @@ async fn a_lookup_that_is_given_up_does_not_stop_the_others() {
     first.abort();
     store.permits.add_permits(1_000);
     assert!(second.await.unwrap().unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_state_that_only_a_lookup_has_seen_is_forgotten_too() {
+    let store = Scripted::new(1_000);
+    let resolver = resolver(&store, LONG, LONG);
+    let (seen, other) = (DeviceId::new("seen"), DeviceId::new("other"));
+    resolver.refresh().await;
+    store.holds(&["seen"]);
+    assert!(resolver.resolve(&seen).await.unwrap().is_some());
+    store.holds(&[]);
+    resolver.refresh().await;
+    assert!(resolver.resolve(&seen).await.unwrap().is_none());
+
+    store.holds(&["seen", "other"]);
+    assert!(resolver.resolve(&other).await.unwrap().is_some());
+    assert!(
+        resolver.resolve(&seen).await.unwrap().is_some(),
+        "no two answers contradict each other"
+    );
+}
+
+#[tokio::test]
+async fn a_refresh_moves_the_number_when_the_store_says_something_else_fails_or_recovers() {
+    let store = Scripted::new(1_000);
+    let resolver = resolver(&store, LONG, LONG);
+    let holds = |ids: &'static [&str]| Some(ids);
+    let steps = [
+        ("the first look", holds(&["a"]), 0),
+        ("the same in another copy", holds(&["a"]), 0),
+        ("another device", holds(&["b"]), 1),
+        ("a failure", None, 2),
+        ("a second failure", None, 2),
+        ("the recovery", holds(&["b"]), 3),
+    ];
+    for (what, content, number) in steps {
+        content.map_or_else(|| store.fails(), |ids| store.holds(ids));
+        resolver.refresh().await;
+        // What a generation rests on is settled by the first look in it.
+        resolver.refresh().await;
+        assert_eq!(*resolver.changes().borrow(), number, "{what}");
+    }
 }

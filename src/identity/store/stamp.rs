@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 /// A file's identity, size and times.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Stamp {
+pub(in crate::identity) struct Stamp {
     file: FileId,
     size: u64,
     modified: Option<SystemTime>,
@@ -16,7 +16,7 @@ pub(super) struct Stamp {
 
 impl Stamp {
     /// The stamp of the file at `path`, or `None` where there is none.
-    pub(super) fn of(path: &Path) -> io::Result<Option<Self>> {
+    pub(in crate::identity) fn of(path: &Path) -> io::Result<Option<Self>> {
         match path.metadata() {
             Ok(metadata) => Ok(Some(Self::from_metadata(&metadata))),
             Err(error) if is_absence(&error) => Ok(None),
@@ -51,7 +51,7 @@ impl Stamp {
     }
 
     /// Whether the two stamps are of one file, whatever happened to it in between.
-    pub(super) fn is_same_file(&self, other: &Self) -> bool {
+    pub(in crate::identity) fn is_same_file(&self, other: &Self) -> bool {
         self.file.is_same(&other.file)
     }
 

@@ -26,23 +26,59 @@ pub(super) fn paired(text: &[u8]) -> Result<(Devices, Vec<String>), String> {
     let entries = entries(text)?;
     let mut devices = Devices::with_capacity(entries.len());
     let mut problems = Vec::new();
-    for (key, entry) in entries {
-        match entry_of::<PairedEntry<TokenTable>>(entry)
-            .and_then(|entry| entry.into_record(Some(&key)))
-        {
+    for record in records(&entries) {
+        match record {
             Ok(record) => {
-                devices.insert(record.device_id.clone(), Arc::new(record));
+                devices.insert(record.device_id.clone(), record);
             }
-            Err(flaw) => {
-                let short = DeviceId::new(key).short();
-                problems.push(format!(
-                    "paired device {}… is left out: {flaw}",
-                    short.escape_debug()
-                ));
-            }
+            Err(problem) => problems.push(problem),
         }
     }
     Ok((devices, problems))
+}
+
+type Entry<'a> = (String, &'a RawValue);
+type Record = Result<Arc<DeviceRecord>, String>;
+
+/// The record of each entry, in order. A large file is shared out among the processors.
+fn records(entries: &[Entry<'_>]) -> Vec<Record> {
+    let all = |entries: &[Entry<'_>]| entries.iter().map(record).collect::<Vec<_>>();
+    if entries.len() <= WORTH_A_THREAD {
+        return all(entries);
+    }
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let share = entries.len().div_ceil(processors).max(WORTH_A_THREAD);
+    std::thread::scope(|scope| {
+        let shares = entries.chunks(share).map(|share| {
+            let spawned = std::thread::Builder::new().spawn_scoped(scope, move || all(share));
+            (share, spawned)
+        });
+        // Collected before the first is waited for: all of them run at once.
+        let shares = shares.collect::<Vec<_>>().into_iter();
+        shares
+            .flat_map(
+                |(share, spawned)| match spawned.map(std::thread::ScopedJoinHandle::join) {
+                    Ok(Ok(records)) => records,
+                    Ok(Err(panic)) => std::panic::resume_unwind(panic),
+                    // The system has no thread to spare.
+                    Err(_) => all(share),
+                },
+            )
+            .collect()
+    })
+}
+
+fn record((key, entry): &Entry<'_>) -> Record {
+    entry_of::<PairedEntry<TokenTable>>(entry)
+        .and_then(|entry| entry.into_record(Some(key)))
+        .map(Arc::new)
+        .map_err(|flaw| {
+            let short = DeviceId::new(key.as_str()).short();
+            format!(
+                "paired device {}… is left out: {flaw}",
+                short.escape_debug()
+            )
+        })
 }
 
 /// The requests of a `pending.json`, and a line for each that had to be left out.
@@ -63,7 +99,7 @@ pub(super) fn pending(text: &[u8]) -> Result<(Vec<PendingRequest>, Vec<String>),
 }
 
 /// The entries of the one object that each file consists of, not yet looked into.
-fn entries(text: &[u8]) -> Result<Vec<(String, &RawValue)>, String> {
+fn entries(text: &[u8]) -> Result<Vec<Entry<'_>>, String> {
     serde_json::from_slice::<Entries<'_>>(text)
         .map(|entries| entries.0)
         .map_err(|error| {
@@ -115,7 +151,7 @@ fn unit(text: &str) -> Option<u16> {
     u16::from_str_radix(digits, 16).ok()
 }
 
-struct Entries<'a>(Vec<(String, &'a RawValue)>);
+struct Entries<'a>(Vec<Entry<'a>>);
 
 impl<'de> Deserialize<'de> for Entries<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -140,3 +176,6 @@ impl<'de> Deserialize<'de> for Entries<'de> {
         deserializer.deserialize_map(InOrder)
     }
 }
+
+/// The number of records that take longer to read than a thread takes to start.
+const WORTH_A_THREAD: usize = 1_000;
