@@ -135,11 +135,8 @@ fn in_order(mut problems: Vec<Problem>) -> Problems {
     Problems(problems)
 }
 
+/// The text of a file, or of a pipe: `--config <(decrypt it)`.
 pub(super) fn read_file(path: &Path) -> Result<String, String> {
-    let metadata = fs::metadata(path).map_err(|error| error.to_string())?;
-    if !metadata.is_file() {
-        return Err("expected a file".to_owned());
-    }
     let mut bytes = Vec::new();
     let file = fs::File::open(path).map_err(|error| error.to_string())?;
     let read = file.take(MOST_BYTES + 1).read_to_end(&mut bytes);

@@ -164,7 +164,7 @@ fn a_file_that_was_named_has_to_be_there() {
     exit: 78
     ----- stdout -----
     ----- stderr -----
-    error: SCOPE_SHIM_CONFIG: [REPOSITORY]/tests/fixtures/config/valid: expected a file
+    error: SCOPE_SHIM_CONFIG: [REPOSITORY]/tests/fixtures/config/valid: Is a directory (os error 21)
     "#);
 }
 
@@ -225,4 +225,34 @@ fn what_is_not_a_terminal_gets_no_colour() {
         output.contains("warning:") && !output.contains('\u{1b}'),
         "{output}"
     );
+}
+
+#[test]
+fn a_configuration_that_is_no_configuration_is_refused_and_nothing_worse() {
+    let deep = format!("x = {}", "[".repeat(200_000));
+    let tables = format!("[{}]", vec!["a"; 100_000].join("."));
+    let large = "#".repeat(2 * 1024 * 1024);
+    for text in [
+        deep.as_bytes(),
+        tables.as_bytes(),
+        large.as_bytes(),
+        b"\xff\xfe",
+        b"\0",
+    ] {
+        let mut shim = Shim::new(&["check"]);
+        let file = shim.home.path().join("x.toml");
+        fs::write(&file, text).unwrap();
+        shim = shim.with("SCOPE_SHIM_CONFIG", &file.display().to_string());
+        let output = shim.run();
+        assert!(output.starts_with("exit: 78\n"), "{output}");
+        assert!(output.len() < 2_000, "{output}");
+    }
+    let shim = Shim::new(&["check", "--listen", "127.0.0.1:0"]).gateway(GOOD);
+    fs::write(
+        shim.home.path().join("x.toml"),
+        "\u{feff}mode = \"off\"\r\n[log]\r\n",
+    )
+    .unwrap();
+    let output = shim.with("SCOPE_SHIM_CONFIG", "~/x.toml").run();
+    assert!(output.contains("\nmode  off  [HOME]/x.toml:1:"), "{output}");
 }
