@@ -24,7 +24,7 @@ pub struct Cli {
     pub command: Command,
 
     /// Write without colour, as the variable NO_COLOR asks for, too
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 900)]
     pub no_color: bool,
 }
 

@@ -65,6 +65,8 @@ impl Report {
             return;
         };
         match fs::read_dir(state) {
+            // Loading has said already that there is nothing.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Ok(_) => self.well.push(format!(
                 "the gateway's state directory {} can be read",
                 state.display()

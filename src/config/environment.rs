@@ -43,6 +43,32 @@ impl Environment {
             .or_else(|| self.home.clone())
     }
 
+    /// Where this user's configuration files are, also on macOS: `$XDG_CONFIG_HOME`, else `~/.config`.
+    #[must_use]
+    pub fn config_directory(&self) -> Option<PathBuf> {
+        self.absolute("XDG_CONFIG_HOME")
+            .or_else(|| Some(self.home()?.join(".config")))
+    }
+
+    /// Where this platform keeps the data of this user's programs.
+    #[must_use]
+    pub fn data_directory(&self) -> Option<PathBuf> {
+        if cfg!(target_os = "macos") {
+            return Some(self.home()?.join("Library/Application Support"));
+        }
+        if cfg!(windows) {
+            return self.absolute("APPDATA");
+        }
+        self.absolute("XDG_DATA_HOME")
+            .or_else(|| Some(self.home()?.join(".local/share")))
+    }
+
+    /// A directory that a variable names; the specification wants relative ones ignored.
+    fn absolute(&self, name: &str) -> Option<PathBuf> {
+        let path = PathBuf::from(self.get(name)?);
+        path.is_absolute().then_some(path)
+    }
+
     /// `path` with a leading `~` replaced by the home directory, made absolute against `base`.
     #[must_use]
     pub fn expand(&self, path: &str, base: &Path) -> PathBuf {

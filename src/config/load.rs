@@ -6,10 +6,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use etcetera::BaseStrategy as _;
-
 use super::problem::{Origin, Problem, Problems};
-use super::raw::{self, Flag, RawConfig, RawFile};
+use super::raw::{Flag, RawConfig, RawFile};
 use super::reader::Reader;
 use super::show::Show as _;
 use super::upstream::read_gateway;
@@ -34,7 +32,7 @@ impl Config {
                 let origin = Origin::Variable(FILE_VARIABLE.to_owned());
                 Some((environment.expand(file, &working_directory()), origin))
             }
-            (None, None) => raw::default_file().map(|file| (file, Origin::Default)),
+            (None, None) => default_file(environment).map(|file| (file, Origin::Default)),
         };
         let Some((path, origin)) = chosen else {
             return resolve(
@@ -137,11 +135,8 @@ fn in_order(mut problems: Vec<Problem>) -> Problems {
     Problems(problems)
 }
 
+/// The text of a file, or of a pipe: `--config <(decrypt it)`.
 pub(super) fn read_file(path: &Path) -> Result<String, String> {
-    let metadata = fs::metadata(path).map_err(|error| error.to_string())?;
-    if !metadata.is_file() {
-        return Err("expected a file".to_owned());
-    }
     let mut bytes = Vec::new();
     let file = fs::File::open(path).map_err(|error| error.to_string())?;
     let read = file.take(MOST_BYTES + 1).read_to_end(&mut bytes);
@@ -169,9 +164,9 @@ fn data_directory(reader: &mut Reader<'_>) -> PathBuf {
     let environment = reader.raw.environment;
     let (data, origin) = match reader.read_or_auto("data", value::path) {
         Some((text, origin)) => (absolute(environment, &text, &origin), origin),
-        None => match etcetera::base_strategy::choose_native_strategy() {
-            Ok(strategy) => (strategy.data_dir().join("scope-shim"), Origin::Default),
-            Err(_) => {
+        None => match environment.data_directory() {
+            Some(directory) => (directory.join("scope-shim"), Origin::Default),
+            None => {
                 let message = "`data`: there is no home directory to keep the shim's own data in";
                 let hint = "give --data DIR".to_owned();
                 reader.problem(Origin::Default, message.to_owned(), Some(hint));
@@ -181,6 +176,16 @@ fn data_directory(reader: &mut Reader<'_>) -> PathBuf {
     };
     reader.resolved("data", data.show(), origin);
     data
+}
+
+/// The file of this user, else the one of this machine.
+fn default_file(environment: &Environment) -> Option<PathBuf> {
+    let user = environment.config_directory();
+    let machine = PathBuf::from("/etc");
+    let directories = user.into_iter().chain([machine]);
+    directories
+        .map(|directory| directory.join("scope-shim/scope-shim.toml"))
+        .find(|file| file.is_file())
 }
 
 /// Next to the gateway's own 18789.

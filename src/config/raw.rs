@@ -1,7 +1,7 @@
 //! What was said, where: flags over variables over the file, before any of it means something.
 
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -90,19 +90,6 @@ pub(crate) fn variables(key: &str) -> Vec<String> {
         }
         _ => vec![long],
     }
-}
-
-/// Where the file that was given, or the one of this user or machine, is.
-pub(crate) fn default_file() -> Option<PathBuf> {
-    use etcetera::BaseStrategy as _;
-
-    let user = etcetera::choose_base_strategy().ok();
-    let user = user.map(|strategy| strategy.config_dir().join("scope-shim"));
-    let machine = Some(PathBuf::from("/etc/scope-shim"));
-    let directories = user.into_iter().chain(machine);
-    directories
-        .map(|directory| directory.join("scope-shim.toml"))
-        .find(|file| file.is_file())
 }
 
 /// One slip, such as a missing quote, is often followed by errors that mean nothing.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::scope::ScopeSet;
+use crate::scope::{self, ScopeSet};
 
 /// How a resolved value is shown by `check`.
 pub(crate) trait Show {
@@ -69,6 +69,9 @@ impl Show for Vec<IpNet> {
 
 impl Show for ScopeSet {
     fn show(&self) -> String {
+        if self.names_all(&scope::ALL.into_iter().collect()) {
+            return "every scope".to_owned();
+        }
         let scopes: Vec<&str> = self.iter().collect();
         format!("[{}]", scopes.join(", "))
     }

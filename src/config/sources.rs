@@ -68,16 +68,11 @@ impl Sources {
                 LINE,
             ));
         }
-        if !is_trusted(remote) || remote == local {
-            let why = if remote == local {
-                format!("local and remote clients both come from {local}")
-            } else {
-                format!("the gateway does not trust {remote} as a proxy")
-            };
+        if !is_trusted(remote) {
             findings.push(Finding::new(
                 "remote-source-untrusted",
                 format!(
-                    "{why}: clients from other machines are refused with 403 on gateways from 2026.8, and earlier ones do \
+                    "the gateway does not trust {remote} as a proxy: clients from other machines are refused with 403 on gateways from 2026.8, and earlier ones do \
                      not learn their address"
                 ),
                 LINE,
@@ -140,10 +135,7 @@ mod tests {
         );
         assert_eq!(
             choose(&["127.0.0.1"]),
-            (
-                "127.0.0.1".to_owned(),
-                vec!["local-source-trusted", untrusted]
-            )
+            ("127.0.0.1".to_owned(), vec!["local-source-trusted"])
         );
         assert_eq!(
             choose(&["127.0.0.0/8"]),

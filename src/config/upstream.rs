@@ -1,5 +1,6 @@
 //! The gateway: what the operator said about it, completed by what its own files say.
 
+use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -20,10 +21,10 @@ pub(super) fn read_gateway(reader: &mut Reader<'_>, listen: SocketAddr) -> Gatew
     let state = reader.read_or_auto("gateway.state", value::path);
     let state = state.map(|(text, origin)| (absolute(environment, &text, &origin), origin));
     if let Some((state, origin)) = &state
-        && !state.is_dir()
+        && let Err(error) = fs::read_dir(state)
     {
         let message = format!(
-            "`gateway.state`: expected the gateway's state directory, but {} is not a directory that can be read",
+            "`gateway.state`: expected the gateway's state directory, but {}: {error}",
             state.display()
         );
         reader.problem(origin.clone(), message, None);

@@ -125,9 +125,9 @@ pub(crate) fn quoted(text: &str) -> String {
 pub(crate) fn socket_address(value: &Value<'_>) -> Read<SocketAddr> {
     let text = value.text().unwrap_or_default();
     text.parse().map_err(|_| {
-        let hint = text
-            .strip_prefix("localhost:")
-            .map(|port| format!("write \"127.0.0.1:{port}\""));
+        let port = text.strip_prefix("localhost:").map(str::to_owned);
+        let port = port.or_else(|| Some(value.number()?.to_string()));
+        let hint = port.map(|port| format!("write \"127.0.0.1:{port}\""));
         vec![Wrong {
             hint,
             ..value.wrong("an address and port such as \"127.0.0.1:18780\"")
