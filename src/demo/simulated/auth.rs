@@ -61,28 +61,30 @@ pub(super) enum Reason {
 
 /// The shared secret alone, before any device is looked at.
 pub(super) fn shared(profile: Profile, mode: &Mode, claims: &Claims) -> Result<Method, Reason> {
+    let (token, password) = (claims.token.as_deref(), claims.password.as_deref());
+    // Seen on 2026.9.6: a secret in the other field will do.
+    let other = |secret| {
+        if profile == Profile::Latest {
+            secret
+        } else {
+            None
+        }
+    };
     // Later versions trim what they are given.
-    let given = |secret: &Option<String>| {
-        let secret = secret.as_deref()?;
-        Some(
-            if profile == Profile::Literal {
-                secret
-            } else {
-                secret.trim()
-            }
-            .to_owned(),
-        )
+    let equal = |given: &str, secret: &str| match profile {
+        Profile::Literal => given == secret,
+        _ => given.trim() == secret,
     };
     match mode {
         Mode::None => Ok(Method::None),
-        Mode::Token(secret) => match given(&claims.token) {
+        Mode::Token(secret) => match token.or(other(password)) {
             None => Err(Reason::TokenMissing),
-            Some(token) if token == *secret => Ok(Method::Token),
+            Some(given) if equal(given, secret) => Ok(Method::Token),
             Some(_) => Err(Reason::TokenMismatch),
         },
-        Mode::Password(secret) => match given(&claims.password) {
+        Mode::Password(secret) => match password.or(other(token)) {
             None => Err(Reason::PasswordMissing),
-            Some(password) if password == *secret => Ok(Method::Password),
+            Some(given) if equal(given, secret) => Ok(Method::Password),
             Some(_) => Err(Reason::PasswordMismatch),
         },
     }

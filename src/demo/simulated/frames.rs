@@ -203,17 +203,17 @@ pub(super) fn encode(opcode: u8, payload: &[u8]) -> Vec<u8> {
 /// A close frame; the reason is cut to the 123 bytes a control frame has room for.
 pub(super) fn close(code: u16, reason: &str) -> Vec<u8> {
     let mut payload = code.to_be_bytes().to_vec();
-    payload.extend(cut(reason).as_bytes());
+    payload.extend(cut(reason, 123).as_bytes());
     encode(0x8, &payload)
 }
 
-/// At most 123 bytes, not splitting a character.
-pub(super) fn cut(reason: &str) -> &str {
-    let mut end = reason.len().min(123);
-    while !reason.is_char_boundary(end) {
+/// At most so many bytes, not splitting a character.
+pub(super) fn cut(text: &str, limit: usize) -> &str {
+    let mut end = text.len().min(limit);
+    while !text.is_char_boundary(end) {
         end -= 1;
     }
-    &reason[..end]
+    &text[..end]
 }
 
 /// Code and reason of a close message.

@@ -66,7 +66,7 @@ impl Refusal {
 
     fn new(code: &'static str, message: impl Into<String>) -> Self {
         let message = message.into();
-        let close_reason = frames::cut(&message).to_owned();
+        let close_reason = frames::cut(&message, REASON_LIMIT).to_owned();
         Self {
             code,
             message,
@@ -142,7 +142,7 @@ impl Refusal {
         let mut refusal = Self::new("NOT_PAIRED", message).with_details(Some(details));
         if profile >= Profile::Pending {
             let close = format!("{} (requestId: {request_id})", refusal.message);
-            refusal.close_reason = frames::cut(&close).to_owned();
+            refusal.close_reason = frames::cut(&close, REASON_LIMIT).to_owned();
         }
         refusal
     }
@@ -196,3 +196,6 @@ fn long_details(
     }
     out
 }
+
+/// Three bytes less than a close frame has room for; every version stops here.
+const REASON_LIMIT: usize = 120;

@@ -182,7 +182,8 @@ fn check(profile: Profile, kind: &Kind, value: &Value, path: &str, faults: &mut 
     }
 }
 
-/// Missing properties first, then unexpected ones, then what is wrong inside.
+/// Missing properties first, then unexpected ones, then what is wrong inside. 2026.9.6 names one of
+/// each kind an object, older versions all.
 fn object(profile: Profile, fields: &[Field], value: &Value, path: &str, faults: &mut Vec<String>) {
     let place = if path.is_empty() {
         String::new()
@@ -193,19 +194,26 @@ fn object(profile: Profile, fields: &[Field], value: &Value, path: &str, faults:
         faults.push(format!("{place}must be object"));
         return;
     };
-    for field in fields.iter().filter(|field| field.required) {
-        if !map.contains_key(field.name) {
-            faults.push(format!(
-                "{place}must have required property '{}'",
-                field.name
-            ));
-        }
+    let named = if profile == Profile::Latest {
+        1
+    } else {
+        usize::MAX
+    };
+    let missing = fields
+        .iter()
+        .filter(|field| field.required && !map.contains_key(field.name));
+    for field in missing.take(named) {
+        faults.push(format!(
+            "{place}must have required property '{}'",
+            field.name
+        ));
     }
-    for name in map.keys() {
-        if !fields.iter().any(|field| field.name == name) {
-            let place = if path.is_empty() { "at root: " } else { &place };
-            faults.push(format!("{place}unexpected property '{name}'"));
-        }
+    let unexpected = map
+        .keys()
+        .filter(|name| !fields.iter().any(|field| field.name == *name));
+    for name in unexpected.take(named) {
+        let place = if path.is_empty() { "at root: " } else { &place };
+        faults.push(format!("{place}unexpected property '{name}'"));
     }
     for field in fields {
         if let Some(value) = map.get(field.name) {

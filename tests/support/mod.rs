@@ -1,0 +1,4 @@
+//! Helpers for tests that speak to a gateway, simulated or real, directly or through the shim.
+
+pub mod client;
+pub mod device;
