@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::Result;
 use crate::outcome::Outcome;
-use crate::place::{Column, Place, TOKEN};
+use crate::place::{Place, TOKEN};
 use crate::report::Recorder;
 use crate::shim::Shim;
 
@@ -21,16 +21,16 @@ pub(crate) fn can_be_redirected(installed: &Installed) -> bool {
     installed.version.is_at_least(2026, 3, 13)
 }
 
-/// Has an agent call its gateway: by itself, or with the shim as the gateway it is told to call.
-pub(crate) fn run(installed: &Installed, column: Column, recorder: &mut Recorder) -> Result<()> {
-    if column == Column::Direct {
-        let gateway = Place::new(installed)?;
-        let running = gateway.start_gateway(Vec::new())?;
-        for name in [GATEWAY_FIRST, SHIM_FIRST] {
-            recorder.record(name, || list_sessions(&running))?;
-        }
-        return Ok(());
+/// Has an agent of a gateway that was told nothing call it: what the calls through the shim are compared with.
+pub(crate) fn run_directly(gateway: &RealGateway, recorder: &mut Recorder) -> Result<()> {
+    for name in [GATEWAY_FIRST, SHIM_FIRST] {
+        recorder.record(name, || list_sessions(gateway))?;
     }
+    Ok(())
+}
+
+/// Has the agents of fresh gateways, which are told that the shim is their gateway, call it.
+pub(crate) fn run_through_the_shim(installed: &Installed, recorder: &mut Recorder) -> Result<()> {
     let place = Place::new(installed)?;
     let gateway = place.start_gateway(redirected_to(place.shim_port))?;
     let shim = place.start_shim()?;

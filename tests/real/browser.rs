@@ -1,9 +1,12 @@
 //! The Control UI in a real browser.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 use std::time::Duration;
 
+use rustix::process::geteuid;
+use scope_shim::demo::npm::process::run_to_end;
 use serde::Deserialize;
 
 use crate::Result;
@@ -68,23 +71,29 @@ impl Visit {
     }
 }
 
-/// A Chromium: the one on this machine or, where a CI job runs as root, the one Debian has.
-fn chromium() -> Option<PathBuf> {
-    let installed = || {
-        ["chromium", "chromium-browser", "google-chrome"]
-            .iter()
-            .find_map(|name| on_path(name))
-    };
-    installed().or_else(|| {
-        let is_root = std::env::var_os("HOME").is_some_and(|home| home == "/root");
-        if !is_root || std::env::var_os("CI").is_none() {
-            return None;
-        }
-        let _ = Command::new("apt-get")
-            .args(["install", "-y", "--no-install-recommends", "chromium"])
-            .output();
-        installed()
-    })
+/// A Chromium: the one on this machine or, where a CI job runs as root, the one the distribution has.
+fn chromium() -> Option<&'static Path> {
+    static FOUND: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let found = FOUND.get_or_init(|| {
+        let on_this_machine = || NAMES.iter().find_map(|name| on_path(name));
+        on_this_machine().or_else(|| {
+            let may_install = std::env::var_os("CI").is_some() && geteuid().is_root();
+            may_install.then(install).and_then(|()| on_this_machine())
+        })
+    });
+    found.as_deref()
+}
+
+fn install() {
+    println!("installing Chromium with apt-get");
+    let mut command = Command::new("sh");
+    command.args([
+        "-c",
+        "apt-get update && apt-get install -y --no-install-recommends chromium",
+    ]);
+    if let Err(error) = run_to_end(&mut command, &std::env::temp_dir(), TIME_TO_INSTALL) {
+        println!("apt-get cannot be run: {error}");
+    }
 }
 
 fn on_path(name: &str) -> Option<PathBuf> {
@@ -92,5 +101,9 @@ fn on_path(name: &str) -> Option<PathBuf> {
         .map(|directory| directory.join(name))
         .find(|file| file.is_file())
 }
+
+const NAMES: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
+
+const TIME_TO_INSTALL: Duration = Duration::from_secs(600);
 
 const TIME_LIMIT: Duration = Duration::from_secs(240);

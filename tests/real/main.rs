@@ -111,8 +111,11 @@ fn run_column(installed: &Installed, column: Column) -> Tried {
         }
     };
     note("clients", run_clients(installed, column, &mut recorder));
-    if agents::can_be_redirected(installed) {
-        note("agents", agents::run(installed, column, &mut recorder));
+    if column == Column::Shimmed && agents::can_be_redirected(installed) {
+        note(
+            "agents",
+            agents::run_through_the_shim(installed, &mut recorder),
+        );
     }
     Tried {
         outcomes: recorder.outcomes,
@@ -120,7 +123,7 @@ fn run_column(installed: &Installed, column: Column) -> Tried {
     }
 }
 
-/// Commands, browser and handshakes, one after the other on one fresh gateway.
+/// Commands, browser, agents and handshakes, one after the other on one fresh gateway.
 fn run_clients(installed: &Installed, column: Column, recorder: &mut Recorder) -> Result<()> {
     let place = Place::new(installed)?;
     let gateway = place.start_gateway(Vec::new())?;
@@ -130,6 +133,9 @@ fn run_clients(installed: &Installed, column: Column, recorder: &mut Recorder) -
     };
     commands::run(&gateway, port, recorder)?;
     browser::run(&place, port, recorder)?;
+    if column == Column::Direct && agents::can_be_redirected(installed) {
+        agents::run_directly(&gateway, recorder)?;
+    }
     handshakes::run(&place, port, recorder)
 }
 

@@ -111,14 +111,14 @@ fn last_words(lines: &[String]) -> String {
 
 /// What the command lines of all versions say when a session was refused or may not do everything, most telling first.
 const COMPLAINTS: [&str; 14] = [
-    "pairing required",
-    "scope upgrade pending approval",
-    "missing scope:",
     "gateway.probe_failed",
     "RPC: limited",
     "RPC: failed",
     "Read probe: limited",
     "connected-no-operator-scope",
+    "pairing required",
+    "scope upgrade pending approval",
+    "missing scope:",
     "Gateway self │ unknown",
     "unreachable",
     "not reachable",

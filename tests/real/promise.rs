@@ -110,9 +110,11 @@ const fn report(
 
 const NOT_FIXED: (u16, u16) = (13, 0);
 
-const REPORTS: [Report; 15] = [
+const REPORTS: [Report; 17] = [
     report((2, 19), (2, 21), "health", "pairing required"),
+    report((2, 19), (2, 21), "status", "pairing required"),
     report((2, 19), (2, 21), "status --all", "pairing required"),
+    report((2, 19), (2, 21), "channels status", "pairing required"),
     report(
         (2, 19),
         (2, 21),

@@ -111,10 +111,12 @@ impl Report {
     /// Prints the table and the closing line, and says whether all promises were kept.
     pub(crate) fn close(&self, nothing_may_be_skipped: bool) -> bool {
         let (mut passed, mut failed, mut skipped) = (0, self.troubles.len(), self.skipped.len());
-        println!(
-            "\n{:<10} {:<46} {:<44} {:<44}",
-            "gateway", "scenario", "direct", "through the shim"
-        );
+        if !self.rows.is_empty() {
+            println!(
+                "\n{}",
+                line("gateway", "scenario", "direct", "through the shim")
+            );
+        }
         for row in &self.rows {
             let verdict = row.verdict();
             match verdict {
@@ -123,19 +125,14 @@ impl Report {
                 Verdict::Skipped => skipped += 1,
             }
             let cell = |outcome: &Option<Outcome>| {
-                shortened(
-                    &outcome
-                        .as_ref()
-                        .map_or_else(|| "-".to_owned(), Outcome::to_string),
-                )
+                let text = outcome
+                    .as_ref()
+                    .map_or_else(|| "-".to_owned(), Outcome::to_string);
+                shortened(&text)
             };
-            println!(
-                "{:<10} {:<46} {:<44} {:<44} {verdict}",
-                row.version.to_string(),
-                row.scenario,
-                cell(&row.direct),
-                cell(&row.shimmed)
-            );
+            let (direct, shimmed) = (cell(&row.direct), cell(&row.shimmed));
+            let cells = line(&row.version.to_string(), &row.scenario, &direct, &shimmed);
+            println!("{cells} {verdict}");
         }
         for trouble in &self.troubles {
             println!("FAIL {trouble}");
@@ -186,6 +183,10 @@ impl std::fmt::Display for Verdict {
             Self::Skipped => f.write_str("SKIPPED"),
         }
     }
+}
+
+fn line(version: &str, scenario: &str, direct: &str, shimmed: &str) -> String {
+    format!("{version:<10} {scenario:<46} {direct:<44} {shimmed:<44}")
 }
 
 fn shortened(text: &str) -> String {

@@ -4,9 +4,11 @@ use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use scope_shim::demo::npm::process::{Group, poll};
+use tempfile::TempDir;
 
 use crate::Result;
 
@@ -25,7 +27,7 @@ impl Shim {
     ) -> Result<Self> {
         let log = data.join("shim.log");
         let output = File::create(&log)?;
-        let mut command = Command::new(env!("CARGO_BIN_EXE_scope-shim"));
+        let mut command = Command::new(program()?);
         for (name, _) in std::env::vars_os() {
             let name = name.to_string_lossy();
             if name.starts_with("SCOPE_SHIM_") || name.starts_with("OPENCLAW_") {
@@ -79,6 +81,21 @@ impl Shim {
 
     pub(crate) fn stop(mut self) {
         self.group.stop();
+    }
+}
+
+/// The program that was built with this suite: a copy of it, so that a build in the meantime does not change it.
+fn program() -> Result<&'static Path> {
+    static COPY: OnceLock<std::result::Result<(TempDir, PathBuf), String>> = OnceLock::new();
+    let copy = || -> Result<(TempDir, PathBuf)> {
+        let directory = tempfile::tempdir()?;
+        let program = directory.path().join("scope-shim");
+        fs::copy(env!("CARGO_BIN_EXE_scope-shim"), &program)?;
+        Ok((directory, program))
+    };
+    match COPY.get_or_init(|| copy().map_err(|error| error.to_string())) {
+        Ok((_, program)) => Ok(program),
+        Err(why) => Err(format!("cannot copy the shim: {why}").into()),
     }
 }
 

@@ -77,8 +77,8 @@ impl Slot {
 
     /// Makes sure the package is in its place: runs `build` in an empty draft directory, unless it is there already.
     ///
-    /// A second installer, also in another process, waits for the first and finds its work done. A draft that was
-    /// abandoned half-way is thrown away.
+    /// A second installer, also in another process, waits for the first and finds its work done. What an interrupted
+    /// one left half-way is thrown away.
     pub(super) fn fill(
         &self,
         progress: &mut dyn FnMut(&str),
@@ -103,7 +103,10 @@ impl Slot {
                 .map_err(Error::io("remove the abandoned", &self.draft))?;
         }
         fs::create_dir_all(&self.draft).map_err(Error::io("create", &self.draft))?;
-        build(&self.draft, progress)?;
+        build(&self.draft, progress).inspect_err(|_| {
+            // The failure is what matters; the next attempt clears the draft as well.
+            let _ = fs::remove_dir_all(&self.draft);
+        })?;
         fs::rename(&self.draft, &self.place).map_err(Error::io("move into place", &self.place))
     }
 }

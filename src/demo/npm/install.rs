@@ -199,18 +199,21 @@ impl Npm<'_> {
     }
 }
 
-/// npm's first complaint, which is the cause; the later ones are advice.
+/// npm's first complaint in words. The codes before it say less, and the lines after it are advice.
 fn telling_line(output: &str) -> String {
     let mut complaints = output
         .lines()
         .filter_map(|line| line.strip_prefix("npm error "));
-    let telling = complaints.find(|line| !line.starts_with("code "));
-    telling
+    let is_code = |line: &str| CODES.iter().any(|code| line.starts_with(code));
+    complaints
+        .find(|line| !is_code(line))
         .or_else(|| output.lines().last())
         .unwrap_or("it said nothing")
         .trim()
         .to_owned()
 }
+
+const CODES: [&str; 3] = ["code ", "errno ", "syscall "];
 
 fn unknown_version(error: Error, version: &Version) -> Error {
     match error {
