@@ -4,11 +4,11 @@ mod host;
 mod standing;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use crate::clock;
 use crate::config::{Mode, Policy};
@@ -26,7 +26,7 @@ use crate::identity::proof::ProofRules;
 use crate::identity::store::StoreError;
 use crate::profile::Profile;
 use crate::rewrite::SharedSecret;
-use crate::scope::ScopeSet;
+use crate::scope::{self, ScopeSet};
 
 pub use host::HostDevice;
 pub use standing::EntitledStill;
@@ -52,8 +52,8 @@ pub struct Engine {
     pub control: Control,
     /// The sessions that run in the delegate's name.
     pub delegations: Arc<Delegations>,
-    /// Whether the store had a record of the delegate when it was last looked at.
-    pub delegate_seen: AtomicBool,
+    /// What the store said of the delegate when it was last looked at.
+    pub delegate_record: AtomicU8,
 }
 
 /// The mode, switched while sessions run.
@@ -268,19 +268,46 @@ impl Engine {
         self.review_delegate().await;
     }
 
-    /// Notices when the delegate disappears from the store: gateways up to 2026.3.24 do not close its session. And
-    /// when it appears there: somebody has approved it.
+    /// Notices when the delegate's record is removed or narrowed, and when it appears.
+    ///
+    /// Gateways up to 2026.3.24 do not close the session of a removed device; and a rewritten session that comes
+    /// before the removal is noticed is paired silently, with nothing but its own scopes. Such a record is taken away
+    /// by the session that is still open, so that the delegate pairs anew with every scope.
     async fn review_delegate(&self) {
         let Ok(record) = self.resolver.resolve(self.delegate.device_id()).await else {
             return;
         };
-        let was_there = self.delegate_seen.swap(record.is_some(), Ordering::Relaxed);
-        match (was_there, record) {
-            (true, None) => self.control.delegate_lost(),
-            (false, Some(_)) => self.control.nudge(),
-            _ => {}
+        let every = scope::ALL.into_iter().collect();
+        let now = match record {
+            None => DelegateRecord::Absent,
+            Some(record) if record.approved_scopes.names_all(&every) => DelegateRecord::Whole,
+            Some(_) => DelegateRecord::Narrow,
+        };
+        let before = self.delegate_record.swap(now as u8, Ordering::Relaxed);
+        let was_whole = before == DelegateRecord::Whole as u8;
+        match now {
+            DelegateRecord::Whole if !was_whole => self.control.nudge(),
+            DelegateRecord::Absent if was_whole => self.control.delegate_lost(),
+            DelegateRecord::Narrow if was_whole => {
+                let own = json!({"deviceId": self.delegate.device_id().as_str()});
+                let removed = self.control.call("device.pair.remove", own).await;
+                warn!(
+                    ok = removed.is_ok(),
+                    "the delegate was paired anew with fewer scopes; pairing it again"
+                );
+                self.control.delegate_lost();
+            }
+            DelegateRecord::Whole | DelegateRecord::Absent | DelegateRecord::Narrow => {}
         }
     }
+}
+
+/// What the store says of the delegate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum DelegateRecord {
+    Absent,
+    Narrow,
+    Whole,
 }
 
 /// The secret that everyone shares, where the shim knows it.
