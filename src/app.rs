@@ -3,7 +3,6 @@
 use std::error::Error;
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU8;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -129,7 +128,6 @@ fn assemble(config: &Config) -> Result<Front, Failure> {
         delegate,
         control,
         delegations: Arc::new(Delegations::default()),
-        delegate_record: AtomicU8::new(0),
     });
     let watch = Watch::start(engine.resolver.clone());
     tokio::spawn(police(Arc::clone(&engine), watch));

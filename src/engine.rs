@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 use crate::clock;
 use crate::config::{Mode, Policy};
-use crate::control::{Control, Standing};
+use crate::control::{Control, OwnRecord, Standing};
 use crate::decide::{self, Case, Decision, Pass};
 use crate::delegate::Delegate;
 use crate::delegation::Delegations;
@@ -52,8 +52,6 @@ pub struct Engine {
     pub control: Control,
     /// The sessions that run in the delegate's name.
     pub delegations: Arc<Delegations>,
-    /// What the store said of the delegate when it was last looked at.
-    pub delegate_record: AtomicU8,
 }
 
 /// The mode, switched while sessions run.
@@ -271,43 +269,25 @@ impl Engine {
     /// Notices when the delegate's record is removed or narrowed, and when it appears.
     ///
     /// Gateways up to 2026.3.24 do not close the session of a removed device; and a rewritten session that comes
-    /// before the removal is noticed is paired silently, with nothing but its own scopes. Such a record is taken away
-    /// by the session that is still open, so that the delegate pairs anew with every scope.
+    /// before the removal is noticed is paired silently, with nothing but its own scopes.
     async fn review_delegate(&self) {
-        let Ok(record) = self.resolver.resolve(self.delegate.device_id()).await else {
+        let Ok(record) = self.resolver.resolve(&self.delegate.device_id()).await else {
             return;
         };
         let every = scope::ALL.into_iter().collect();
         let now = match record {
-            None => DelegateRecord::Absent,
-            Some(record) if record.approved_scopes.names_all(&every) => DelegateRecord::Whole,
-            Some(_) => DelegateRecord::Narrow,
+            None => OwnRecord::Absent,
+            Some(record) if record.approved_scopes.names_all(&every) => OwnRecord::Whole,
+            Some(_) => OwnRecord::Narrow,
         };
-        let before = self.delegate_record.swap(now as u8, Ordering::Relaxed);
-        let was_whole = before == DelegateRecord::Whole as u8;
-        match now {
-            DelegateRecord::Whole if !was_whole => self.control.nudge(),
-            DelegateRecord::Absent if was_whole => self.control.delegate_lost(),
-            DelegateRecord::Narrow if was_whole => {
-                let own = json!({"deviceId": self.delegate.device_id().as_str()});
-                let removed = self.control.call("device.pair.remove", own).await;
-                warn!(
-                    ok = removed.is_ok(),
-                    "the delegate was paired anew with fewer scopes; pairing it again"
-                );
-                self.control.delegate_lost();
-            }
-            DelegateRecord::Whole | DelegateRecord::Absent | DelegateRecord::Narrow => {}
+        let before = self.control.saw_own_record(now);
+        match (before, now) {
+            (OwnRecord::Whole, OwnRecord::Whole) => {}
+            (OwnRecord::Whole, _) => self.control.delegate_lost(),
+            (_, OwnRecord::Whole) => self.control.nudge(),
+            (_, _) => {}
         }
     }
-}
-
-/// What the store says of the delegate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum DelegateRecord {
-    Absent,
-    Narrow,
-    Whole,
 }
 
 /// The secret that everyone shares, where the shim knows it.
