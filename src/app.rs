@@ -155,6 +155,7 @@ fn assemble(config: &Config) -> Result<Front, Failure> {
 async fn police(engine: Arc<Engine>, _watch: Watch) {
     let mut changes = engine.resolver.changes();
     let mut events = engine.control.pairing_changes();
+    engine.review().await;
     loop {
         tokio::select! {
             changed = changes.changed() => match changed {
