@@ -1,0 +1,189 @@
+//! The command line.
+
+pub mod check;
+mod style;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::Flag;
+pub use style::Style;
+
+/// A proxy in front of an OpenClaw gateway that repairs what the gateway wrongly refuses.
+///
+/// Beside a gateway on this machine, `scope-shim run` is enough: it finds the gateway by itself. Then point clients at
+/// it: OPENCLAW_GATEWAY_PORT=18780 openclaw health
+#[derive(Debug, Parser)]
+#[command(name = "scope-shim", version, disable_help_subcommand = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+
+    /// Write without colour, as the variable NO_COLOR asks for, too
+    #[arg(long, global = true, display_order = 900)]
+    pub no_color: bool,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start the proxy
+    Run(Settings),
+    /// Check the configuration and say what it amounts to, without starting anything
+    Check(Settings),
+    /// See the failure and its cure on a gateway made for it
+    Demo(Demo),
+    /// Print the version
+    Version,
+}
+
+/// The settings that have a flag; `config/scope-shim.toml` has all of them.
+#[derive(Args, Debug, Default)]
+#[command(
+    after_help = "Every flag is also a variable, SCOPE_SHIM_ and its name, and a key of the configuration file.\n\
+                        A flag wins over a variable, a variable over the file, the file over what the gateway's own\n\
+                        files tell."
+)]
+pub struct Settings {
+    /// The configuration file [default: scope-shim/scope-shim.toml in ~/.config or /etc, if there]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Where clients connect [default: 127.0.0.1:18780]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<String>,
+
+    /// The gateway [default: on this machine, at the port in its openclaw.json]
+    #[arg(long, value_name = "URL")]
+    gateway: Option<String>,
+
+    /// The gateway's state directory [default: $OPENCLAW_STATE_DIR or ~/.openclaw]
+    #[arg(long, value_name = "DIR")]
+    gateway_state: Option<String>,
+
+    /// The shim's own data [default: the data directory of the user]
+    #[arg(long, value_name = "DIR")]
+    data: Option<String>,
+
+    /// Repair handshakes (on), only say what would be done (observe), or do nothing (off) [default: on]
+    #[arg(long, value_name = "on|observe|off")]
+    mode: Option<String>,
+
+    /// How log lines look [default: text]
+    #[arg(long, value_name = "text|json")]
+    log: Option<String>,
+
+    /// The least important log lines that are written [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
+}
+
+impl Settings {
+    /// The flags that were given, by the key that they set.
+    ///
+    /// They are plain text: the rules for values are the same as for the file, and so are the messages.
+    #[must_use]
+    pub fn flags(&self) -> Vec<Flag> {
+        let given = [
+            ("listen", "--listen", &self.listen),
+            ("gateway.url", "--gateway", &self.gateway),
+            ("gateway.state", "--gateway-state", &self.gateway_state),
+            ("data", "--data", &self.data),
+            ("mode", "--mode", &self.mode),
+            ("log.format", "--log", &self.log),
+            ("log.level", "--log-level", &self.log_level),
+        ];
+        let given = given.into_iter();
+        given
+            .filter_map(|(key, name, value)| {
+                let value = value.clone()?;
+                Some(Flag { key, name, value })
+            })
+            .collect()
+    }
+}
+
+/// How to show the failure and its cure.
+#[derive(Args, Debug)]
+pub struct Demo {
+    /// A real gateway of this version, installed with npm [default: a simulated one, which needs nothing]
+    #[arg(long, value_name = "VERSION")]
+    pub gateway: Option<String>,
+
+    /// Where clients connect [default: a free port on 127.0.0.1]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen: Option<SocketAddr>,
+}
+
+/// How the program ends. A wrong command line ends with 2, which is clap's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExitStatus {
+    /// All is well.
+    Ok,
+    /// It started, or tried to, and failed.
+    Failure,
+    /// The configuration cannot be used: `EX_CONFIG`. A restart does not help, and systemd can be told so.
+    Config,
+}
+
+impl From<ExitStatus> for ExitCode {
+    fn from(status: ExitStatus) -> Self {
+        match status {
+            ExitStatus::Ok => Self::SUCCESS,
+            ExitStatus::Failure => Self::from(1),
+            ExitStatus::Config => Self::from(78),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_names_the_key_that_it_sets() {
+        let arguments = [
+            "scope-shim",
+            "run",
+            "--listen",
+            "a",
+            "--gateway",
+            "b",
+            "--gateway-state",
+            "c",
+            "--data",
+            "d",
+            "--mode",
+            "e",
+            "--log",
+            "f",
+            "--log-level",
+            "g",
+        ];
+        let cli = Cli::try_parse_from(arguments);
+        let settings = match cli.map(|cli| cli.command) {
+            Ok(Command::Run(settings)) => settings,
+            _ => Settings::default(),
+        };
+        let flags = settings.flags();
+        let flags: Vec<String> = flags
+            .iter()
+            .map(|flag| format!("{}={}", flag.key, flag.value))
+            .collect();
+        assert_eq!(
+            flags.join(" "),
+            "listen=a gateway.url=b gateway.state=c data=d mode=e log.format=f log.level=g"
+        );
+    }
+}

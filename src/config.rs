@@ -1,0 +1,130 @@
+//! The shim's configuration: what flags, variables and the file said, resolved once before a port is opened.
+//!
+//! A flag wins over a variable, a variable over the file, the file over what the gateway's own files tell, and that
+//! over the default. Every problem is found before anything is refused, so that an operator corrects a file once.
+
+mod environment;
+mod load;
+mod named;
+mod policy;
+mod problem;
+mod raw;
+mod reader;
+mod self_proxy;
+mod show;
+mod sources;
+mod upstream;
+mod url;
+mod value;
+mod words;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+pub use environment::Environment;
+pub use policy::{ClientPolicy, Policy};
+pub use problem::{Finding, Origin, Problem, Problems};
+pub use raw::Flag;
+pub use reader::Setting;
+pub use sources::Sources;
+pub use url::GatewayUrl;
+pub(crate) use value::network;
+pub use words::{DeviceLess, LogFormat, LogLevel, Mode, StoreKind};
+
+use crate::gateway::{GatewayAuth, GatewayFacts};
+
+/// Everything the shim was told or found out before it starts.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where clients connect.
+    pub listen: SocketAddr,
+    /// What the shim does with handshakes until it is told otherwise.
+    pub mode: Mode,
+    /// The directory of the shim's own data; it need not exist yet.
+    pub data: PathBuf,
+    /// What the shim writes about its work.
+    pub log: Log,
+    /// The upstream.
+    pub gateway: Gateway,
+    /// The proxies in front of the shim whose forwarded headers it believes.
+    pub trusted_proxies: Vec<IpNet>,
+    /// What the operator grants, caps and switches off.
+    pub policy: Policy,
+    /// The cache of device records.
+    pub cache: Cache,
+    /// How much a client may use.
+    pub limits: Limits,
+    /// The file that was read, if any.
+    pub file: Option<PathBuf>,
+    /// Every key with its value and who said it, in the order of the file.
+    pub settings: Vec<Setting>,
+    /// What an operator should know, those of the gateway's files included.
+    pub findings: Vec<Finding>,
+    /// Every key that there is, for the test that holds the commented file to it.
+    #[cfg(test)]
+    keys: Vec<&'static str>,
+}
+
+/// How the shim logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// The form of a line.
+    pub format: LogFormat,
+    /// The least important level that is written; `RUST_LOG` overrules it.
+    pub level: LogLevel,
+}
+
+/// The gateway and how to reach and read it.
+#[derive(Clone, Debug)]
+pub struct Gateway {
+    /// Its address.
+    pub url: GatewayUrl,
+    /// Its state directory; `None` when it is on another machine or nothing tells.
+    pub state: Option<PathBuf>,
+    /// Where its device records are read.
+    pub store: StoreKind,
+    /// How the shim proves itself: what it was given, else what the gateway's files say.
+    pub auth: GatewayAuth,
+    /// The addresses to connect from; nothing is chosen for a gateway that is not on loopback.
+    pub sources: Sources,
+    /// How long a TCP (and TLS) connection may take to come about.
+    pub connect_timeout: Duration,
+    /// What the gateway's own files say.
+    pub facts: GatewayFacts,
+}
+
+/// The cache of device records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cache {
+    /// How long a record serves without a look at the store; zero means not at all.
+    pub ttl: Duration,
+    /// The same for the knowledge that there is no record.
+    pub negative_ttl: Duration,
+    /// How many records are kept.
+    pub capacity: usize,
+}
+
+/// How much a client may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Client connections at a time.
+    pub connections: usize,
+    /// Bytes of one HTTP request's head.
+    pub header_bytes: usize,
+    /// How long a request's head may take to arrive.
+    pub header_timeout: Duration,
+    /// Bytes of the frame that holds the `connect` request.
+    pub connect_frame_bytes: usize,
+    /// How long the handshake may take, from the upgrade to the gateway's answer.
+    pub handshake_timeout: Duration,
+    /// How long a session may be silent; `None` for ever.
+    pub idle_timeout: Option<Duration>,
+    /// Handshakes towards the gateway at a time.
+    pub gateway_handshakes: usize,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,141 @@
+//! What the operator grants, caps and switches off.
+
+use std::collections::BTreeMap;
+
+use super::named::Named;
+use super::problem::{Finding, closest};
+use super::reader::Reader;
+use super::value;
+use super::words::DeviceLess;
+use crate::scope::{self, ScopeSet};
+
+/// The operator's rules. They narrow, except for `grant`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// No session that the shim rewrites holds a scope outside of the closure of these.
+    pub max_scopes: ScopeSet,
+    /// What becomes of local clients that show no device.
+    pub device_less: DeviceLess,
+    /// Exceptions by `client.id`.
+    pub clients: BTreeMap<String, ClientPolicy>,
+}
+
+/// The operator's rules for one `client.id`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClientPolicy {
+    /// Scopes that the client is entitled to beyond what its device was approved for.
+    pub grant: ScopeSet,
+    /// A cap of its own, on top of the one for all.
+    pub max_scopes: Option<ScopeSet>,
+    /// Overrides [`Policy::device_less`].
+    pub device_less: Option<DeviceLess>,
+}
+
+impl Policy {
+    /// What becomes of local clients of that id which show no device.
+    #[must_use]
+    pub fn device_less(&self, client_id: &str) -> DeviceLess {
+        let own = self
+            .clients
+            .get(client_id)
+            .and_then(|client| client.device_less);
+        own.unwrap_or(self.device_less)
+    }
+
+    /// What the operator grants a client of that id on top of its approved scopes.
+    #[must_use]
+    pub fn granted(&self, client_id: &str) -> ScopeSet {
+        let client = self.clients.get(client_id);
+        client.map_or_else(ScopeSet::new, |client| client.grant.clone())
+    }
+
+    /// Whether a client of that id may hold `scope` at all.
+    #[must_use]
+    pub fn allows(&self, client_id: &str, scope: &str) -> bool {
+        let own = self
+            .clients
+            .get(client_id)
+            .and_then(|client| client.max_scopes.as_ref());
+        self.max_scopes.implies(scope) && own.is_none_or(|own| own.implies(scope))
+    }
+
+    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+        let max_scopes = reader.read(
+            "policy.max_scopes",
+            scope::ALL.into_iter().collect(),
+            value::scopes,
+        );
+        let device_less = reader.read("policy.device_less", DeviceLess::Local, value::word);
+        let clients = reader.named("policy.clients", |section| {
+            doubt_client(section);
+            let client = ClientPolicy {
+                grant: section.read("grant", value::scopes).unwrap_or_default(),
+                max_scopes: section.read("max_scopes", value::scopes),
+                device_less: section.read("device_less", value::word),
+            };
+            let caps = client.max_scopes.iter();
+            for scope in caps.chain([&client.grant]).flat_map(ScopeSet::iter) {
+                if let Some(finding) = doubt_scope(scope) {
+                    section.finding(finding);
+                }
+            }
+            client
+        });
+        for scope in max_scopes.iter() {
+            reader.findings.extend(doubt_scope(scope));
+        }
+        Self {
+            max_scopes,
+            device_less,
+            clients: clients.into_iter().collect(),
+        }
+    }
+}
+
+/// A later gateway may know more scopes, so that an unknown one is not an error.
+fn doubt_scope(scope: &str) -> Option<Finding> {
+    if scope::ALL.contains(&scope) {
+        return None;
+    }
+    let fix =
+        closest(scope, scope::ALL).map_or_else(|| "check the name".to_owned(), value::did_you_mean);
+    let message = format!("no gateway up to 2026.9.6 knows the scope {scope:?}");
+    Some(Finding::new("unknown-scope", message, fix))
+}
+
+/// A later gateway may know more clients, but one that never connects is more likely a slip.
+fn doubt_client(section: &mut Named<'_, '_>) {
+    if CLIENT_IDS.contains(&section.name) {
+        return;
+    }
+    let fix = closest(section.name, CLIENT_IDS).map_or_else(
+        || format!("one of: {}", CLIENT_IDS.join(", ")),
+        value::did_you_mean,
+    );
+    let message = format!(
+        "no gateway up to 2026.9.6 admits a client with the id {:?}",
+        section.name
+    );
+    section.finding(Finding::new("unknown-client", message, fix));
+}
+
+/// Every `client.id` that a gateway from 2026.2.19 to 2026.9.6 admits.
+const CLIENT_IDS: [&str; 17] = [
+    "cli",
+    "openclaw-control-ui",
+    "gateway-client",
+    "openclaw-tui",
+    "webchat",
+    "webchat-ui",
+    "openclaw-browser-copilot",
+    "openclaw-macos",
+    "openclaw-linux",
+    "openclaw-ios",
+    "openclaw-watchos",
+    "openclaw-android",
+    "node-host",
+    "openclaw-worker",
+    "openclaw-probe",
+    "fingerprint",
+    "test",
+];

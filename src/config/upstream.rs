@@ -1,0 +1,211 @@
+//! The gateway: what the operator said about it, completed by what its own files say.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::load::{absolute, read_file};
+use super::problem::{Finding, Origin};
+use super::reader::Reader;
+use super::show::Show as _;
+use super::value::{self, Read, Value, Wrong};
+use super::{Environment, Gateway, GatewayUrl, Sources, StoreKind, self_proxy};
+use crate::gateway::{self, GatewayAuth, GatewayFacts};
+use crate::secret::Secret;
+
+/// Reads `[gateway]`.
+pub(super) fn read_gateway(reader: &mut Reader<'_>, listen: SocketAddr) -> Gateway {
+    let environment = reader.raw.environment;
+    let url = reader.read_or_auto("gateway.url", gateway_url);
+    let state = reader.read_or_auto("gateway.state", value::path);
+    let state = state.map(|(text, origin)| (absolute(environment, &text, &origin), origin));
+    if let Some((state, origin)) = &state
+        && let Err(error) = fs::read_dir(state)
+    {
+        let message = format!(
+            "`gateway.state`: expected the gateway's state directory, but {}: {error}",
+            state.display()
+        );
+        reader.problem(origin.clone(), message, None);
+    }
+    let facts = facts(url.as_ref(), state.as_ref(), environment, listen);
+    let (url, origin) = url.unwrap_or_else(|| discovered_url(&facts));
+    if self_proxy::is_itself(listen, &url) {
+        let message = format!(
+            "the shim would listen on the gateway's own address, {url}, and connect to itself"
+        );
+        let hint = "let the shim listen elsewhere (--listen 127.0.0.1:18780), or move the gateway (openclaw gateway run \
+                    --port 18790) and say so (--gateway ws://127.0.0.1:18790)";
+        let blamed = match reader.origin("listen") {
+            Origin::Default => origin.clone(),
+            said => said,
+        };
+        reader.problem(blamed, message, Some(hint.to_owned()));
+    }
+    reader.resolved("gateway.url", url.to_string(), origin);
+    let (shown, origin) = match (&facts.state, state) {
+        (Some(state), Some((_, origin))) => (state.show(), origin),
+        (Some(state), None) => (state.show(), Origin::Discovery(facts.state_from.clone())),
+        (None, _) => ("none".to_owned(), Origin::Default),
+    };
+    reader.resolved("gateway.state", shown, origin);
+    let store = reader.read("gateway.store", StoreKind::Auto, value::word);
+    let auth = auth(reader, &facts);
+    let local = reader.read_or_auto("gateway.local_source", value::ip_address);
+    let remote = reader.read_or_auto("gateway.remote_source", value::ip_address);
+    let trusted = facts.trusted_proxies.as_deref();
+    let (said_local, said_remote) = (local.as_ref().map(|s| s.0), remote.as_ref().map(|s| s.0));
+    let sources = if url.is_loopback() {
+        Sources::on_loopback(trusted, said_local, said_remote)
+    } else {
+        Sources {
+            local: said_local,
+            remote: said_remote,
+            findings: Vec::new(),
+        }
+    };
+    for (key, said, chosen) in [
+        ("gateway.local_source", local, sources.local),
+        ("gateway.remote_source", remote, sources.remote),
+    ] {
+        let discovered = || Origin::Discovery("the gateway's trustedProxies".to_owned());
+        let origin = match (said, chosen) {
+            (Some((_, origin)), _) => origin,
+            (None, Some(_)) if trusted.is_some() => discovered(),
+            (None, _) => Origin::Default,
+        };
+        let shown = chosen.map_or_else(|| "any".to_owned(), |ip| ip.to_string());
+        reader.resolved(key, shown, origin);
+    }
+    let connect_timeout = reader.read(
+        "gateway.connect_timeout",
+        Duration::from_secs(3),
+        value::timeout,
+    );
+    Gateway {
+        url,
+        state: facts.state.clone(),
+        store,
+        auth,
+        sources,
+        connect_timeout,
+        facts,
+    }
+}
+
+fn gateway_url(value: &Value<'_>) -> Read<GatewayUrl> {
+    let wrong = |found: Option<String>, hint: Option<String>| {
+        vec![Wrong {
+            expected: "an address such as \"ws://127.0.0.1:18789\"".to_owned(),
+            found,
+            hint,
+            ..Wrong::default()
+        }]
+    };
+    let text = value::path(value).map_err(|_| wrong(Some(value.describe()), None))?;
+    GatewayUrl::parse(&text).map_err(|why| wrong(None, Some(why.to_owned())))
+}
+
+/// Files on this machine say nothing about a gateway on another one, unless the operator says that they do.
+fn facts(
+    url: Option<&(GatewayUrl, Origin)>,
+    state: Option<&(PathBuf, Origin)>,
+    environment: &Environment,
+    listen: SocketAddr,
+) -> GatewayFacts {
+    let here = url.is_none_or(|(url, _)| url.ip().is_some_and(self_proxy::is_own));
+    if !here && state.is_none() {
+        return GatewayFacts::default();
+    }
+    gateway::discover(
+        state.map(|(state, _)| state.as_path()),
+        environment,
+        listen.port(),
+    )
+}
+
+fn discovered_url(facts: &GatewayFacts) -> (GatewayUrl, Origin) {
+    let url = GatewayUrl {
+        tls: facts.tls == Some(true),
+        host: facts.host.clone().unwrap_or_else(|| "127.0.0.1".to_owned()),
+        port: facts.port.unwrap_or(DEFAULT_GATEWAY_PORT),
+    };
+    let origin = match (facts.port, &facts.config_file) {
+        (Some(_), _) => Origin::Discovery(facts.port_from.clone()),
+        (None, Some(file)) => Origin::Discovery(file.display().to_string()),
+        (None, None) => Origin::Default,
+    };
+    (url, origin)
+}
+
+fn auth(reader: &mut Reader<'_>, facts: &GatewayFacts) -> GatewayAuth {
+    let mut given = Vec::new();
+    for (key, file_key, make) in [
+        (
+            "gateway.token",
+            "gateway.token_file",
+            GatewayAuth::Token as fn(Secret) -> GatewayAuth,
+        ),
+        (
+            "gateway.password",
+            "gateway.password_file",
+            GatewayAuth::Password,
+        ),
+    ] {
+        if let Some((secret, origin)) = reader.read_or_auto(key, value::secret) {
+            given.push((key, make(secret), origin));
+        }
+        if let Some((path, origin)) = reader.read_or_auto(file_key, value::path) {
+            let path = absolute(reader.raw.environment, &path, &origin);
+            match read_secret(&path) {
+                Ok(secret) => given.push((file_key, make(secret), origin)),
+                Err(why) => {
+                    let message = format!("`{file_key}`: {}: {why}", path.display());
+                    reader.problem(origin, message, None);
+                }
+            }
+        }
+    }
+    if let [(first, ..), (second, _, origin), ..] = given.as_slice() {
+        let message = format!("`{second}`: `{first}` is given, too; expected one of the two");
+        reader.problem(origin.clone(), message, None);
+    }
+    let discovered = || {
+        let origin = match &facts.auth {
+            GatewayAuth::Unknown => Origin::Default,
+            _ => Origin::Discovery(facts.auth_from.clone()),
+        };
+        ("gateway.auth", facts.auth.clone(), origin)
+    };
+    let (_, auth, origin) = given.into_iter().next().unwrap_or_else(discovered);
+    reader.resolved("gateway.auth", auth.to_string(), origin);
+    let same_kind = std::mem::discriminant(&auth) == std::mem::discriminant(&facts.auth);
+    if !same_kind && !matches!(facts.auth, GatewayAuth::Unknown) {
+        let name = |auth: &GatewayAuth| {
+            let text = auth.to_string();
+            text.split([' ', ',']).next().unwrap_or_default().to_owned()
+        };
+        let message = format!(
+            "the shim was given a {}, but the gateway's own configuration says {}",
+            name(&auth),
+            name(&facts.auth)
+        );
+        reader.findings.push(Finding::new(
+            "auth-mismatch",
+            message,
+            "take the setting away to use what the gateway's configuration says",
+        ));
+    }
+    auth
+}
+
+fn read_secret(path: &Path) -> Result<Secret, String> {
+    let text = read_file(path)?;
+    match text.trim() {
+        "" => Err("expected a secret, found nothing".to_owned()),
+        secret => Ok(Secret::new(secret)),
+    }
+}
+
+const DEFAULT_GATEWAY_PORT: u16 = 18_789;

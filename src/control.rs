@@ -1,0 +1,341 @@
+//! The control connection: the delegate's own session with the gateway.
+//!
+//! It pairs the delegate, learns which gateway this is, hears of pairing changes, and lets the shim call the
+//! gateway's pairing methods. While it is gone the shim goes on working from the store.
+
+mod session;
+mod store;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use thiserror::Error;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tracing::{debug, info, warn};
+
+use crate::delegate::Delegate;
+use crate::dial::Dialer;
+use crate::handshake::message::Refusal;
+use crate::profile::Profile;
+use crate::rewrite::SharedSecret;
+use crate::scope::{self, ScopeSet};
+
+use session::{Ended, OpenError, Session};
+pub use store::ControlStore;
+
+/// What the shim needs for its own session.
+#[derive(Debug)]
+pub struct Settings {
+    /// How the gateway is reached.
+    pub dialer: Arc<Dialer>,
+    /// The shim's own device.
+    pub delegate: Arc<Delegate>,
+    /// The secret that the gateway asks for; `None` where it asks for none, or the shim does not know it.
+    pub secret: Option<SharedSecret>,
+}
+
+/// Where the shim stands with the gateway.
+#[derive(Clone, Debug, Default)]
+pub struct Standing {
+    /// How the gateway behaves.
+    pub profile: Arc<Profile>,
+    /// What the delegate is approved for, name by name; `None` while it is not paired. It outlives the connection: a
+    /// gateway that restarts still knows the delegate.
+    pub delegate_scopes: Option<Arc<ScopeSet>>,
+    /// The connection itself.
+    pub link: Link,
+}
+
+/// The state of the control connection.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Link {
+    /// The first attempt is under way.
+    #[default]
+    Starting,
+    /// Open.
+    Up,
+    /// Lost or refused, with the reason; it is tried again.
+    Down(String),
+    /// The gateway wants somebody to approve the delegate.
+    AwaitingApproval {
+        /// The pairing request.
+        request_id: Option<String>,
+    },
+}
+
+/// A handle on the control connection.
+#[derive(Clone, Debug)]
+pub struct Control {
+    standing: watch::Receiver<Standing>,
+    pairing: watch::Receiver<u64>,
+    calls: mpsc::Sender<Call>,
+    nudge: Arc<Notify>,
+    lost: Arc<Notify>,
+}
+
+/// One call of a gateway method.
+#[derive(Debug)]
+struct Call {
+    method: String,
+    params: Value,
+    answer: oneshot::Sender<Result<Value, CallError>>,
+}
+
+/// Why a call of a gateway method failed.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CallError {
+    /// The control connection is down.
+    #[error("the shim has no session with the gateway at the moment")]
+    NotConnected,
+    /// The gateway said no.
+    #[error("the gateway answered {}: {}", .0.code, .0.message)]
+    Refused(Refusal),
+    /// The gateway did not answer.
+    #[error("the gateway did not answer within {CALL_TIMEOUT:?}")]
+    Timeout,
+}
+
+impl Control {
+    /// Starts the control connection; its task runs until every handle is gone.
+    #[must_use]
+    pub fn start(settings: Settings) -> Self {
+        let (standing, standing_seen) = watch::channel(Standing::default());
+        let (pairing, pairing_seen) = watch::channel(0);
+        let (calls, calls_taken) = mpsc::channel(CALLS_WAITING);
+        let nudge = Arc::new(Notify::new());
+        let lost = Arc::new(Notify::new());
+        let keeper = Keeper {
+            settings,
+            standing,
+            calls: calls_taken,
+            nudge: Arc::clone(&nudge),
+            lost: Arc::clone(&lost),
+            pairing,
+            announced: None,
+        };
+        tokio::spawn(keeper.run());
+        Self {
+            standing: standing_seen,
+            pairing: pairing_seen,
+            calls,
+            nudge,
+            lost,
+        }
+    }
+
+    /// Where the shim stands now.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        self.standing.borrow().clone()
+    }
+
+    /// Where the shim stands, once the very first attempt has come to something, or `patience` is over.
+    pub async fn settled(&self, patience: Duration) -> Standing {
+        let mut standing = self.standing.clone();
+        let settled = standing.wait_for(|standing| standing.link != Link::Starting);
+        let _ = tokio::time::timeout(patience, settled).await;
+        self.standing()
+    }
+
+    /// Counts what the gateway says about pairing: requests, approvals, removals, and every new connection, before
+    /// which anything may have happened unseen.
+    #[must_use]
+    pub fn pairing_changes(&self) -> watch::Receiver<u64> {
+        self.pairing.clone()
+    }
+
+    /// Follows the standing.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<Standing> {
+        self.standing.clone()
+    }
+
+    /// Tries again at once, where the connection waits before its next attempt.
+    pub fn nudge(&self) {
+        self.nudge.notify_one();
+    }
+
+    /// The gateway no longer knows the delegate: nothing is rewritten until it is paired again.
+    pub fn delegate_lost(&self) {
+        self.lost.notify_one();
+    }
+
+    /// Calls a method of the gateway and returns its payload.
+    ///
+    /// # Errors
+    ///
+    /// When there is no connection, or the gateway refuses or does not answer.
+    pub async fn call(&self, method: &str, params: Value) -> Result<Value, CallError> {
+        if self.standing.borrow().link != Link::Up {
+            return Err(CallError::NotConnected);
+        }
+        let (answer, answered) = oneshot::channel();
+        let call = Call {
+            method: method.to_owned(),
+            params,
+            answer,
+        };
+        self.calls
+            .send(call)
+            .await
+            .map_err(|_| CallError::NotConnected)?;
+        match tokio::time::timeout(CALL_TIMEOUT, answered).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(CallError::NotConnected),
+            Err(_) => Err(CallError::Timeout),
+        }
+    }
+}
+
+/// Keeps the connection: opens it, serves it, opens it again.
+struct Keeper {
+    settings: Settings,
+    standing: watch::Sender<Standing>,
+    calls: mpsc::Receiver<Call>,
+    nudge: Arc<Notify>,
+    lost: Arc<Notify>,
+    /// Counts what changed about pairing.
+    pairing: watch::Sender<u64>,
+    /// The last state that was logged, so that a gateway that stays away does not fill the log.
+    announced: Option<Link>,
+}
+
+impl Keeper {
+    async fn run(mut self) {
+        let mut backoff = Backoff::default();
+        loop {
+            match Session::open(&self.settings, &self.wanted_scopes()).await {
+                Ok(session) => {
+                    backoff = Backoff::default();
+                    self.opened(&session);
+                    match session
+                        .serve(&mut self.calls, &self.lost, &self.pairing)
+                        .await
+                    {
+                        Ended::HandlesGone => return,
+                        Ended::DelegateRemoved => {
+                            self.forget_delegate();
+                            self.link(Link::Down(
+                                "the delegate was removed from the gateway".to_owned(),
+                            ));
+                        }
+                        Ended::Lost(reason) => self.link(Link::Down(reason)),
+                    }
+                }
+                Err(OpenError::Refused(refusal)) => self.refused(refusal).await,
+                Err(OpenError::Failed(reason)) => self.link(Link::Down(reason)),
+            }
+            if self.standing.is_closed() {
+                return;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(backoff.next()) => {}
+                () = self.nudge.notified() => {}
+            }
+        }
+    }
+
+    fn wanted_scopes(&self) -> Vec<String> {
+        scope::ALL.iter().map(|&scope| scope.to_owned()).collect()
+    }
+
+    fn opened(&mut self, session: &Session) {
+        let scopes: ScopeSet = self.wanted_scopes().into_iter().collect();
+        let profile = Profile::from_evidence(session.evidence());
+        self.standing.send_modify(|standing| {
+            standing.profile = Arc::new(profile.clone());
+            standing.delegate_scopes = Some(Arc::new(scopes));
+        });
+        self.link(Link::Up);
+        info!(
+            gateway = %profile,
+            delegate = %self.settings.delegate.device_id().short(),
+            "connected to the gateway; the delegate is paired"
+        );
+        self.pairing.send_modify(|count| *count += 1);
+    }
+
+    /// A refused delegate: helped along where the gateway lets its own machine do so, else announced once.
+    async fn refused(&mut self, refusal: Refusal) {
+        if !refusal.wants_pairing() {
+            self.link(Link::Down(format!(
+                "the gateway refuses the shim itself: {}",
+                refusal.message
+            )));
+            return;
+        }
+        self.forget_delegate();
+        if let Some(request_id) = &refusal.request_id
+            && session::approve_as_backend(&self.settings, request_id).await
+        {
+            info!(request = %request_id, "approved the delegate's own pairing request with the shared secret");
+            self.nudge.notify_one();
+            return;
+        }
+        self.link(Link::AwaitingApproval {
+            request_id: refusal.request_id,
+        });
+    }
+
+    fn forget_delegate(&self) {
+        self.standing
+            .send_modify(|standing| standing.delegate_scopes = None);
+    }
+
+    fn link(&mut self, link: Link) {
+        if self.announced.as_ref() != Some(&link) {
+            self.announce(&link);
+            self.announced = Some(link.clone());
+        }
+        self.standing.send_modify(|standing| standing.link = link);
+    }
+
+    fn announce(&self, link: &Link) {
+        match link {
+            Link::Starting | Link::Up => debug!("control connection: {link:?}"),
+            Link::Down(reason) => warn!(
+                gateway = %self.settings.dialer.authority(),
+                "no session of the shim's own with the gateway: {reason}; trying again"
+            ),
+            Link::AwaitingApproval { request_id } => warn!(
+                delegate = %self.settings.delegate.device_id().short(),
+                "the gateway wants the shim's own device approved; until then everything passes through unchanged. Run: {}",
+                approve_command(request_id.as_deref())
+            ),
+        }
+    }
+}
+
+/// The command that approves a pairing request.
+#[must_use]
+pub fn approve_command(request_id: Option<&str>) -> String {
+    format!(
+        "openclaw devices approve {}",
+        request_id.unwrap_or("<request id from `openclaw devices list`>")
+    )
+}
+
+/// Waits that grow from half a second to ten.
+#[derive(Debug)]
+struct Backoff(Duration);
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self(FIRST_WAIT)
+    }
+}
+
+impl Backoff {
+    fn next(&mut self) -> Duration {
+        let wait = self.0;
+        self.0 = (wait * 2).min(LONGEST_WAIT);
+        wait
+    }
+}
+
+const CALLS_WAITING: usize = 32;
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,0 +1,275 @@
+//! The decision: what becomes of a handshake.
+//!
+//! A pure function of what the client claims, who it was found to be, how the gateway behaves, what the delegate may
+//! do and what the operator allows. No I/O and no clock: a table to read and to test.
+
+use std::sync::Arc;
+
+use crate::config::Policy;
+use crate::device::{DeviceRecord, OperatorToken};
+use crate::handshake::message::Claims;
+use crate::identity::{Credential, Identity, Unidentified};
+use crate::profile::{Profile, ScopeCheck};
+use crate::scope::{ADMIN, PAIRING, ScopeSet};
+
+/// What becomes of a handshake.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// The bytes go on untouched and the gateway decides.
+    Pass(Pass),
+    /// The delegate asks for the same scopes in the client's place.
+    Rewrite(Rewrite),
+}
+
+/// Why a handshake goes on untouched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pass {
+    /// Nodes prove who they are by themselves.
+    NotOperator,
+    /// No scope was asked for, so none can be missing.
+    NothingRequested,
+    /// Nobody that the shim knows.
+    Unidentified(Unidentified),
+    /// These scopes are not covered by what was approved.
+    NotEntitled(ScopeSet),
+    /// The gateway accepts it as it stands.
+    Accepted,
+    /// On this gateway a session by device token manages its own device only; the delegate's would manage all.
+    ConfinedToken,
+    /// The delegate is not paired, or not for these scopes.
+    NoDelegate(ScopeSet),
+}
+
+/// Why a handshake is rewritten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rewrite {
+    /// The gateway compares scope names literally.
+    LiteralScopes,
+    /// The gateway clears the scopes of a client without a device.
+    DeviceLess,
+    /// The platform or device family is not the one that was pinned at pairing.
+    PinnedMetadata,
+    /// The gateway refused what it was expected to accept.
+    Refused,
+}
+
+/// Everything the decision depends on.
+#[derive(Clone, Copy, Debug)]
+pub struct Case<'a> {
+    /// What the client claims.
+    pub claims: &'a Claims,
+    /// Who it was found to be.
+    pub identity: &'a Identity,
+    /// How the gateway behaves.
+    pub profile: &'a Profile,
+    /// What the operator allows.
+    pub policy: &'a Policy,
+    /// A cap that came with the upgrade request (`x-openclaw-scopes`).
+    pub cap: Option<&'a ScopeSet>,
+    /// What the delegate is approved for, name by name; `None` while it is not paired.
+    pub delegate: Option<&'a ScopeSet>,
+}
+
+/// Decides before the gateway has seen the handshake.
+#[must_use]
+pub fn decide(case: Case<'_>) -> Decision {
+    rewrite_unless(case, foresee(case))
+}
+
+/// Decides again after the gateway refused, or granted less than was asked for.
+#[must_use]
+pub fn decide_again(case: Case<'_>) -> Decision {
+    rewrite_unless(case, Some(Rewrite::Refused))
+}
+
+fn rewrite_unless(case: Case<'_>, cause: Option<Rewrite>) -> Decision {
+    match (obstacle(case), cause) {
+        (Some(pass), _) => Decision::Pass(pass),
+        (None, None) => Decision::Pass(Pass::Accepted),
+        (None, Some(cause)) => match delegate_lacks(case) {
+            Some(pass) => Decision::Pass(pass),
+            None => Decision::Rewrite(cause),
+        },
+    }
+}
+
+/// Why this session may not be rewritten, whatever the gateway makes of it.
+fn obstacle(case: Case<'_>) -> Option<Pass> {
+    if !case.claims.is_operator() {
+        return Some(Pass::NotOperator);
+    }
+    if case.claims.scopes.is_empty() {
+        return Some(Pass::NothingRequested);
+    }
+    if let Identity::Unknown(why) = case.identity {
+        return Some(Pass::Unidentified(*why));
+    }
+    let missing = not_entitled(case);
+    if !missing.is_empty() {
+        return Some(Pass::NotEntitled(missing));
+    }
+    None
+}
+
+/// The requested scopes that the session may not hold.
+#[must_use]
+pub fn not_entitled(case: Case<'_>) -> ScopeSet {
+    let requested = case.claims.requested();
+    requested
+        .iter()
+        .filter(|scope| !entitled(case, scope))
+        .collect()
+}
+
+/// Whether the session may hold `scope`: it lies in the closure of what was approved or what the policy grants, and
+/// under every cap.
+fn entitled(case: Case<'_>, scope: &str) -> bool {
+    let client_id = &case.claims.client_id;
+    let granted = case.policy.granted(client_id).implies(scope);
+    let held = match case.identity {
+        Identity::Device {
+            record, credential, ..
+        } => {
+            (record.approved_scopes.implies(scope) || granted)
+                && credential_covers(record, *credential, scope)
+        }
+        Identity::HostDevice(record) => record.approved_scopes.implies(scope) || granted,
+        Identity::FreshLocal => scope.starts_with("operator."),
+        Identity::Unknown(_) => false,
+    };
+    held && case.policy.allows(client_id, scope) && case.cap.is_none_or(|cap| cap.implies(scope))
+}
+
+/// A device that authenticates with its own token gets what that token was issued for, and no more.
+fn credential_covers(record: &DeviceRecord, credential: Credential, scope: &str) -> bool {
+    match (credential, &record.operator_token) {
+        (Credential::Shared, _) => true,
+        (Credential::DeviceToken, OperatorToken::Live { scopes, .. }) => scopes.implies(scope),
+        (Credential::DeviceToken, _) => false,
+    }
+}
+
+/// Why the gateway would refuse or cripple the handshake as it stands; `None` where it accepts it.
+///
+/// In doubt it would: a rewritten handshake is accepted by every version, a refused one leaves a pairing request.
+fn foresee(case: Case<'_>) -> Option<Rewrite> {
+    let requested = case.claims.requested();
+    let covers = |held: &ScopeSet| match case.profile.scope_check {
+        ScopeCheck::Implied => held.implies_all(&requested),
+        ScopeCheck::Literal | ScopeCheck::Unknown => held.names_all(&requested),
+    };
+    match case.identity {
+        Identity::Device {
+            record, credential, ..
+        } => {
+            if case.profile.pins_metadata && metadata_differs(case.claims, record) {
+                return Some(Rewrite::PinnedMetadata);
+            }
+            let token_covers = match (credential, &record.operator_token) {
+                (Credential::DeviceToken, OperatorToken::Live { scopes, .. }) => covers(scopes),
+                _ => true,
+            };
+            (!covers(&record.approved_scopes) || !token_covers).then_some(Rewrite::LiteralScopes)
+        }
+        Identity::HostDevice(_) | Identity::FreshLocal => {
+            let kept = case
+                .profile
+                .keeps_device_less(&case.claims.client_id, &case.claims.client_mode);
+            (!kept).then_some(Rewrite::DeviceLess)
+        }
+        Identity::Unknown(_) => None,
+    }
+}
+
+/// Whether the client claims another platform or device family than was pinned; a value that was never sent at
+/// pairing pins nothing (seen from 2026.2.26 to 2026.9.6).
+fn metadata_differs(claims: &Claims, record: &DeviceRecord) -> bool {
+    let differs = |pinned: Option<&str>, claimed: &str| {
+        pinned.is_some_and(|pinned| {
+            !pinned.trim().is_empty() && !pinned.trim().eq_ignore_ascii_case(claimed.trim())
+        })
+    };
+    differs(record.platform.as_deref(), &claims.platform)
+        || differs(
+            record.device_family.as_deref(),
+            claims.device_family.as_deref().unwrap_or_default(),
+        )
+}
+
+fn delegate_lacks(case: Case<'_>) -> Option<Pass> {
+    let requested = case.claims.requested();
+    let device_token = matches!(
+        case.identity,
+        Identity::Device {
+            credential: Credential::DeviceToken,
+            ..
+        }
+    );
+    if device_token
+        && requested.names(PAIRING)
+        && !requested.names(ADMIN)
+        && !case.profile.device_tokens_manage_others()
+    {
+        return Some(Pass::ConfinedToken);
+    }
+    let Some(delegate) = case.delegate else {
+        return Some(Pass::NoDelegate(requested));
+    };
+    let lacking: ScopeSet = requested
+        .iter()
+        .filter(|scope| !delegate.names(scope))
+        .collect();
+    (!lacking.is_empty()).then_some(Pass::NoDelegate(lacking))
+}
+
+impl Decision {
+    /// The stable name for logs and metrics.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Pass(_) => "pass",
+            Self::Rewrite(_) => "rewrite",
+        }
+    }
+}
+
+/// Why, in a few words.
+impl std::fmt::Display for Decision {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Pass(Pass::NotOperator) => f.write_str("not an operator"),
+            Self::Pass(Pass::NothingRequested) => f.write_str("no scope requested"),
+            Self::Pass(Pass::Unidentified(why)) => write!(f, "{why}"),
+            Self::Pass(Pass::NotEntitled(missing)) => write!(f, "not approved for {missing}"),
+            Self::Pass(Pass::Accepted) => f.write_str("the gateway accepts it as it stands"),
+            Self::Pass(Pass::ConfinedToken) => {
+                f.write_str("a session by device token may manage its own device only")
+            }
+            Self::Pass(Pass::NoDelegate(_)) => {
+                f.write_str("the shim's own device is not paired for this yet")
+            }
+            Self::Rewrite(Rewrite::LiteralScopes) => {
+                f.write_str("entitled, but this gateway may compare scope names literally")
+            }
+            Self::Rewrite(Rewrite::DeviceLess) => {
+                f.write_str("entitled, but this gateway clears scopes without a device")
+            }
+            Self::Rewrite(Rewrite::PinnedMetadata) => {
+                f.write_str("entitled, but its platform is not the pinned one")
+            }
+            Self::Rewrite(Rewrite::Refused) => f.write_str("entitled, but the gateway refused it"),
+        }
+    }
+}
+
+/// What the session was approved for, for people to read; empty where that is not known.
+#[must_use]
+pub fn approved(identity: &Identity) -> Option<Arc<DeviceRecord>> {
+    match identity {
+        Identity::Device { record, .. } | Identity::HostDevice(record) => Some(Arc::clone(record)),
+        Identity::FreshLocal | Identity::Unknown(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,484 @@
+//! The table of decisions, and what holds for every one of them.
+
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::config::{ClientPolicy, DeviceLess};
+use crate::device::DeviceId;
+use crate::identity::proof::PayloadVersion;
+use crate::profile::{Evidence, Version};
+use crate::scope::{ALL, READ, WRITE};
+use crate::secret::Secret;
+
+const LEGACY: [&str; 3] = [ADMIN, "operator.approvals", PAIRING];
+
+fn set(scopes: &[&str]) -> ScopeSet {
+    scopes.iter().copied().collect()
+}
+
+fn record(approved: &[&str]) -> DeviceRecord {
+    DeviceRecord {
+        device_id: DeviceId::new("d"),
+        public_key: "k".into(),
+        display_name: None,
+        platform: Some("linux".into()),
+        device_family: None,
+        client_id: None,
+        client_mode: None,
+        roles: vec!["operator".into()],
+        approved_scopes: set(approved),
+        operator_token: OperatorToken::Live {
+            token: Secret::new("t"),
+            scopes: set(approved),
+        },
+        approved_at_ms: None,
+        last_seen_at_ms: None,
+    }
+}
+
+fn device(record: DeviceRecord, credential: Credential) -> Identity {
+    Identity::Device {
+        record: Arc::new(record),
+        credential,
+        payload: PayloadVersion::V2,
+    }
+}
+
+fn paired(approved: &[&str]) -> Identity {
+    device(record(approved), Credential::Shared)
+}
+
+fn asks(scopes: &[&str]) -> Claims {
+    Claims {
+        role: "operator".into(),
+        scopes: scopes.iter().map(|&scope| scope.to_owned()).collect(),
+        client_id: "cli".into(),
+        client_mode: "cli".into(),
+        platform: "linux".into(),
+        ..Claims::default()
+    }
+}
+
+fn open_policy() -> Policy {
+    Policy {
+        max_scopes: ALL.into_iter().collect(),
+        device_less: DeviceLess::Local,
+        clients: Default::default(),
+    }
+}
+
+fn early() -> Profile {
+    Profile::from_evidence(&Evidence {
+        version: Some("dev".into()),
+        has_server_host: true,
+    })
+}
+
+fn later(month: u16, patch: u16) -> Profile {
+    Profile::from_evidence(&Evidence {
+        version: Some(Version::v2026(month, patch).to_string()),
+        has_server_host: false,
+    })
+}
+
+/// A case in which nothing stands in the way but what the test is about.
+fn decided(claims: &Claims, identity: &Identity, profile: &Profile) -> Decision {
+    decide(Case {
+        claims,
+        identity,
+        profile,
+        policy: &open_policy(),
+        cap: None,
+        delegate: Some(&ALL.into_iter().collect()),
+    })
+}
+
+#[test]
+fn report_23006_an_admin_device_that_asks_for_read_is_rewritten_on_a_literal_gateway() {
+    for wanted in [&[READ][..], &[WRITE], &[READ, WRITE], &[ADMIN, WRITE]] {
+        let decision = decided(&asks(wanted), &paired(&LEGACY), &early());
+        assert_eq!(
+            decision,
+            Decision::Rewrite(Rewrite::LiteralScopes),
+            "{wanted:?}"
+        );
+    }
+}
+
+#[test]
+fn what_a_literal_gateway_accepts_goes_on_untouched() {
+    for wanted in [&LEGACY[..], &[ADMIN], &[PAIRING]] {
+        let decision = decided(&asks(wanted), &paired(&LEGACY), &early());
+        assert_eq!(decision, Decision::Pass(Pass::Accepted), "{wanted:?}");
+    }
+}
+
+#[test]
+fn a_gateway_that_implies_scopes_gets_the_same_request_untouched() {
+    for profile in [later(3, 13), later(4, 21), later(9, 6)] {
+        let decision = decided(&asks(&[READ]), &paired(&LEGACY), &profile);
+        assert_eq!(decision, Decision::Pass(Pass::Accepted), "{profile}");
+    }
+}
+
+#[test]
+fn an_unknown_gateway_is_treated_like_the_strictest_one() {
+    let decision = decided(&asks(&[READ]), &paired(&LEGACY), &Profile::default());
+    assert_eq!(decision, Decision::Rewrite(Rewrite::LiteralScopes));
+}
+
+#[test]
+fn report_46422_a_local_client_without_a_device_is_rewritten_where_scopes_are_cleared() {
+    for identity in [
+        Identity::HostDevice(Arc::new(record(&ALL))),
+        Identity::FreshLocal,
+    ] {
+        let decision = decided(&asks(&[READ]), &identity, &later(3, 13));
+        assert_eq!(decision, Decision::Rewrite(Rewrite::DeviceLess));
+        let decision = decided(&asks(&[READ]), &identity, &later(9, 6));
+        assert_eq!(
+            decision,
+            Decision::Pass(Pass::Accepted),
+            "cli/cli keeps its scopes there"
+        );
+        let mut probe = asks(&[READ]);
+        probe.client_mode = "probe".into();
+        let decision = decided(&probe, &identity, &later(9, 6));
+        assert_eq!(decision, Decision::Rewrite(Rewrite::DeviceLess));
+    }
+}
+
+#[test]
+fn more_than_approved_is_never_rewritten() {
+    let cases: [(&[&str], &[&str], &[&str]); 4] = [
+        (&[READ], &[WRITE], &[WRITE]),
+        (&[READ], &[READ, ADMIN], &[ADMIN]),
+        (&[WRITE], &[READ, PAIRING], &[PAIRING]),
+        (&LEGACY, &["node.anything"], &["node.anything"]),
+    ];
+    for profile in [early(), Profile::default(), later(9, 6)] {
+        for (approved, wanted, missing) in cases {
+            let decision = decided(&asks(wanted), &paired(approved), &profile);
+            assert_eq!(
+                decision,
+                Decision::Pass(Pass::NotEntitled(set(missing))),
+                "{wanted:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn nodes_and_requests_for_nothing_go_on_untouched() {
+    let mut node = asks(&[READ]);
+    node.role = "node".into();
+    assert_eq!(
+        decided(&node, &paired(&LEGACY), &early()),
+        Decision::Pass(Pass::NotOperator)
+    );
+    assert_eq!(
+        decided(&asks(&[]), &paired(&LEGACY), &early()),
+        Decision::Pass(Pass::NothingRequested)
+    );
+}
+
+#[test]
+fn another_platform_than_the_pinned_one_is_rewritten_where_platforms_are_pinned() {
+    let mut moved = asks(&LEGACY);
+    moved.platform = "darwin".into();
+    let identity = paired(&LEGACY);
+    assert_eq!(
+        decided(&moved, &identity, &later(5, 7)),
+        Decision::Rewrite(Rewrite::PinnedMetadata)
+    );
+    assert_eq!(
+        decided(&moved, &identity, &early()),
+        Decision::Pass(Pass::Accepted)
+    );
+    moved.platform = " LINUX ".into();
+    assert_eq!(
+        decided(&moved, &identity, &later(5, 7)),
+        Decision::Pass(Pass::Accepted)
+    );
+}
+
+#[test]
+fn a_device_token_grants_what_it_was_issued_for_and_no_more() {
+    let mut narrow = record(&LEGACY);
+    narrow.operator_token = OperatorToken::Live {
+        token: Secret::new("t"),
+        scopes: set(&[WRITE]),
+    };
+    let identity = device(narrow, Credential::DeviceToken);
+    assert_eq!(
+        decided(&asks(&[READ]), &identity, &early()),
+        Decision::Rewrite(Rewrite::LiteralScopes)
+    );
+    assert_eq!(
+        decided(&asks(&[ADMIN]), &identity, &early()),
+        Decision::Pass(Pass::NotEntitled(set(&[ADMIN])))
+    );
+}
+
+#[test]
+fn a_device_token_session_that_manages_pairing_keeps_its_own_device() {
+    let mut moved = asks(&[PAIRING]);
+    moved.platform = "darwin".into();
+    let identity = device(record(&LEGACY), Credential::DeviceToken);
+    assert_eq!(
+        decided(&moved, &identity, &later(4, 21)),
+        Decision::Pass(Pass::ConfinedToken)
+    );
+    assert_eq!(
+        decided(&moved, &identity, &later(3, 13)),
+        Decision::Rewrite(Rewrite::PinnedMetadata)
+    );
+}
+
+#[test]
+fn without_a_paired_delegate_everything_passes() {
+    let (claims, identity, profile, policy) =
+        (asks(&[READ]), paired(&LEGACY), early(), open_policy());
+    let case = Case {
+        claims: &claims,
+        identity: &identity,
+        profile: &profile,
+        policy: &policy,
+        cap: None,
+        delegate: None,
+    };
+    assert_eq!(decide(case), Decision::Pass(Pass::NoDelegate(set(&[READ]))));
+    let narrow = set(&[ADMIN]);
+    let case = Case {
+        delegate: Some(&narrow),
+        ..case
+    };
+    assert_eq!(
+        decide(case),
+        Decision::Pass(Pass::NoDelegate(set(&[READ]))),
+        "a literal gateway would refuse the delegate too"
+    );
+}
+
+#[test]
+fn policy_and_header_cap_what_was_approved() {
+    let (claims, identity, profile) = (asks(&[READ]), paired(&LEGACY), early());
+    let delegate = ALL.into_iter().collect();
+    let decided = |policy: &Policy, cap: Option<&ScopeSet>| {
+        decide(Case {
+            claims: &claims,
+            identity: &identity,
+            profile: &profile,
+            policy,
+            cap,
+            delegate: Some(&delegate),
+        })
+    };
+    let refused = Decision::Pass(Pass::NotEntitled(set(&[READ])));
+    let pairing_only = set(&[PAIRING]);
+    assert_eq!(decided(&open_policy(), Some(&pairing_only)), refused);
+    let mut policy = open_policy();
+    policy.max_scopes = pairing_only.clone();
+    assert_eq!(decided(&policy, None), refused);
+    let mut policy = open_policy();
+    let client = ClientPolicy {
+        max_scopes: Some(pairing_only),
+        ..ClientPolicy::default()
+    };
+    policy.clients.insert("cli".into(), client);
+    assert_eq!(decided(&policy, None), refused);
+}
+
+#[test]
+fn a_grant_of_the_operator_widens_one_client_only() {
+    let mut policy = open_policy();
+    let client = ClientPolicy {
+        grant: set(&[WRITE]),
+        ..ClientPolicy::default()
+    };
+    policy.clients.insert("cli".into(), client);
+    let (identity, profile, delegate) = (paired(&[READ]), early(), ALL.into_iter().collect());
+    let (claims, mut other) = (asks(&[WRITE]), asks(&[WRITE]));
+    other.client_id = "test".into();
+    let case = Case {
+        claims: &claims,
+        identity: &identity,
+        profile: &profile,
+        policy: &policy,
+        cap: None,
+        delegate: Some(&delegate),
+    };
+    assert_eq!(decide(case), Decision::Rewrite(Rewrite::LiteralScopes));
+    let case = Case {
+        claims: &other,
+        ..case
+    };
+    assert_eq!(
+        decide(case),
+        Decision::Pass(Pass::NotEntitled(set(&[WRITE])))
+    );
+}
+
+prop_compose! {
+    fn scopes()(picked in prop::sample::subsequence(universe(), 0..=universe().len())) -> Vec<String> {
+        picked
+    }
+}
+
+fn universe() -> Vec<String> {
+    ALL.iter()
+        .copied()
+        .chain(["operator.bogus", "operator.", "operator", "node.invoke", ""])
+        .map(str::to_owned)
+        .collect()
+}
+
+fn any_profile() -> impl Strategy<Value = Profile> {
+    prop_oneof![
+        Just(early()),
+        Just(Profile::default()),
+        Just(later(3, 13)),
+        Just(later(4, 21)),
+        Just(later(9, 6)),
+    ]
+}
+
+/// Everything that bears on a decision, drawn at random.
+#[derive(Clone, Debug)]
+struct Anything {
+    approved: Vec<String>,
+    token: Vec<String>,
+    requested: Vec<String>,
+    max: Vec<String>,
+    cap: Option<Vec<String>>,
+    delegate: Option<Vec<String>>,
+    profile: Profile,
+    who: u8,
+    role: &'static str,
+    again: bool,
+}
+
+prop_compose! {
+    fn anything()(
+        approved in scopes(), token in scopes(), requested in scopes(), max in scopes(),
+        cap in prop::option::of(scopes()), delegate in prop::option::of(scopes()),
+        profile in any_profile(), who in 0u8..5, role in prop::sample::select(vec!["operator", "node"]),
+        again: bool,
+    ) -> Anything {
+        Anything { approved, token, requested, max, cap, delegate, profile, who, role, again }
+    }
+}
+
+impl Anything {
+    fn decide(&self) -> Decision {
+        let collect = |scopes: &Vec<String>| -> ScopeSet { scopes.iter().cloned().collect() };
+        let mut record = record(&[]);
+        record.approved_scopes = collect(&self.approved);
+        record.operator_token = OperatorToken::Live {
+            token: Secret::new("t"),
+            scopes: collect(&self.token),
+        };
+        let identity = match self.who {
+            0 => device(record, Credential::Shared),
+            1 => device(record, Credential::DeviceToken),
+            2 => Identity::HostDevice(Arc::new(record)),
+            3 => Identity::FreshLocal,
+            _ => Identity::Unknown(Unidentified::NotPaired),
+        };
+        let mut claims = asks(&[]);
+        claims.scopes.clone_from(&self.requested);
+        self.role.clone_into(&mut claims.role);
+        let mut policy = open_policy();
+        policy.max_scopes = collect(&self.max);
+        let (cap, delegate) = (
+            self.cap.as_ref().map(collect),
+            self.delegate.as_ref().map(collect),
+        );
+        let case = Case {
+            claims: &claims,
+            identity: &identity,
+            profile: &self.profile,
+            policy: &policy,
+            cap: cap.as_ref(),
+            delegate: delegate.as_ref(),
+        };
+        if self.again {
+            decide_again(case)
+        } else {
+            decide(case)
+        }
+    }
+
+    /// An independent statement of what a session may hold.
+    fn may_hold(&self, scope: &str) -> bool {
+        let closure = |held: &[String]| {
+            let has = |name: &str| held.iter().any(|scope| scope == name);
+            has(scope)
+                || (has(ADMIN) && scope.starts_with("operator."))
+                || (scope == READ && has(WRITE))
+        };
+        let held = match self.who {
+            0 | 2 => closure(&self.approved),
+            1 => closure(&self.approved) && closure(&self.token),
+            3 => scope.starts_with("operator."),
+            _ => false,
+        };
+        held && closure(&self.max)
+            && self.cap.as_deref().is_none_or(closure)
+            && self
+                .delegate
+                .as_ref()
+                .is_some_and(|delegate| delegate.iter().any(|name| name == scope))
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4096))]
+
+    #[test]
+    fn granted_is_never_more_than_entitled(anything in anything()) {
+        if let Decision::Rewrite(_) = anything.decide() {
+            prop_assert_eq!(anything.role, "operator");
+            for scope in &anything.requested {
+                prop_assert!(anything.may_hold(scope), "{} was granted", scope);
+            }
+        }
+    }
+
+    #[test]
+    fn fewer_approved_scopes_never_grant_more(anything in anything(), keep in any::<prop::sample::Index>()) {
+        let mut fewer = anything.clone();
+        if !fewer.approved.is_empty() {
+            fewer.approved.remove(keep.index(anything.approved.len()));
+        }
+        fewer.again = true;
+        let mut more = anything;
+        more.again = true;
+        if matches!(fewer.decide(), Decision::Rewrite(_)) {
+            prop_assert!(matches!(more.decide(), Decision::Rewrite(_)));
+        }
+    }
+}
+
+#[test]
+fn every_decision_says_why_in_words() {
+    let decisions = [
+        Decision::Pass(Pass::NotOperator),
+        Decision::Pass(Pass::NotEntitled(set(&[WRITE]))),
+        Decision::Pass(Pass::Unidentified(Unidentified::NotPaired)),
+        Decision::Rewrite(Rewrite::LiteralScopes),
+    ];
+    let words: Vec<String> = decisions.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        words,
+        [
+            "not an operator",
+            "not approved for write",
+            "its device is not paired",
+            "entitled, but this gateway may compare scope names literally",
+        ]
+    );
+    assert!(words.first().unwrap().len() < 80);
+}

@@ -1,0 +1,275 @@
+//! The delegate: the shim's own device, which signs what the shim rewrites.
+//!
+//! Its key is made on the first start and kept in the data directory, readable by its owner alone. Its signature is
+//! payload version 2, the one that every gateway from 2026.2.17 to 2026.9.6 takes.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use crate::device::DeviceId;
+use crate::handshake::message::{Claims, DeviceProof};
+use crate::identity::proof::{self, PayloadVersion};
+
+/// The platform that the delegate always claims. Gateways from 2026.2.26 pin it at pairing, so it is one constant
+/// whatever machine the shim runs on.
+pub const PLATFORM: &str = "linux";
+
+/// The shim's own device.
+pub struct Delegate {
+    key: Ed25519KeyPair,
+    device_id: DeviceId,
+    public_key: String,
+}
+
+/// Why the delegate's key cannot be used.
+#[derive(Debug, Error)]
+pub enum DelegateError {
+    /// The file or its directory cannot be read or written.
+    #[error("cannot {action} the delegate's key {}: {source}; check the data directory (--data)", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Not a key file of ours.
+    #[error(
+        "{} is not an Ed25519 private key; move it away and the shim makes a new one, which has to be paired again",
+        .0.display()
+    )]
+    NotAKey(PathBuf),
+    /// Others may read the key.
+    #[error("others can read the delegate's key {} (mode {mode:o}); run: chmod 600 {}", path.display(), path.display())]
+    Exposed {
+        /// The key file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// The system has no randomness to give.
+    #[error("this system gave no random bytes for a new key")]
+    NoRandomness,
+}
+
+impl Delegate {
+    /// Loads the key from the data directory, or makes one.
+    ///
+    /// # Errors
+    ///
+    /// When the directory cannot be used, or the key in it is broken or readable by others.
+    pub fn load_or_create(data: &Path) -> Result<Self, DelegateError> {
+        let path = data.join(KEY_FILE);
+        match read_private(&path) {
+            Ok(pem) => Self::from_pem(&pem).ok_or(DelegateError::NotAKey(path)),
+            Err(DelegateError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                create(data, &path)?;
+                let pem = read_private(&path)?;
+                Self::from_pem(&pem).ok_or(DelegateError::NotAKey(path))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn from_pem(pem: &str) -> Option<Self> {
+        let base64: Zeroizing<String> = Zeroizing::new(
+            pem.lines()
+                .filter(|line| !line.starts_with("-----"))
+                .collect(),
+        );
+        let der = Zeroizing::new(STANDARD.decode(base64.trim()).ok()?);
+        Self::from_pkcs8(&der)
+    }
+
+    fn from_pkcs8(der: &[u8]) -> Option<Self> {
+        let key = Ed25519KeyPair::from_pkcs8(der).ok()?;
+        let raw: [u8; 32] = key.public_key().as_ref().try_into().ok()?;
+        Some(Self {
+            device_id: proof::device_id(&raw),
+            public_key: URL_SAFE_NO_PAD.encode(raw),
+            key,
+        })
+    }
+
+    /// The delegate's device id.
+    #[must_use]
+    pub const fn device_id(&self) -> &DeviceId {
+        &self.device_id
+    }
+
+    /// Proves to the gateway that the delegate makes these claims, for the challenge with this nonce.
+    #[must_use]
+    pub fn prove(&self, claims: &Claims, nonce: &str, now_ms: i64) -> DeviceProof {
+        let mut device = DeviceProof {
+            id: self.device_id.as_str().to_owned(),
+            public_key: self.public_key.clone(),
+            signature: String::new(),
+            signed_at_ms: now_ms,
+            nonce: Some(nonce.to_owned()),
+        };
+        let payload = proof::payload(PayloadVersion::V2, claims, &device, nonce);
+        device.signature = URL_SAFE_NO_PAD.encode(self.key.sign(payload.as_bytes()));
+        device
+    }
+}
+
+/// Shows the device id; the key never.
+impl std::fmt::Debug for Delegate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Delegate")
+            .field("device_id", &self.device_id)
+            .finish_non_exhaustive()
+    }
+}
+
+fn read_private(path: &Path) -> Result<Zeroizing<String>, DelegateError> {
+    let failed = |source| DelegateError::Io {
+        action: "read",
+        path: path.to_owned(),
+        source,
+    };
+    refuse_exposed(path, &fs::metadata(path).map_err(failed)?)?;
+    fs::read_to_string(path).map(Zeroizing::new).map_err(failed)
+}
+
+#[cfg(unix)]
+fn refuse_exposed(path: &Path, metadata: &fs::Metadata) -> Result<(), DelegateError> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mode = metadata.permissions().mode() & 0o777;
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    Err(DelegateError::Exposed {
+        path: path.to_owned(),
+        mode,
+    })
+}
+
+#[cfg(not(unix))]
+fn refuse_exposed(_path: &Path, _metadata: &fs::Metadata) -> Result<(), DelegateError> {
+    Ok(())
+}
+
+/// Makes a key and puts it in place whole: a full disk leaves no half a key behind, and of two shims that start at
+/// once one wins and both use its key.
+fn create(data: &Path, path: &Path) -> Result<(), DelegateError> {
+    let failed = |source| DelegateError::Io {
+        action: "write",
+        path: path.to_owned(),
+        source,
+    };
+    let der = Ed25519KeyPair::generate_pkcs8v1(&aws_lc_rs::rand::SystemRandom::new())
+        .map_err(|_| DelegateError::NoRandomness)?;
+    let body = Zeroizing::new(STANDARD.encode(der.as_ref()));
+    let pem = Zeroizing::new(format!(
+        "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n",
+        body.as_str()
+    ));
+    private_directory(data).map_err(failed)?;
+    let draft = data.join(format!("{KEY_FILE}.{}", std::process::id()));
+    let written =
+        write_private(&draft, pem.as_bytes()).and_then(|()| match fs::hard_link(&draft, path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            _ => Ok(()),
+        });
+    let _ = fs::remove_file(&draft);
+    written.map_err(failed)
+}
+
+fn private_directory(path: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
+}
+
+fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+const KEY_FILE: &str = "delegate.key";
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+    use super::*;
+    use crate::identity::proof::{ProofRules, verify};
+
+    #[test]
+    fn the_key_is_made_once_and_found_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("new/data");
+        let first = Delegate::load_or_create(&data).unwrap();
+        let second = Delegate::load_or_create(&data).unwrap();
+        assert_eq!(first.device_id(), second.device_id());
+        assert_eq!(
+            fs::read_dir(&data).unwrap().count(),
+            1,
+            "only the key is left behind"
+        );
+    }
+
+    #[test]
+    fn what_the_delegate_signs_passes_the_gateways_checks() {
+        let dir = tempfile::tempdir().unwrap();
+        let delegate = Delegate::load_or_create(dir.path()).unwrap();
+        let claims = Claims {
+            scopes: vec!["operator.read".into()],
+            ..Claims::default()
+        };
+        let device = delegate.prove(&claims, "nonce", 1_000);
+        let rules = ProofRules {
+            skew_ms: 0,
+            allow_v1: false,
+            allow_v3: true,
+        };
+        assert_eq!(
+            verify(&claims, &device, "nonce", 1_000, rules),
+            Ok(PayloadVersion::V2)
+        );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_key_that_others_can_read_is_refused() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        Delegate::load_or_create(dir.path()).unwrap();
+        let path = dir.path().join(KEY_FILE);
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        let error = Delegate::load_or_create(dir.path()).unwrap_err();
+        assert!(
+            matches!(error, DelegateError::Exposed { mode: 0o640, .. }),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_broken_key_is_not_replaced_in_silence() {
+        let dir = tempfile::tempdir().unwrap();
+        write_private(&dir.path().join(KEY_FILE), b"garbage").unwrap();
+        let error = Delegate::load_or_create(dir.path()).unwrap_err();
+        assert!(matches!(error, DelegateError::NotAKey(_)), "{error}");
+        assert_eq!(fs::read(dir.path().join(KEY_FILE)).unwrap(), b"garbage");
+    }
+}

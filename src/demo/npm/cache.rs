@@ -1,0 +1,175 @@
+//! Where installed gateways are kept, and how two installers stay out of each other's way.
+
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+
+use etcetera::BaseStrategy as _;
+
+use super::{Error, Version};
+
+/// The directory in which gateways and their Nodes are installed, one directory each.
+#[derive(Clone, Debug)]
+pub struct Cache {
+    root: PathBuf,
+}
+
+impl Cache {
+    /// The cache of this user: `SCOPE_SHIM_CACHE`, or `scope-shim/gateways` in the platform's cache directory.
+    ///
+    /// # Errors
+    /// When the platform has no cache directory, or it cannot be created.
+    pub fn of_this_user() -> Result<Self, Error> {
+        if let Some(root) = std::env::var_os("SCOPE_SHIM_CACHE").filter(|root| !root.is_empty()) {
+            return Self::at(root);
+        }
+        let platform = etcetera::choose_base_strategy()
+            .map_err(|error| Error::NoCacheDirectory(error.to_string()))?;
+        Self::at(platform.cache_dir().join("scope-shim").join("gateways"))
+    }
+
+    /// A cache in the directory `root`, which is created when it is missing.
+    ///
+    /// # Errors
+    /// When the directory cannot be created or has no absolute path.
+    pub fn at(root: impl Into<PathBuf>) -> Result<Self, Error> {
+        let root = root.into();
+        fs::create_dir_all(&root).map_err(Error::io("create", &root))?;
+        let root = root.canonicalize().map_err(Error::io("resolve", &root))?;
+        Ok(Self { root })
+    }
+
+    pub(super) fn gateway(&self, version: &Version) -> Slot {
+        self.slot(&version.to_string())
+    }
+
+    pub(super) fn node(&self, major: u16) -> Slot {
+        self.slot(&format!("node-{major}"))
+    }
+
+    fn slot(&self, name: &str) -> Slot {
+        Slot {
+            place: self.root.join(name),
+            log: self.root.join(format!("{name}.log")),
+            lock: self.root.join(format!(".{name}.lock")),
+            draft: self.root.join(format!(".{name}.draft")),
+        }
+    }
+}
+
+/// The place of one package in the cache. It appears there whole or not at all.
+pub(super) struct Slot {
+    place: PathBuf,
+    log: PathBuf,
+    lock: PathBuf,
+    draft: PathBuf,
+}
+
+impl Slot {
+    /// Where the package is, or will be.
+    pub(super) fn place(&self) -> &Path {
+        &self.place
+    }
+
+    /// Where npm's output goes.
+    pub(super) fn log(&self) -> &Path {
+        &self.log
+    }
+
+    /// Makes sure the package is in its place: runs `build` in an empty draft directory, unless it is there already.
+    ///
+    /// A second installer, also in another process, waits for the first and finds its work done. What an interrupted
+    /// one left half-way is thrown away.
+    pub(super) fn fill(
+        &self,
+        progress: &mut dyn FnMut(&str),
+        build: impl FnOnce(&Path, &mut dyn FnMut(&str)) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        if self.place.is_dir() {
+            return Ok(());
+        }
+        let lock = File::create(&self.lock).map_err(Error::io("create", &self.lock))?;
+        if let Err(TryLockError::WouldBlock) = lock.try_lock() {
+            progress(&format!(
+                "waiting for another installation into {}",
+                self.place.display()
+            ));
+        }
+        lock.lock().map_err(Error::io("lock", &self.lock))?;
+        if self.place.is_dir() {
+            return Ok(());
+        }
+        if self.draft.exists() {
+            fs::remove_dir_all(&self.draft)
+                .map_err(Error::io("remove the abandoned", &self.draft))?;
+        }
+        fs::create_dir_all(&self.draft).map_err(Error::io("create", &self.draft))?;
+        build(&self.draft, progress).inspect_err(|_| {
+            // The failure is what matters; the next attempt clears the draft as well.
+            let _ = fs::remove_dir_all(&self.draft);
+        })?;
+        fs::rename(&self.draft, &self.place).map_err(Error::io("move into place", &self.place))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    type Tested = Result<(), Box<dyn std::error::Error>>;
+
+    fn failed(path: &Path) -> Error {
+        Error::Io {
+            action: "install",
+            path: path.to_owned(),
+            source: std::io::Error::other("half-way"),
+        }
+    }
+
+    #[test]
+    fn two_installers_at_once_install_once() -> Tested {
+        let root = tempfile::tempdir()?;
+        let cache = Cache::at(root.path())?;
+        let installs = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    cache.node(22).fill(&mut |_| (), |draft, _| {
+                        installs.fetch_add(1, Ordering::SeqCst);
+                        fs::write(draft.join("node"), "here").map_err(Error::io("write", draft))
+                    })
+                });
+            }
+        });
+        assert_eq!(installs.load(Ordering::SeqCst), 1);
+        assert_eq!(
+            fs::read_to_string(cache.node(22).place().join("node"))?,
+            "here"
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn a_failed_installation_leaves_nothing_in_place_and_is_tried_again() -> Tested {
+        let root = tempfile::tempdir()?;
+        let slot = Cache::at(root.path())?.node(24);
+        let first = slot.fill(&mut |_| (), |draft, _| {
+            fs::write(draft.join("half"), "").map_err(Error::io("write", draft))?;
+            Err(failed(draft))
+        });
+        assert!(first.is_err());
+        assert!(!slot.place().exists());
+
+        slot.fill(&mut |_| (), |draft, _| {
+            assert_eq!(
+                fs::read_dir(draft).map(Iterator::count).ok(),
+                Some(0),
+                "the abandoned draft is gone"
+            );
+            Ok(())
+        })?;
+        assert!(slot.place().is_dir());
+        Ok(())
+    }
+}

@@ -1,0 +1,95 @@
+//! A device as the gateway knows it: its id, its key and what was approved for it.
+
+use std::fmt;
+
+use crate::scope::ScopeSet;
+use crate::secret::Secret;
+
+/// A device id: the lower-case hexadecimal SHA-256 of the device's raw Ed25519 public key.
+///
+/// Any text is held as it came; [`crate::identity::proof`] decides whether it belongs to a key.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DeviceId(String);
+
+impl DeviceId {
+    /// Wraps an id as it was received or stored.
+    #[must_use]
+    pub fn new(id: impl Into<String>) -> Self {
+        Self(id.into())
+    }
+
+    /// The whole id.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The first twelve characters, enough to recognise a device in a log line.
+    #[must_use]
+    pub fn short(&self) -> String {
+        self.0.chars().take(12).collect()
+    }
+}
+
+impl fmt::Display for DeviceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.escape_debug())
+    }
+}
+
+/// What the gateway's pairing store says of one paired device.
+///
+/// Fields as in `devices/paired.json` (up to 2026.7.1) and `device_pairing_paired` (from 2026.8.2).
+#[derive(Clone, Debug)]
+pub struct DeviceRecord {
+    /// The device's id.
+    pub device_id: DeviceId,
+    /// The raw Ed25519 public key as the store writes it: base64url without padding, or PEM.
+    pub public_key: String,
+    /// A name for people, if one was ever sent.
+    pub display_name: Option<String>,
+    /// The pinned `client.platform`; from 2026.2.26 another value is refused.
+    pub platform: Option<String>,
+    /// The pinned `client.deviceFamily`.
+    pub device_family: Option<String>,
+    /// The client that paired or, up to 2026.5.7, connected last.
+    pub client_id: Option<String>,
+    /// That client's mode.
+    pub client_mode: Option<String>,
+    /// Every role the device was approved for.
+    pub roles: Vec<String>,
+    /// `approvedScopes`, or `scopes` where the store has no such field.
+    pub approved_scopes: ScopeSet,
+    /// The token issued for the `operator` role, unless it was revoked.
+    pub operator_token: OperatorToken,
+    /// When the device was approved, in milliseconds since the epoch.
+    pub approved_at_ms: Option<u64>,
+    /// When the device was last seen, in milliseconds since the epoch (from 2026.6.11).
+    pub last_seen_at_ms: Option<u64>,
+}
+
+/// The state of a device's token for the `operator` role.
+#[derive(Clone, Debug)]
+pub enum OperatorToken {
+    /// None was issued.
+    None,
+    /// One was issued and then revoked.
+    Revoked,
+    /// One exists, but this store does not tell its value (`device.pair.list` sends summaries).
+    Withheld,
+    /// A valid token.
+    Live {
+        /// The token itself.
+        token: Secret,
+        /// The scopes it was issued for: a device that authenticates with it gets no more.
+        scopes: ScopeSet,
+    },
+}
+
+impl DeviceRecord {
+    /// Whether the device was approved as an operator.
+    #[must_use]
+    pub fn is_operator(&self) -> bool {
+        self.roles.iter().any(|role| role == "operator")
+    }
+}

@@ -1,0 +1,311 @@
+//! Everything that a decision needs, shared by all sessions.
+
+mod host;
+mod standing;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tracing::{debug, info};
+
+use crate::clock;
+use crate::config::{Mode, Policy};
+use crate::control::{Control, Standing};
+use crate::decide::{self, Case, Decision, Pass};
+use crate::delegate::Delegate;
+use crate::delegation::Delegations;
+use crate::device::DeviceId;
+use crate::gateway::GatewayAuth;
+use crate::handshake::message::{Claims, Connect};
+
+use crate::identity::Resolver;
+use crate::identity::identify::{self, Circumstances, Credential, Identity, Unidentified};
+use crate::identity::proof::ProofRules;
+use crate::identity::store::StoreError;
+use crate::profile::Profile;
+use crate::rewrite::SharedSecret;
+use crate::scope::ScopeSet;
+
+pub use host::HostDevice;
+pub use standing::EntitledStill;
+
+/// What every session shares.
+#[derive(Debug)]
+pub struct Engine {
+    /// On, observing or off.
+    pub mode: ModeSwitch,
+    /// What the operator allows.
+    pub policy: Policy,
+    /// What the gateway asks of everyone.
+    pub auth: GatewayAuth,
+    /// Whether the gateway approves a fresh local device without asking.
+    pub auto_approve_local: bool,
+    /// The cached lookup of device records.
+    pub resolver: Resolver,
+    /// The device of this host's own CLI.
+    pub host: HostDevice,
+    /// The shim's own device.
+    pub delegate: Arc<Delegate>,
+    /// The shim's own session.
+    pub control: Control,
+    /// The sessions that run in the delegate's name.
+    pub delegations: Arc<Delegations>,
+    /// Whether the store had a record of the delegate when it was last looked at.
+    pub delegate_seen: AtomicBool,
+}
+
+/// The mode, switched while sessions run.
+#[derive(Debug)]
+pub struct ModeSwitch(AtomicU8);
+
+impl ModeSwitch {
+    /// Starts in this mode.
+    #[must_use]
+    pub const fn new(mode: Mode) -> Self {
+        Self(AtomicU8::new(mode as u8))
+    }
+
+    /// The mode for the next handshake.
+    #[must_use]
+    pub fn get(&self) -> Mode {
+        let now = self.0.load(Ordering::Relaxed);
+        [Mode::On, Mode::Observe, Mode::Off]
+            .into_iter()
+            .find(|mode| *mode as u8 == now)
+            .unwrap_or(Mode::Off)
+    }
+
+    /// Switches.
+    pub fn set(&self, mode: Mode) {
+        self.0.store(mode as u8, Ordering::Relaxed);
+    }
+}
+
+/// What came out of looking at a `connect` request.
+#[derive(Clone, Debug)]
+pub struct Judgement {
+    /// Whose session it is.
+    pub identity: Identity,
+    /// What becomes of it.
+    pub decision: Decision,
+}
+
+/// Where a session comes from, and the cap that came with it.
+#[derive(Clone, Debug)]
+pub struct Visit {
+    /// Where it comes from.
+    pub circumstances: Circumstances,
+    /// The scopes that `x-openclaw-scopes` allows.
+    pub cap: Option<ScopeSet>,
+}
+
+impl Engine {
+    /// Finds out whose session it is and decides.
+    pub async fn judge(&self, connect: &Connect, nonce: Option<&str>, visit: &Visit) -> Judgement {
+        let identity = self
+            .identify(&connect.claims, nonce, visit.circumstances)
+            .await;
+        let mut decision = self.decide(&connect.claims, &identity, visit, &self.control.standing());
+        if matches!(decision, Decision::Pass(Pass::NoDelegate(_))) {
+            let standing = self.control.settled(START_PATIENCE).await;
+            decision = self.decide(&connect.claims, &identity, visit, &standing);
+        }
+        Judgement { identity, decision }
+    }
+
+    /// Decides again, after the gateway refused or granted less.
+    #[must_use]
+    pub fn judge_again(&self, claims: &Claims, identity: &Identity, visit: &Visit) -> Decision {
+        let standing = self.control.standing();
+        decide::decide_again(self.case(claims, identity, visit, &standing))
+    }
+
+    fn decide(
+        &self,
+        claims: &Claims,
+        identity: &Identity,
+        visit: &Visit,
+        standing: &Standing,
+    ) -> Decision {
+        decide::decide(self.case(claims, identity, visit, standing))
+    }
+
+    fn case<'a>(
+        &'a self,
+        claims: &'a Claims,
+        identity: &'a Identity,
+        visit: &'a Visit,
+        standing: &'a Standing,
+    ) -> Case<'a> {
+        Case {
+            claims,
+            identity,
+            profile: &standing.profile,
+            policy: &self.policy,
+            cap: visit.cap.as_ref(),
+            delegate: standing.delegate_scopes.as_deref(),
+        }
+    }
+
+    async fn identify(
+        &self,
+        claims: &Claims,
+        nonce: Option<&str>,
+        circumstances: Circumstances,
+    ) -> Identity {
+        let found = match &claims.device {
+            Some(_) => self.identify_device(claims, nonce, circumstances).await,
+            None => self.identify_local(claims, circumstances).await,
+        };
+        found.unwrap_or_else(Identity::Unknown)
+    }
+
+    async fn identify_device(
+        &self,
+        claims: &Claims,
+        nonce: Option<&str>,
+        circumstances: Circumstances,
+    ) -> Result<Identity, Unidentified> {
+        let (Some(device), Some(nonce)) = (&claims.device, nonce) else {
+            return Err(Unidentified::NoChallenge);
+        };
+        let rules = proof_rules(&self.control.standing().profile);
+        let (id, payload) =
+            identify::prove(claims, device, nonce, clock::now_ms(), rules, circumstances)?;
+        let record = self
+            .resolver
+            .resolve(&id)
+            .await
+            .map_err(|error| unreadable(&error))?;
+        Ok(identify::recognise(
+            claims, device, payload, record, &self.auth,
+        ))
+    }
+
+    async fn identify_local(
+        &self,
+        claims: &Claims,
+        circumstances: Circumstances,
+    ) -> Result<Identity, Unidentified> {
+        let device_less = self.policy.device_less(&claims.client_id);
+        identify::stands_for_host(claims, circumstances, &self.auth, device_less)?;
+        let host = self.host.id().await.map_err(|error| unreadable(&error))?;
+        let record = match host {
+            Some(id) => self
+                .resolver
+                .resolve(&id)
+                .await
+                .map_err(|error| unreadable(&error))?,
+            None => None,
+        };
+        match record.filter(|record| record.is_operator()) {
+            Some(record) => Ok(Identity::HostDevice(record)),
+            None if self.auto_approve_local => Ok(Identity::FreshLocal),
+            None => Err(Unidentified::NothingSilent),
+        }
+    }
+
+    /// The secret to send instead of a device token, which is of no use to the delegate.
+    #[must_use]
+    pub fn replacement_auth(&self, identity: &Identity) -> Option<SharedSecret> {
+        match identity {
+            Identity::Device {
+                credential: Credential::DeviceToken,
+                ..
+            } => shared_secret(&self.auth),
+            _ => None,
+        }
+    }
+
+    /// Takes back the pairing request that a refused handshake left with the gateway, when the shim has healed it.
+    ///
+    /// Only a request of this device for nothing but what it may hold anyway; anything else is for a human to see.
+    pub async fn withdraw(&self, request_id: &str, device: &DeviceId, entitled: &ScopeSet) {
+        let Ok(list) = self.control.call("device.pair.list", json!({})).await else {
+            return;
+        };
+        let pending = list
+            .get("pending")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten();
+        let text =
+            |entry: &Value, key: &str| entry.get(key).and_then(Value::as_str).map(str::to_owned);
+        for entry in pending.filter(|entry| text(entry, "requestId").as_deref() == Some(request_id))
+        {
+            let scopes: ScopeSet = entry
+                .get("scopes")
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .collect();
+            let own = text(entry, "deviceId").as_deref() == Some(device.as_str());
+            if own && entitled.implies_all(&scopes) {
+                let rejected = self
+                    .control
+                    .call("device.pair.reject", json!({"requestId": request_id}))
+                    .await;
+                debug!(
+                    request = request_id,
+                    ok = rejected.is_ok(),
+                    "took back a needless pairing request"
+                );
+            }
+        }
+    }
+
+    /// Holds every delegated session, and the delegate itself, against the current records: pairing has changed.
+    pub async fn review(&self) {
+        for (device, reason) in self.delegations.review().await {
+            let device = device
+                .as_ref()
+                .map_or_else(|| "none".to_owned(), DeviceId::short);
+            info!(device, "closed a delegated session: {reason}");
+        }
+        self.review_delegate().await;
+    }
+
+    /// Notices when the delegate disappears from the store: gateways up to 2026.3.24 do not close its session. And
+    /// when it appears there: somebody has approved it.
+    async fn review_delegate(&self) {
+        let Ok(record) = self.resolver.resolve(self.delegate.device_id()).await else {
+            return;
+        };
+        let was_there = self.delegate_seen.swap(record.is_some(), Ordering::Relaxed);
+        match (was_there, record) {
+            (true, None) => self.control.delegate_lost(),
+            (false, Some(_)) => self.control.nudge(),
+            _ => {}
+        }
+    }
+}
+
+/// The secret that everyone shares, where the shim knows it.
+#[must_use]
+pub fn shared_secret(auth: &GatewayAuth) -> Option<SharedSecret> {
+    match auth {
+        GatewayAuth::Token(token) => Some(SharedSecret::Token(token.clone())),
+        GatewayAuth::Password(password) => Some(SharedSecret::Password(password.clone())),
+        GatewayAuth::None | GatewayAuth::TrustedProxy { .. } | GatewayAuth::Unknown => None,
+    }
+}
+
+/// As strict as the gateway at hand: ±120 s from 2026.2.26, ±600 s before (run on every version).
+const fn proof_rules(profile: &Profile) -> ProofRules {
+    ProofRules {
+        skew_ms: if profile.early { 600_000 } else { 120_000 },
+        allow_v1: profile.early,
+        allow_v3: !profile.early,
+    }
+}
+
+fn unreadable(error: &StoreError) -> Unidentified {
+    debug!("{error}");
+    Unidentified::StoreUnreadable
+}
+
+/// How long a handshake waits for the shim's own first session; a client waits three seconds at the least.
+const START_PATIENCE: Duration = Duration::from_millis(1500);

@@ -1,0 +1,88 @@
+//! Whether a delegated session is still entitled to what it holds.
+
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+
+use super::{Engine, Visit};
+use crate::decide;
+use crate::delegation::Check;
+use crate::device::{DeviceId, DeviceRecord, OperatorToken};
+use crate::handshake::message::Claims;
+use crate::identity::Identity;
+
+/// Holds what a session was granted against the record of its device as it is now.
+#[derive(Debug)]
+pub struct EntitledStill {
+    /// Where the record is looked up.
+    pub engine: Arc<Engine>,
+    /// What the session claims.
+    pub claims: Claims,
+    /// Who it was when it was granted.
+    pub identity: Identity,
+    /// Where it came from.
+    pub visit: Visit,
+}
+
+impl Check for EntitledStill {
+    fn objection(&self) -> BoxFuture<'_, Option<String>> {
+        self.check().boxed()
+    }
+}
+
+impl EntitledStill {
+    async fn check(&self) -> Option<String> {
+        let (then, device) = match &self.identity {
+            Identity::Device { record, .. } | Identity::HostDevice(record) => {
+                (record, &record.device_id)
+            }
+            // Nothing was approved for it, so nothing can be taken back.
+            Identity::FreshLocal | Identity::Unknown(_) => return None,
+        };
+        // A store that cannot be read at the moment is no reason to end a session.
+        let now = self.engine.resolver.resolve(device).await.ok()?;
+        objection(then, now.as_ref(), device).or_else(|| self.shrunk(now?))
+    }
+
+    fn shrunk(&self, now: Arc<DeviceRecord>) -> Option<String> {
+        let identity = match &self.identity {
+            Identity::Device {
+                credential,
+                payload,
+                ..
+            } => Identity::Device {
+                record: now,
+                credential: *credential,
+                payload: *payload,
+            },
+            _ => Identity::HostDevice(now),
+        };
+        let standing = self.engine.control.standing();
+        let case = self
+            .engine
+            .case(&self.claims, &identity, &self.visit, &standing);
+        let missing = decide::not_entitled(case);
+        (!missing.is_empty()).then(|| format!("this device is no longer approved for {missing}"))
+    }
+}
+
+fn objection(
+    then: &DeviceRecord,
+    now: Option<&Arc<DeviceRecord>>,
+    device: &DeviceId,
+) -> Option<String> {
+    let device = device.short();
+    let Some(now) = now else {
+        return Some(format!("device {device} was removed from the gateway"));
+    };
+    if now.public_key != then.public_key || !now.is_operator() {
+        return Some(format!("device {device} was paired anew; reconnect"));
+    }
+    let had_token = matches!(then.operator_token, OperatorToken::Live { .. });
+    let has_token = !matches!(
+        now.operator_token,
+        OperatorToken::Revoked | OperatorToken::None
+    );
+    (had_token && !has_token).then(|| format!("the token of device {device} was revoked"))
+}

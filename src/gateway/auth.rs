@@ -1,0 +1,155 @@
+//! The gateway's credential, by the gateway's own precedence.
+
+use serde_json::Value;
+
+use super::GatewayAuth;
+use super::document::Document;
+use super::variables::{Variables, is_name};
+use crate::config::Finding;
+use crate::secret::Secret;
+
+/// What the configuration says about one secret.
+enum Said {
+    Nothing,
+    Here(Secret, String),
+    /// It is somewhere the shim cannot look; says why.
+    Elsewhere(String),
+}
+
+/// How clients prove themselves, and what told it.
+///
+/// The gateway itself takes its file before `OPENCLAW_GATEWAY_TOKEN` and `OPENCLAW_GATEWAY_PASSWORD`, unlike its CLI.
+/// Without `gateway.auth.mode`, a password decides for the password mode.
+pub(super) fn resolve(
+    document: Option<&Document>,
+    variables: &Variables<'_>,
+    findings: &mut Vec<Finding>,
+) -> (GatewayAuth, String) {
+    let get = |key: &str| document.and_then(|document| document.get(key));
+    let origin = |key: &str| document.map_or_else(String::new, |document| document.origin(key));
+    let read = |key: &str, variable: &str| {
+        let said = said(get(key), &origin(key), variables);
+        match (said, variables.get(variable)) {
+            (Said::Nothing | Said::Elsewhere(_), Some((value, from))) => {
+                Said::Here(Secret::new(value), from)
+            }
+            (said, _) => said,
+        }
+    };
+    let mode = match get("gateway.auth.mode") {
+        None => None,
+        Some(Value::String(mode)) => Some(mode.trim()).filter(|mode| !mode.is_empty()),
+        Some(_) => {
+            findings.extend(document.map(|d| d.wrong("gateway.auth.mode", "a text")));
+            return (GatewayAuth::Unknown, String::new());
+        }
+    };
+    let token = || read("gateway.auth.token", "OPENCLAW_GATEWAY_TOKEN");
+    let password = || read("gateway.auth.password", "OPENCLAW_GATEWAY_PASSWORD");
+    match mode {
+        Some("none") => (GatewayAuth::None, origin("gateway.auth.mode")),
+        Some("token") => known(token(), "token", GatewayAuth::Token, findings),
+        Some("password") => known(password(), "password", GatewayAuth::Password, findings),
+        None => match password() {
+            Said::Nothing => known(token(), "token", GatewayAuth::Token, findings),
+            password => known(password, "password", GatewayAuth::Password, findings),
+        },
+        Some("trusted-proxy") => {
+            let key = "gateway.auth.trustedProxy.userHeader";
+            if get("gateway.auth.trustedProxy.allowLoopback") != Some(&Value::Bool(true)) {
+                findings.push(Finding::new(
+                    "gateway-trusted-proxy-loopback",
+                    "gateway.auth.trustedProxy.allowLoopback is not true: a gateway from 2026.4.21 refuses every user \
+                     that a proxy on the same machine names",
+                    "gateway.auth.trustedProxy.allowLoopback: true in openclaw.json (gateways from 2026.5)",
+                ));
+            }
+            let header = get(key).and_then(Value::as_str).map(str::trim);
+            match header.filter(|header| !header.is_empty()) {
+                Some(header) => {
+                    let user_header = header.to_ascii_lowercase();
+                    (GatewayAuth::TrustedProxy { user_header }, origin(key))
+                }
+                None => {
+                    findings.push(Finding::new(
+                        "gateway-user-header-missing",
+                        format!(
+                            "gateway.auth.mode is \"trusted-proxy\", but {key} names no header"
+                        ),
+                        format!("set {key} in openclaw.json"),
+                    ));
+                    (GatewayAuth::Unknown, String::new())
+                }
+            }
+        }
+        Some(_) => {
+            findings.push(Finding::new(
+                "gateway-auth-mode-unknown",
+                "gateway.auth.mode is none of \"none\", \"token\", \"password\" and \"trusted-proxy\"",
+                "give the shim gateway.token or gateway.password",
+            ));
+            (GatewayAuth::Unknown, String::new())
+        }
+    }
+}
+
+fn known(
+    said: Said,
+    name: &'static str,
+    make: fn(Secret) -> GatewayAuth,
+    findings: &mut Vec<Finding>,
+) -> (GatewayAuth, String) {
+    let upper = name.to_ascii_uppercase();
+    let why = match said {
+        Said::Here(secret, from) => return (make(secret), from),
+        Said::Elsewhere(why) => why,
+        Said::Nothing => {
+            format!(
+                "neither gateway.auth.{name} nor OPENCLAW_GATEWAY_{upper} is set where the shim can see it"
+            )
+        }
+    };
+    findings.push(Finding::new(
+        "gateway-secret-unknown",
+        format!("the gateway's {name} is not known: {why}"),
+        format!("give SCOPE_SHIM_GATEWAY_{upper}, or gateway.{name}_file"),
+    ));
+    (GatewayAuth::Unknown, String::new())
+}
+
+fn said(value: Option<&Value>, origin: &str, variables: &Variables<'_>) -> Said {
+    let from_variable = |name: &str| match variables.get(name) {
+        Some((value, from)) => Said::Here(Secret::new(value), format!("{origin}, {from}")),
+        None => Said::Elsewhere(format!(
+            "it is in the variable {name}, which the shim does not have"
+        )),
+    };
+    match value {
+        None => Said::Nothing,
+        Some(Value::String(text)) => {
+            let text = text.trim();
+            if text.is_empty() {
+                return Said::Nothing;
+            }
+            // A `$NAME` without braces names a variable since 2026.6.
+            if let Some(name) = text.strip_prefix('$').filter(|name| is_name(name)) {
+                return from_variable(name);
+            }
+            match variables.substitute(text) {
+                Ok(secret) => Said::Here(Secret::new(secret.trim()), origin.to_owned()),
+                Err(missing) => from_variable(&missing),
+            }
+        }
+        Some(Value::Object(reference)) => {
+            let text = |key: &str| reference.get(key).and_then(Value::as_str);
+            match (text("source"), text("id")) {
+                (Some("env"), Some(name)) => from_variable(name.trim()),
+                (Some(source @ ("file" | "exec" | "store")), _) => Said::Elsewhere(format!(
+                    "it is a secret reference of the kind \"{source}\", which only the gateway can follow"
+                )),
+                _ => Said::Elsewhere("it is an object, but no secret reference".to_owned()),
+            }
+        }
+        Some(_) => Said::Elsewhere("it is neither a text nor a secret reference".to_owned()),
+    }
+}

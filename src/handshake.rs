@@ -1,0 +1,4 @@
+//! The handshake: challenge, `connect` request, answer.
+
+pub mod drive;
+pub mod message;

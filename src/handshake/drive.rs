@@ -1,0 +1,385 @@
+//! The handshake as it runs: bytes of both sides, until the gateway has answered.
+//!
+//! Whatever is not understood, or does not come in time, is relayed untouched: the gateway is the one that decides.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::{Instant, timeout_at};
+
+use super::message::{Answer, Connect, Refusal, challenge_nonce};
+use crate::relay::Wire;
+use crate::ws::scan::Sender;
+use crate::ws::{Item, Opcode, Scanner, frame};
+
+/// What a handshake may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The longest `connect` message that is read, in bytes; a longer one is left to the gateway.
+    pub connect_frame: usize,
+    /// How long the whole handshake may take.
+    pub timeout: Duration,
+}
+
+/// Both ends of a session while its handshake runs.
+#[derive(Debug)]
+pub struct Exchange {
+    /// The client's end.
+    pub client: Wire,
+    /// The gateway's end.
+    pub gateway: Wire,
+    deadline: Instant,
+    limits: Limits,
+}
+
+/// How a session opens.
+#[derive(Debug)]
+pub enum Opening {
+    /// With a `connect` request, which still lies unread.
+    Connect(Box<Request>),
+    /// With something else; from here on it is relayed as it is.
+    Untouched(Untouched),
+    /// One side left.
+    Left,
+}
+
+/// A `connect` request and where its bytes are.
+#[derive(Debug)]
+pub struct Request {
+    /// The request.
+    pub connect: Connect,
+    /// The nonce of the challenge that this connection carried, if it carried one.
+    pub nonce: Option<String>,
+    raw: usize,
+    controls: Vec<u8>,
+}
+
+/// Why a session is relayed without its handshake being understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Untouched {
+    /// The client's first message is no `connect` request.
+    NotConnect,
+    /// The client's bytes are not the frames of RFC 6455, or too long.
+    NotFrames,
+    /// No first message came in time.
+    Silent,
+}
+
+/// What the gateway answered.
+#[derive(Debug)]
+pub enum Answered {
+    /// `hello-ok`, with the bytes still unread.
+    Hello(Value),
+    /// A refusal, with the bytes still unread.
+    Refused {
+        /// The whole message.
+        message: Value,
+        /// What it says.
+        refusal: Refusal,
+    },
+    /// Something else, or nothing in time.
+    Nothing,
+    /// One side left.
+    Left,
+}
+
+impl Exchange {
+    /// A handshake that starts now.
+    #[must_use]
+    pub fn new(client: Wire, gateway: Wire, limits: Limits) -> Self {
+        Self {
+            client,
+            gateway,
+            deadline: Instant::now() + limits.timeout,
+            limits,
+        }
+    }
+
+    /// Lets the challenge through, and reads the client's first message without passing it on.
+    ///
+    /// # Errors
+    ///
+    /// When a socket fails.
+    pub async fn open(&mut self) -> io::Result<Opening> {
+        let deadline = self.deadline;
+        match timeout_at(deadline, self.open_unbounded()).await {
+            Ok(opening) => opening,
+            Err(_) => Ok(Opening::Untouched(Untouched::Silent)),
+        }
+    }
+
+    async fn open_unbounded(&mut self) -> io::Result<Opening> {
+        let mut challenge = Challenge::default();
+        let mut scanner = Scanner::new(Sender::Client, self.limits.connect_frame);
+        challenge.pass(&mut self.gateway, &mut self.client).await?;
+        loop {
+            match scanner.next(&self.client.unread) {
+                Err(_) => return Ok(Opening::Untouched(Untouched::NotFrames)),
+                Ok(Some(Item::Control { raw, .. })) => {
+                    let control = self.client.unread.split_to(raw);
+                    self.gateway.stream.write_all(&control).await?;
+                    continue;
+                }
+                Ok(Some(Item::Message {
+                    payload,
+                    raw,
+                    controls,
+                    ..
+                })) => {
+                    let Ok(connect) = Connect::parse(&payload) else {
+                        return Ok(Opening::Untouched(Untouched::NotConnect));
+                    };
+                    let nonce = self.await_challenge(challenge).await?;
+                    return Ok(Opening::Connect(Box::new(Request {
+                        connect,
+                        nonce,
+                        raw,
+                        controls,
+                    })));
+                }
+                Ok(None) => {}
+            }
+            tokio::select! {
+                read = self.gateway.read_more() => {
+                    if read? == 0 {
+                        return Ok(Opening::Left);
+                    }
+                    challenge.pass(&mut self.gateway, &mut self.client).await?;
+                }
+                read = self.client.read_more() => {
+                    if read? == 0 {
+                        return Ok(Opening::Left);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A client may be faster than the challenge: early ones send their request without waiting for it.
+    async fn await_challenge(&mut self, mut challenge: Challenge) -> io::Result<Option<String>> {
+        let patience = (Instant::now() + CHALLENGE_PATIENCE).min(self.deadline);
+        while challenge.nonce.is_none() && !challenge.hopeless {
+            match timeout_at(patience, self.gateway.read_more()).await {
+                Err(_) | Ok(Ok(0)) => break,
+                Ok(read) => read?,
+            };
+            challenge.pass(&mut self.gateway, &mut self.client).await?;
+        }
+        Ok(challenge.nonce)
+    }
+
+    /// Sends the client's own bytes.
+    ///
+    /// # Errors
+    ///
+    /// When the gateway's socket fails.
+    pub async fn send_original(&mut self, request: &Request) -> io::Result<()> {
+        let bytes = self.client.unread.split_to(request.raw);
+        self.gateway.stream.write_all(&bytes).await
+    }
+
+    /// Sends `message` in the place of the client's own bytes.
+    ///
+    /// # Errors
+    ///
+    /// When the gateway's socket fails.
+    pub async fn send_instead(&mut self, request: &Request, message: &[u8]) -> io::Result<()> {
+        let _ = self.client.unread.split_to(request.raw);
+        self.gateway.stream.write_all(&request.controls).await?;
+        self.send_message(message).await
+    }
+
+    /// Sends a text message to the gateway, as a client does.
+    ///
+    /// # Errors
+    ///
+    /// When the gateway's socket fails.
+    pub async fn send_message(&mut self, message: &[u8]) -> io::Result<()> {
+        let bytes = frame::encode(Opcode::Text, message, Some(masking_key()));
+        self.gateway.stream.write_all(&bytes).await
+    }
+
+    /// Waits for the answer to the request; its bytes stay unread, everything before it goes on to the client.
+    ///
+    /// Frames that the client sends meanwhile are kept back: gateways up to 2026.7.1 end a session that sends any.
+    ///
+    /// # Errors
+    ///
+    /// When a socket fails.
+    pub async fn answer(&mut self, request_id: &str) -> io::Result<Answered> {
+        let deadline = self.deadline;
+        match timeout_at(deadline, self.answer_unbounded(request_id)).await {
+            Ok(answered) => answered,
+            Err(_) => Ok(Answered::Nothing),
+        }
+    }
+
+    async fn answer_unbounded(&mut self, request_id: &str) -> io::Result<Answered> {
+        let mut scanner = Scanner::new(Sender::Gateway, LONGEST_ANSWER);
+        loop {
+            match scanner.next(&self.gateway.unread) {
+                Err(_) => return Ok(Answered::Nothing),
+                Ok(Some(Item::Message { payload, raw, .. })) => {
+                    match Answer::parse(&payload, request_id) {
+                        Some(Answer::Hello(message)) => return Ok(Answered::Hello(message)),
+                        Some(Answer::Refused { message, refusal }) => {
+                            return Ok(Answered::Refused { message, refusal });
+                        }
+                        None => self.pass_on(raw).await?,
+                    }
+                    continue;
+                }
+                Ok(Some(Item::Control {
+                    opcode: Opcode::Close,
+                    ..
+                })) => return Ok(Answered::Nothing),
+                Ok(Some(Item::Control { raw, .. })) => {
+                    self.pass_on(raw).await?;
+                    continue;
+                }
+                Ok(None) => {}
+            }
+            let room = self.client.unread.len() < self.limits.connect_frame;
+            tokio::select! {
+                read = self.gateway.read_more() => {
+                    if read? == 0 {
+                        return Ok(Answered::Nothing);
+                    }
+                }
+                read = self.client.read_more(), if room => {
+                    if read? == 0 {
+                        return Ok(Answered::Left);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn pass_on(&mut self, raw: usize) -> io::Result<()> {
+        let bytes = self.gateway.unread.split_to(raw);
+        self.client.stream.write_all(&bytes).await
+    }
+
+    /// Shows the client `message` instead of the answer that lies unread.
+    pub fn show_instead(&mut self, message: &Value) {
+        let mut scanner = Scanner::new(Sender::Gateway, LONGEST_ANSWER);
+        if let Ok(Some(Item::Message { raw, controls, .. })) = scanner.next(&self.gateway.unread) {
+            let rest = self.gateway.unread.split_off(raw);
+            let shown = frame::encode(Opcode::Text, message.to_string().as_bytes(), None);
+            self.gateway.unread = BytesMut::from(controls.as_slice());
+            self.gateway.unread.extend_from_slice(&shown);
+            self.gateway.unread.unsplit(rest);
+        }
+    }
+
+    /// Waits for the challenge of a fresh gateway connection, which the client must not see: it has had one.
+    ///
+    /// # Errors
+    ///
+    /// When the socket fails.
+    pub async fn fresh_nonce(gateway: &mut Wire, deadline: Instant) -> io::Result<Option<String>> {
+        let mut scanner = Scanner::new(Sender::Gateway, CHALLENGE_LIMIT);
+        let mut wait = async || {
+            loop {
+                match scanner.next(&gateway.unread) {
+                    Err(_) => return Ok(None),
+                    Ok(Some(Item::Message { payload, raw, .. })) => {
+                        let _ = gateway.unread.split_to(raw);
+                        if let Some(nonce) = challenge_nonce(&payload) {
+                            return Ok(Some(nonce));
+                        }
+                        continue;
+                    }
+                    Ok(Some(Item::Control { raw, .. })) => {
+                        let _ = gateway.unread.split_to(raw);
+                        continue;
+                    }
+                    Ok(None) => {}
+                }
+                if gateway.read_more().await? == 0 {
+                    return Ok(None);
+                }
+            }
+        };
+        timeout_at(deadline, wait()).await.unwrap_or(Ok(None))
+    }
+
+    /// When the handshake has to be over.
+    #[must_use]
+    pub const fn deadline(&self) -> Instant {
+        self.deadline
+    }
+}
+
+impl Wire {
+    /// Reads more bytes behind the unread ones; 0 at the end.
+    async fn read_more(&mut self) -> io::Result<usize> {
+        self.unread.reserve(READ_AT_ONCE);
+        self.stream.read_buf(&mut self.unread).await
+    }
+}
+
+/// Passes the gateway's first bytes on at once, and looks for the challenge among them.
+#[derive(Default)]
+struct Challenge {
+    seen: BytesMut,
+    scanner: Option<Scanner>,
+    nonce: Option<String>,
+    /// There is none to be found any more.
+    hopeless: bool,
+}
+
+impl Challenge {
+    async fn pass(&mut self, gateway: &mut Wire, client: &mut Wire) -> io::Result<()> {
+        let bytes = gateway.unread.split();
+        if self.nonce.is_none() && !self.hopeless {
+            self.seen.extend_from_slice(&bytes);
+            self.look();
+        }
+        client.stream.write_all(&bytes).await
+    }
+
+    fn look(&mut self) {
+        let scanner = self
+            .scanner
+            .get_or_insert_with(|| Scanner::new(Sender::Gateway, CHALLENGE_LIMIT));
+        loop {
+            match scanner.next(&self.seen) {
+                Ok(None) => return,
+                Err(_) => {
+                    self.hopeless = true;
+                    return;
+                }
+                Ok(Some(Item::Control { raw, .. })) => {
+                    let _ = self.seen.split_to(raw);
+                }
+                Ok(Some(Item::Message { payload, raw, .. })) => {
+                    let _ = self.seen.split_to(raw);
+                    self.nonce = challenge_nonce(&payload);
+                    if self.nonce.is_some() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A fresh masking key (RFC 6455 §5.3 wants it unpredictable).
+fn masking_key() -> [u8; 4] {
+    let mut key = [0; 4];
+    // Without randomness the frame is still valid; the mask protects old caches on the way, and there are none here.
+    let _ = aws_lc_rs::rand::fill(&mut key);
+    key
+}
+
+const READ_AT_ONCE: usize = 8 * 1024;
+/// A challenge is about 120 bytes long.
+const CHALLENGE_LIMIT: usize = 16 * 1024;
+/// How long a request may lie while the challenge is on its way; gateways send it as soon as they accept.
+const CHALLENGE_PATIENCE: Duration = Duration::from_secs(2);
+/// The gateways' own limit for one message (`policy.maxPayload`, every version).
+const LONGEST_ANSWER: usize = 26_214_400;

@@ -1,0 +1,121 @@
+//! Plain requests: Control UI assets, `/healthz`, `/v1/*`, `/tools/invoke`. Streamed both ways, unread.
+
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::{Method, Request, Response, StatusCode, Uri};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::sync::Mutex;
+use tracing::debug;
+
+use super::{Body, headers, respond};
+use crate::dial::{DialError, Dialer, Side};
+
+/// The gateway's end of a client connection, kept open between its requests: one to one, so that nothing of one
+/// client ever waits behind another's.
+#[derive(Debug, Default)]
+pub struct Upstream(Mutex<Option<(Side, SendRequest<Incoming>)>>);
+
+impl Upstream {
+    /// Sends a request on and returns the gateway's response.
+    pub async fn forward(
+        &self,
+        dialer: &Dialer,
+        side: Side,
+        mut request: Request<Incoming>,
+    ) -> Response<Body> {
+        if request.method() == Method::CONNECT {
+            let text = "this is no forward proxy; CONNECT is not served here";
+            return respond::error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", text);
+        }
+        headers::strip_hop_by_hop(request.headers_mut());
+        *request.uri_mut() = origin_form(request.uri());
+        match self.send(dialer, side, request).await {
+            Ok(response) => response.map(|body| body.boxed()),
+            Err(reason) => {
+                let text = format!("scope-shim: the gateway at {} {reason}", dialer.authority());
+                respond::gateway_unreachable(&text)
+            }
+        }
+    }
+
+    async fn send(
+        &self,
+        dialer: &Dialer,
+        side: Side,
+        mut request: Request<Incoming>,
+    ) -> Result<Response<Incoming>, String> {
+        let kept = self.take(side).await;
+        if let Some(mut sender) = kept {
+            match sender.try_send_request(request).await {
+                Ok(response) => return Ok(self.keep(side, sender, response).await),
+                Err(mut error) => match error.take_message() {
+                    // The gateway had closed the idle connection, and nothing of the request has left.
+                    Some(unsent) => request = unsent,
+                    None => return Err(broke_off(error.error())),
+                },
+            }
+        }
+        let mut sender = open(dialer, side)
+            .await
+            .map_err(|error| format!("does not answer: {error}"))?;
+        let response = sender
+            .send_request(request)
+            .await
+            .map_err(|error| broke_off(&error))?;
+        Ok(self.keep(side, sender, response).await)
+    }
+
+    async fn take(&self, side: Side) -> Option<SendRequest<Incoming>> {
+        let (kept, mut sender) = self.0.lock().await.take()?;
+        (kept == side && sender.ready().await.is_ok()).then_some(sender)
+    }
+
+    async fn keep(
+        &self,
+        side: Side,
+        sender: SendRequest<Incoming>,
+        mut response: Response<Incoming>,
+    ) -> Response<Incoming> {
+        headers::strip_hop_by_hop(response.headers_mut());
+        *self.0.lock().await = Some((side, sender));
+        response
+    }
+}
+
+async fn open(dialer: &Dialer, side: Side) -> Result<SendRequest<Incoming>, DialError> {
+    let stream = dialer.dial(side).await?;
+    let (sender, connection) = handshake(stream)
+        .await
+        .map_err(|error| DialError::Connect(std::io::Error::other(error)))?;
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            debug!("a plain connection to the gateway ended: {error}");
+        }
+    });
+    Ok(sender)
+}
+
+async fn handshake(
+    stream: TcpStream,
+) -> hyper::Result<(
+    SendRequest<Incoming>,
+    http1::Connection<TokioIo<TcpStream>, Incoming>,
+)> {
+    http1::Builder::new()
+        .preserve_header_case(true)
+        .handshake(TokioIo::new(stream))
+        .await
+}
+
+/// A request to a proxy may name a whole URL; the gateway wants the path.
+pub(super) fn origin_form(uri: &Uri) -> Uri {
+    uri.path_and_query()
+        .and_then(|path| path.as_str().parse().ok())
+        .unwrap_or_else(|| Uri::from_static("/"))
+}
+
+fn broke_off(error: &hyper::Error) -> String {
+    format!("broke off: {error}")
+}

@@ -1,0 +1,433 @@
+//! Which headers reach the gateway, and what they may say about where a client is.
+//!
+//! The gateway trusts the shim, so nothing that a client says about itself gets through: forwarding headers and
+//! identity headers are removed unless they come from one of the shim's own `trusted_proxies`, and then rebuilt.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use hyper::HeaderMap;
+use hyper::header::{HeaderName, HeaderValue};
+use ipnet::IpNet;
+
+use crate::dial::Side;
+use crate::scope::ScopeSet;
+
+/// Where a request comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attribution {
+    /// From this machine, directly.
+    Local,
+    /// From this address.
+    Remote(IpAddr),
+    /// From this machine, but with forwarding headers that nobody vouches for: a proxy that the shim was not told of,
+    /// or somebody who pretends. It must not count as local.
+    Unattributed,
+}
+
+/// What the shim believes about proxies.
+#[derive(Clone, Debug, Default)]
+pub struct Trust {
+    /// The proxies whose headers are believed.
+    pub proxies: Vec<IpNet>,
+    /// The header that names the user in the gateway's trusted-proxy mode, in lower case.
+    pub user_header: Option<String>,
+}
+
+impl Trust {
+    fn trusts(&self, address: IpAddr) -> bool {
+        self.proxies.iter().any(|net| net.contains(&address))
+    }
+
+    /// Where a request with these headers from this peer comes from.
+    #[must_use]
+    pub fn attribute(&self, peer: IpAddr, headers: &HeaderMap) -> Attribution {
+        let peer = peer.to_canonical();
+        let forwarded = headers.keys().any(|name| tells_where_from(name.as_str()));
+        match (forwarded, peer.is_loopback(), self.trusts(peer)) {
+            (false, true, _) => Attribution::Local,
+            (true, _, true) => match self.forwarded_client(headers) {
+                Some(client) => Attribution::Remote(client),
+                None => Attribution::Unattributed,
+            },
+            (true, true, false) => Attribution::Unattributed,
+            (_, false, _) => Attribution::Remote(peer),
+        }
+    }
+
+    /// The client as the nearest untrusted hop of `X-Forwarded-For` names it; never a loopback address, which would
+    /// make a proxied client look local.
+    fn forwarded_client(&self, headers: &HeaderMap) -> Option<IpAddr> {
+        let hops: Vec<IpAddr> = headers
+            .get_all(X_FORWARDED_FOR)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .map(|hop| parse_hop(hop.trim()))
+            .collect::<Option<_>>()?;
+        let client = hops.into_iter().rev().find(|hop| !self.trusts(*hop))?;
+        (!client.is_loopback() && !client.is_unspecified()).then_some(client)
+    }
+
+    /// Makes a client's headers fit for the gateway.
+    pub fn cleanse(&self, peer: IpAddr, attribution: Attribution, headers: &mut HeaderMap) {
+        let trusted =
+            self.trusts(peer.to_canonical()) && matches!(attribution, Attribution::Remote(_));
+        let doomed: Vec<HeaderName> = headers
+            .keys()
+            .filter(|name| {
+                let name = name.as_str();
+                let identifies = tells_where_from(name) || self.tells_who(name);
+                let rebuilt = REBUILT.contains(&name);
+                identifies && (rebuilt || !trusted)
+            })
+            .cloned()
+            .collect();
+        for name in doomed {
+            headers.remove(name);
+        }
+        let client = match attribution {
+            Attribution::Local => None,
+            Attribution::Remote(client) => Some(client),
+            Attribution::Unattributed => Some(NOBODY),
+        };
+        if let Some(value) =
+            client.and_then(|client| HeaderValue::from_str(&client.to_string()).ok())
+        {
+            headers.insert(X_FORWARDED_FOR, value);
+        }
+        rebuild_scope_cap(headers);
+    }
+
+    fn tells_who(&self, name: &str) -> bool {
+        name.starts_with("tailscale-") || self.user_header.as_deref() == Some(name)
+    }
+}
+
+impl Attribution {
+    /// From which of the shim's addresses the gateway is to see the request.
+    ///
+    /// An unattributed one goes without the trusted address: the gateway then treats it as it would without a shim,
+    /// as remote up to 2026.7.1 and with HTTP 403 from 2026.8.2.
+    #[must_use]
+    pub const fn side(self) -> Side {
+        match self {
+            Self::Local | Self::Unattributed => Side::Local,
+            Self::Remote(_) => Side::Remote,
+        }
+    }
+
+    /// The client's address for logs and limits; local clients share one.
+    #[must_use]
+    pub const fn address(self) -> IpAddr {
+        match self {
+            Self::Local => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            Self::Remote(address) => address,
+            Self::Unattributed => NOBODY,
+        }
+    }
+}
+
+/// Whether a header says where a request comes from.
+fn tells_where_from(name: &str) -> bool {
+    name.starts_with("x-forwarded-")
+        || matches!(
+            name,
+            "forwarded" | "x-real-ip" | "x-client-ip" | "true-client-ip"
+        )
+}
+
+fn parse_hop(hop: &str) -> Option<IpAddr> {
+    let address = hop
+        .parse::<IpAddr>()
+        .or_else(|_| {
+            hop.parse::<std::net::SocketAddr>()
+                .map(|socket| socket.ip())
+        })
+        .or_else(|_| hop.trim_matches(['[', ']']).parse());
+    address.ok().map(|address| address.to_canonical())
+}
+
+/// The scopes that `x-openclaw-scopes` caps a session to: from 2026.8.2 the gateway grants no others.
+#[must_use]
+pub fn scope_cap(headers: &HeaderMap) -> Option<ScopeSet> {
+    let mut values = headers.get_all(X_OPENCLAW_SCOPES).iter().peekable();
+    values.peek()?;
+    Some(
+        values
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split([',', ' ']))
+            .map(str::trim)
+            .filter(|scope| !scope.is_empty())
+            .collect(),
+    )
+}
+
+/// The cap can only narrow, so anyone may set one, and taking it away would widen. It goes on as one clean header.
+fn rebuild_scope_cap(headers: &mut HeaderMap) {
+    let Some(cap) = scope_cap(headers) else {
+        return;
+    };
+    let list = cap.iter().collect::<Vec<_>>().join(",");
+    headers.remove(X_OPENCLAW_SCOPES);
+    if let Ok(value) = HeaderValue::from_str(&list) {
+        headers.insert(X_OPENCLAW_SCOPES, value);
+    }
+}
+
+/// Whether the client asked for a host that only this machine answers to; a rebound DNS name is none.
+#[must_use]
+pub fn has_loopback_host(headers: &HeaderMap) -> bool {
+    let Some(host) = headers
+        .get(hyper::header::HOST)
+        .and_then(|host| host.to_str().ok())
+    else {
+        return false;
+    };
+    let name = match host.strip_prefix('[') {
+        Some(v6) => v6.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    name.eq_ignore_ascii_case("localhost")
+        || name
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}
+
+/// Removes what concerns one connection only (RFC 9110 §7.6.1), with whatever `Connection` names.
+pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(hyper::header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    for name in named {
+        headers.remove(name);
+    }
+    for name in HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
+/// What stands for a client whose address nobody vouches for (RFC 5737: an address of no host).
+const NOBODY: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+
+/// Forwarding headers that the shim writes itself, also for a trusted proxy.
+const REBUILT: [&str; 5] = [
+    X_FORWARDED_FOR,
+    "x-real-ip",
+    "forwarded",
+    "x-client-ip",
+    "true-client-ip",
+];
+const X_FORWARDED_FOR: &str = "x-forwarded-for";
+const X_OPENCLAW_SCOPES: &str = "x-openclaw-scopes";
+const HOP_BY_HOP: [&str; 6] = [
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+];
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+    use super::*;
+
+    const LOOPBACK: &str = "127.0.0.1";
+    const LAN: &str = "192.168.1.7";
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| {
+                (
+                    HeaderName::from_static(name),
+                    HeaderValue::from_str(value).unwrap(),
+                )
+            })
+            .collect()
+    }
+
+    fn trust(proxies: &[&str]) -> Trust {
+        Trust {
+            proxies: proxies.iter().map(|net| net.parse().unwrap()).collect(),
+            user_header: Some("x-forwarded-user".to_owned()),
+        }
+    }
+
+    fn attribute(trust: &Trust, peer: &str, pairs: &[(&'static str, &str)]) -> Attribution {
+        trust.attribute(peer.parse().unwrap(), &headers(pairs))
+    }
+
+    #[test]
+    fn only_a_bare_loopback_peer_is_local() {
+        let nobody = trust(&[]);
+        assert_eq!(attribute(&nobody, LOOPBACK, &[]), Attribution::Local);
+        assert_eq!(
+            attribute(&nobody, "::ffff:127.0.0.1", &[]),
+            Attribution::Local
+        );
+        assert_eq!(
+            attribute(&nobody, LAN, &[]),
+            Attribution::Remote(LAN.parse().unwrap())
+        );
+        for name in [
+            "x-forwarded-for",
+            "forwarded",
+            "x-real-ip",
+            "x-forwarded-proto",
+            "x-forwarded-host",
+        ] {
+            let spoofed = [(name, LOOPBACK)];
+            assert_eq!(
+                attribute(&nobody, LOOPBACK, &spoofed),
+                Attribution::Unattributed,
+                "{name}"
+            );
+            let remote = Attribution::Remote(LAN.parse().unwrap());
+            assert_eq!(attribute(&nobody, LAN, &spoofed), remote, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_trusted_proxy_names_the_client_from_the_right() {
+        let proxy = trust(&["127.0.0.1/32", "10.0.0.0/8"]);
+        let chain = [("x-forwarded-for", "127.0.0.1, 203.0.113.9, 10.1.2.3")];
+        let client = Attribution::Remote("203.0.113.9".parse().unwrap());
+        assert_eq!(attribute(&proxy, LOOPBACK, &chain), client);
+        let v6 = [("x-forwarded-for", "[2001:db8::1]:443")];
+        assert_eq!(
+            attribute(&proxy, LOOPBACK, &v6),
+            Attribution::Remote("2001:db8::1".parse().unwrap())
+        );
+    }
+
+    #[test]
+    fn a_trusted_proxy_cannot_make_a_client_local() {
+        let proxy = trust(&["127.0.0.1/32"]);
+        for hops in ["127.0.0.2", "::1", "unknown", "", "0.0.0.0", "127.0.0.1"] {
+            let named = [("x-forwarded-for", hops)];
+            assert_eq!(
+                attribute(&proxy, LOOPBACK, &named),
+                Attribution::Unattributed,
+                "{hops:?}"
+            );
+        }
+    }
+
+    fn cleansed(trust: &Trust, peer: &str, pairs: &[(&'static str, &str)]) -> HeaderMap {
+        let mut map = headers(pairs);
+        let peer = peer.parse().unwrap();
+        let attribution = trust.attribute(peer, &map);
+        trust.cleanse(peer, attribution, &mut map);
+        map
+    }
+
+    const SPOOFED: [(&str, &str); 7] = [
+        ("x-forwarded-for", "127.0.0.1"),
+        ("x-real-ip", "127.0.0.1"),
+        ("forwarded", "for=127.0.0.1"),
+        ("x-forwarded-proto", "https"),
+        ("x-forwarded-user", "admin"),
+        ("tailscale-user-login", "admin"),
+        ("x-harmless", "stays"),
+    ];
+
+    #[test]
+    fn what_a_stranger_says_about_itself_never_arrives() {
+        let map = cleansed(&trust(&[]), LAN, &SPOOFED);
+        assert_eq!(
+            map,
+            headers(&[("x-harmless", "stays"), ("x-forwarded-for", LAN)])
+        );
+    }
+
+    #[test]
+    fn a_local_client_stays_local_and_an_unknown_proxy_does_not_become_so() {
+        assert_eq!(
+            cleansed(&trust(&[]), LOOPBACK, &[("x-harmless", "1")]),
+            headers(&[("x-harmless", "1")])
+        );
+        let map = cleansed(&trust(&[]), LOOPBACK, &SPOOFED);
+        assert_eq!(
+            map,
+            headers(&[("x-harmless", "stays"), ("x-forwarded-for", "192.0.2.1")])
+        );
+    }
+
+    #[test]
+    fn a_trusted_proxy_names_the_user_and_the_shim_rebuilds_the_rest() {
+        let pairs = [
+            ("x-forwarded-for", "203.0.113.9"),
+            ("x-real-ip", "127.0.0.1"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-user", "alice"),
+        ];
+        let map = cleansed(&trust(&["127.0.0.1/32"]), LOOPBACK, &pairs);
+        let expected = [
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-user", "alice"),
+            ("x-forwarded-for", "203.0.113.9"),
+        ];
+        assert_eq!(map, headers(&expected));
+    }
+
+    #[test]
+    fn a_scope_cap_arrives_as_one_clean_header() {
+        let mut map = headers(&[("x-openclaw-scopes", "operator.read, operator.write")]);
+        map.append(
+            "x-openclaw-scopes",
+            HeaderValue::from_static("operator.read"),
+        );
+        assert_eq!(scope_cap(&map).unwrap().to_string(), "read, write");
+        trust(&[]).cleanse(LOOPBACK.parse().unwrap(), Attribution::Local, &mut map);
+        let values: Vec<_> = map.get_all("x-openclaw-scopes").iter().collect();
+        assert_eq!(values, ["operator.read,operator.write"]);
+        assert_eq!(
+            scope_cap(&headers(&[("x-openclaw-scopes", "")])),
+            Some(ScopeSet::new())
+        );
+        assert_eq!(scope_cap(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn a_rebound_name_is_no_loopback_host() {
+        for host in [
+            "localhost",
+            "LOCALHOST:18789",
+            "127.0.0.1:1",
+            "127.8.9.1",
+            "[::1]:18789",
+        ] {
+            assert!(has_loopback_host(&headers(&[("host", host)])), "{host}");
+        }
+        for host in [
+            "evil.example",
+            "127.0.0.1.evil.example",
+            "localhost.evil.example:1",
+            "192.168.1.5",
+            "",
+        ] {
+            assert!(!has_loopback_host(&headers(&[("host", host)])), "{host}");
+        }
+        assert!(!has_loopback_host(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn headers_of_one_connection_stay_on_it() {
+        let mut map = headers(&[
+            ("connection", "keep-alive, x-secret-hop"),
+            ("keep-alive", "timeout=5"),
+            ("x-secret-hop", "1"),
+            ("transfer-encoding", "chunked"),
+            ("x-harmless", "1"),
+        ]);
+        strip_hop_by_hop(&mut map);
+        assert_eq!(map, headers(&[("x-harmless", "1")]));
+    }
+}

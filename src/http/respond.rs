@@ -1,0 +1,36 @@
+//! The shim's own responses: few, short, and each says what to do.
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::{Response, StatusCode};
+use serde_json::json;
+
+use super::Body;
+
+/// A JSON error in the form of the gateway's own: `{error:{message,type}}`.
+#[must_use]
+pub fn error(status: StatusCode, kind: &'static str, message: &str) -> Response<Body> {
+    let body = json!({"error": {"message": message, "type": kind}}).to_string();
+    let mut response = Response::new(full(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("application/json; charset=utf-8"),
+    );
+    response
+}
+
+/// The gateway cannot be reached.
+#[must_use]
+pub fn gateway_unreachable(message: &str) -> Response<Body> {
+    error(StatusCode::BAD_GATEWAY, "gateway_unreachable", message)
+}
+
+/// A body that is all there.
+#[must_use]
+pub fn full(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into())
+        .map_err(|never| match never {})
+        .boxed()
+}

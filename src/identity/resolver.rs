@@ -1,0 +1,206 @@
+//! From a device id to its record, through one cache.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use moka::Expiry;
+use moka::future::Cache;
+use tokio::sync::watch;
+
+use super::store::{DeviceStore, Snapshot, StoreError};
+use crate::device::{DeviceId, DeviceRecord};
+
+/// How long the cache remembers, and how much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheSettings {
+    /// How long a record is served before the store is asked again.
+    pub ttl: Duration,
+    /// How long the absence of a record is served.
+    pub negative_ttl: Duration,
+    /// The number of devices that are remembered, present and absent ones together.
+    pub capacity: u64,
+}
+
+impl Default for CacheSettings {
+    fn default() -> Self {
+        Self {
+            ttl: Duration::from_secs(30),
+            negative_ttl: Duration::from_secs(2),
+            capacity: 10_000,
+        }
+    }
+}
+
+/// Looks devices up in one [`DeviceStore`], and remembers the answers.
+///
+/// Cheap to clone; every clone shares the cache.
+#[derive(Clone)]
+pub struct Resolver {
+    store: Arc<dyn DeviceStore>,
+    cache: Cache<Key, Answer>,
+    generation: watch::Sender<u64>,
+    basis: Arc<Mutex<Basis>>,
+}
+
+/// What the answers of the present generation rest on.
+#[derive(Debug, Default)]
+enum Basis {
+    /// Nothing was read yet.
+    #[default]
+    Unknown,
+    /// The store could not be read.
+    Failure,
+    /// The store held this.
+    Table(Arc<Snapshot>),
+}
+
+/// The generation is part of the key: a load that began before an invalidation ends in an entry that nobody asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    generation: u64,
+    device: DeviceId,
+}
+
+type Answer = Option<Arc<DeviceRecord>>;
+
+impl Resolver {
+    /// A resolver with an empty cache.
+    #[must_use]
+    pub fn new(store: Arc<dyn DeviceStore>, settings: CacheSettings) -> Self {
+        let cache = Cache::builder()
+            .max_capacity(settings.capacity)
+            .expire_after(BySign(settings))
+            .build();
+        Self {
+            store,
+            cache,
+            generation: watch::Sender::new(0),
+            basis: Arc::default(),
+        }
+    }
+
+    /// The record of a device, or `None` if the gateway has not paired it.
+    ///
+    /// Any number of lookups of one device at a time cost one read of the store. What this returns was never read
+    /// before the latest [`invalidate`](Self::invalidate): a read that one overtakes is done again.
+    ///
+    /// # Errors
+    ///
+    /// The store's, which is not remembered: the next lookup asks again.
+    pub async fn resolve(
+        &self,
+        device: &DeviceId,
+    ) -> Result<Option<Arc<DeviceRecord>>, StoreError> {
+        loop {
+            let generation = self.generation();
+            let key = Key {
+                generation,
+                device: device.clone(),
+            };
+            let answer = self
+                .cache
+                .try_get_with(key, self.load(device, generation))
+                .await;
+            // Without a limit, because the caller has one, and an invalidation needs a change that somebody made.
+            if self.generation() == generation {
+                return answer.map_err(|error| StoreError::clone(&error));
+            }
+        }
+    }
+
+    /// Forgets every answer: the store has changed.
+    pub fn invalidate(&self) {
+        self.forget(&mut self.basis());
+    }
+
+    /// Looks at the store, and forgets every answer if it no longer says the same.
+    ///
+    /// An unreadable store counts as a change, and so does its recovery; the error itself is for the next lookup.
+    pub async fn refresh(&self) {
+        let generation = self.generation();
+        let now = self.store.snapshot().await;
+        self.note(generation, now.as_ref());
+    }
+
+    /// A number that moves at every invalidation, for those who have to look again at what they were told.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.generation.subscribe()
+    }
+
+    /// The store behind the cache.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn DeviceStore> {
+        &self.store
+    }
+
+    fn generation(&self) -> u64 {
+        *self.generation.borrow()
+    }
+
+    async fn load(&self, device: &DeviceId, generation: u64) -> Result<Answer, StoreError> {
+        let snapshot = self.store.snapshot().await;
+        self.note(generation, snapshot.as_ref());
+        Ok(snapshot?.devices.get(device).cloned())
+    }
+
+    /// Sees to it that all answers of one generation rest on the same table.
+    ///
+    /// Compared with every read, not only with those of whoever watches the store: a lookup may have seen a state
+    /// that came and went between two looks of the watch.
+    fn note(&self, generation: u64, now: Result<&Arc<Snapshot>, &StoreError>) {
+        let mut basis = self.basis();
+        if self.generation() != generation {
+            return;
+        }
+        let same = match (&*basis, now) {
+            (Basis::Unknown, _) | (Basis::Failure, Err(_)) => true,
+            (Basis::Table(before), Ok(now)) => {
+                Arc::ptr_eq(before, now) || before.same_standing(now)
+            }
+            _ => false,
+        };
+        if same {
+            *basis = now.map_or(Basis::Failure, |now| Basis::Table(Arc::clone(now)));
+        } else {
+            // Which of the two is the older one is not known, so neither is kept.
+            self.forget(&mut basis);
+        }
+    }
+
+    fn forget(&self, basis: &mut Basis) {
+        *basis = Basis::Unknown;
+        self.generation
+            .send_modify(|generation| *generation = generation.wrapping_add(1));
+        self.cache.invalidate_all();
+    }
+
+    fn basis(&self) -> MutexGuard<'_, Basis> {
+        self.basis.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Resolver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resolver")
+            .field("store", &self.store.describe())
+            .field("generation", &self.generation())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Present and absent records expire after times of their own.
+struct BySign(CacheSettings);
+
+impl Expiry<Key, Answer> for BySign {
+    fn expire_after_create(&self, _: &Key, answer: &Answer, _: Instant) -> Option<Duration> {
+        Some(match answer {
+            Some(_) => self.0.ttl,
+            None => self.0.negative_ttl,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

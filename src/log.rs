@@ -1,0 +1,131 @@
+//! The log: lines on standard error, for people or for machines.
+
+use tracing::Subscriber;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::config::{Finding, Log, LogFormat, LogLevel};
+
+/// Starts the log of this process. A second call changes nothing.
+pub fn init(log: Log, no_color: bool) {
+    let colour = crate::cli::Style::of(&std::io::stderr(), no_color).is_coloured();
+    let directives = std::env::var("RUST_LOG").ok();
+    let subscriber = subscriber(log, colour, directives.as_deref(), std::io::stderr);
+    // It fails only when a test has set its own.
+    let _ = tracing::subscriber::set_global_default(subscriber);
+}
+
+/// Logs what an operator should know, one warning each.
+pub fn findings<'a>(findings: impl IntoIterator<Item = &'a Finding>) {
+    for finding in findings {
+        let fix = finding.fix.as_deref().unwrap_or_default();
+        tracing::warn!(code = finding.code, fix, "{}", finding.message);
+    }
+}
+
+fn subscriber<W>(
+    log: Log,
+    colour: bool,
+    directives: Option<&str>,
+    writer: W,
+) -> Box<dyn Subscriber + Send + Sync>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let filter = filter(log.level, directives);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(writer)
+        .with_ansi(colour);
+    match log.format {
+        LogFormat::Text => Box::new(builder.compact().with_target(false).finish()),
+        LogFormat::Json => Box::new(builder.json().flatten_event(true).finish()),
+    }
+}
+
+/// `RUST_LOG` where it makes sense, else the configured level for the shim and warnings of everything else.
+fn filter(level: LogLevel, directives: Option<&str>) -> EnvFilter {
+    let own = directives
+        .filter(|directives| !directives.trim().is_empty())
+        .and_then(|directives| EnvFilter::try_new(directives).ok());
+    own.unwrap_or_else(|| {
+        EnvFilter::new(match level {
+            LogLevel::Off => "off".to_owned(),
+            LogLevel::Error => "error".to_owned(),
+            level => format!("warn,scope_shim={}", level.as_str()),
+        })
+    })
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(format: LogFormat, level: LogLevel, directives: Option<&str>) -> String {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let log = Log { format, level };
+        let subscriber = subscriber(log, false, directives, move || writer.clone());
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::info!(target: "scope_shim::x", client = "cli", "session ended");
+            tracing::debug!(target: "scope_shim::x", "detail");
+            tracing::info!(target: "hyper", "noise");
+            findings([&Finding::new("a-code", "what", "how")]);
+        });
+        let bytes = lines.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn a_text_line_has_time_level_and_fields() {
+        let text = logged(LogFormat::Text, LogLevel::Info, None);
+        let line = text.lines().next().unwrap();
+        let (time, rest) = line.split_once(' ').unwrap();
+        assert!(time.ends_with('Z'), "{time}");
+        assert_eq!(rest.trim_start(), "INFO session ended client=\"cli\"");
+        assert_eq!(text.lines().count(), 2);
+    }
+
+    #[test]
+    fn a_json_line_is_one_flat_object() {
+        let text = logged(LogFormat::Json, LogLevel::Info, None);
+        let line: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+        assert_eq!(line.get("message").unwrap(), "session ended");
+        assert_eq!(line.get("client").unwrap(), "cli");
+        assert_eq!(line.get("level").unwrap(), "INFO");
+        let line: serde_json::Value = serde_json::from_str(text.lines().nth(1).unwrap()).unwrap();
+        assert_eq!(
+            (line.get("code").unwrap(), line.get("fix").unwrap()),
+            (&"a-code".into(), &"how".into())
+        );
+    }
+
+    #[test]
+    fn the_level_is_for_the_shim_and_rust_log_wins() {
+        let lines = |level, directives| logged(LogFormat::Text, level, directives).lines().count();
+        assert_eq!(lines(LogLevel::Off, None), 0);
+        assert_eq!(lines(LogLevel::Warn, None), 1);
+        assert_eq!(lines(LogLevel::Debug, None), 3);
+        assert_eq!(lines(LogLevel::Off, Some("hyper=info")), 1);
+        assert_eq!(lines(LogLevel::Debug, Some(" ")), 3);
+        assert_eq!(lines(LogLevel::Warn, Some("==nonsense==")), 1);
+    }
+}

@@ -1,0 +1,216 @@
+//! How the gateway at hand behaves, as far as it is known.
+//!
+//! Known from the version in `hello-ok` where it says one, and learned from what it does. Where nothing is known the
+//! profile says so, and the decision takes the way that works on every version.
+
+use std::fmt;
+
+/// A gateway version, `2026.3.13` being `Version { year: 2026, month: 3, patch: 13 }`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Version {
+    /// The first number.
+    pub year: u16,
+    /// The second number.
+    pub month: u16,
+    /// The third number.
+    pub patch: u16,
+}
+
+impl Version {
+    /// A version of 2026.
+    #[must_use]
+    pub const fn v2026(month: u16, patch: u16) -> Self {
+        Self {
+            year: 2026,
+            month,
+            patch,
+        }
+    }
+
+    /// Reads `2026.3.13`, with anything that is no digit behind the third number ignored (`2026.3.13-beta.1`).
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.trim().trim_start_matches('v').splitn(3, '.');
+        let mut number = || {
+            let part = parts.next()?;
+            let digits = part
+                .find(|c: char| !c.is_ascii_digit())
+                .unwrap_or(part.len());
+            part.get(..digits)?.parse().ok()
+        };
+        Some(Self {
+            year: number()?,
+            month: number()?,
+            patch: number()?,
+        })
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.year, self.month, self.patch)
+    }
+}
+
+/// How a gateway compares requested with approved scopes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScopeCheck {
+    /// Name by name: `operator.admin` does not cover `operator.read` (up to 2026.2.21).
+    Literal,
+    /// `operator.admin` covers every `operator.*`, `operator.write` covers `operator.read` (from 2026.2.26).
+    Implied,
+    /// Not known.
+    Unknown,
+}
+
+/// How the gateway at hand behaves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Profile {
+    /// The version, where the gateway said one; up to 2026.2.26 it says `dev`.
+    pub version: Option<Version>,
+    /// How it compares scopes.
+    pub scope_check: ScopeCheck,
+    /// Whether it may refuse a device whose platform changed since pairing.
+    pub pins_metadata: bool,
+    /// Whether it is known to be of the generation up to 2026.2.21, which takes proofs without a nonce, ten minutes
+    /// of clock skew, and knows no payload version 3.
+    pub early: bool,
+}
+
+impl Default for Profile {
+    /// Nothing is known.
+    fn default() -> Self {
+        Self {
+            version: None,
+            scope_check: ScopeCheck::Unknown,
+            pins_metadata: true,
+            early: false,
+        }
+    }
+}
+
+/// What the control connection saw in `hello-ok`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Evidence {
+    /// `server.version`.
+    pub version: Option<String>,
+    /// Whether there is a `server.host`: only up to 2026.2.21.
+    pub has_server_host: bool,
+}
+
+impl Profile {
+    /// What follows from `hello-ok`.
+    #[must_use]
+    pub fn from_evidence(evidence: &Evidence) -> Self {
+        let version = evidence.version.as_deref().and_then(Version::parse);
+        let early =
+            evidence.has_server_host && version.is_none_or(|version| version <= LAST_LITERAL);
+        let scope_check = match version {
+            _ if early => ScopeCheck::Literal,
+            Some(version) if version >= FIRST_IMPLIED => ScopeCheck::Implied,
+            _ => ScopeCheck::Unknown,
+        };
+        Self {
+            version,
+            scope_check,
+            pins_metadata: !early,
+            early,
+        }
+    }
+
+    /// Whether a local client without a device keeps the scopes it asks for, for certain.
+    ///
+    /// `gateway-client`/`backend` from 2026.4.21, `cli`/`cli` from 2026.7.1; 2026.2.26 keeps everybody's, but does not
+    /// say that it is 2026.2.26.
+    #[must_use]
+    pub fn keeps_device_less(&self, client_id: &str, client_mode: &str) -> bool {
+        let Some(version) = self.version else {
+            return false;
+        };
+        match (client_id, client_mode) {
+            ("gateway-client", "backend") => version >= Version::v2026(4, 21),
+            ("cli", "cli") => version >= Version::v2026(7, 1),
+            _ => false,
+        }
+    }
+
+    /// Whether a session that authenticated with its device's token may manage other devices: up to 2026.3.24.
+    #[must_use]
+    pub fn device_tokens_manage_others(&self) -> bool {
+        self.early
+            || self
+                .version
+                .is_some_and(|version| version <= Version::v2026(3, 24))
+    }
+}
+
+impl fmt::Display for Profile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.version {
+            Some(version) => write!(f, "OpenClaw {version}"),
+            None if self.early => f.write_str("OpenClaw up to 2026.2.21"),
+            None => f.write_str("an OpenClaw that does not say its version"),
+        }
+    }
+}
+
+const LAST_LITERAL: Version = Version::v2026(2, 21);
+const FIRST_IMPLIED: Version = Version::v2026(2, 26);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn profile(version: &str, has_server_host: bool) -> Profile {
+        Profile::from_evidence(&Evidence {
+            version: Some(version.to_owned()),
+            has_server_host,
+        })
+    }
+
+    #[test]
+    fn versions_are_read_and_ordered() {
+        assert_eq!(Version::parse("2026.3.13"), Some(Version::v2026(3, 13)));
+        assert_eq!(
+            Version::parse("v2026.3.13-beta.2"),
+            Some(Version::v2026(3, 13))
+        );
+        assert!(Version::v2026(3, 13) > Version::v2026(3, 2));
+        for nonsense in ["dev", "", "2026", "2026.3", "a.b.c", "99999999.1.1"] {
+            assert_eq!(Version::parse(nonsense), None, "{nonsense:?}");
+        }
+    }
+
+    #[test]
+    fn an_early_gateway_is_known_by_its_server_host() {
+        let early = profile("dev", true);
+        assert_eq!(
+            (early.scope_check, early.early),
+            (ScopeCheck::Literal, true)
+        );
+        let between = profile("dev", false);
+        assert_eq!(
+            (between.scope_check, between.early),
+            (ScopeCheck::Unknown, false)
+        );
+    }
+
+    #[test]
+    fn later_gateways_say_who_they_are() {
+        for version in ["2026.3.13", "2026.4.21", "2026.9.6", "2027.1.1"] {
+            let profile = profile(version, false);
+            assert_eq!(profile.scope_check, ScopeCheck::Implied, "{version}");
+            assert!(profile.pins_metadata && !profile.early, "{version}");
+        }
+    }
+
+    #[test]
+    fn device_less_scopes_are_kept_only_where_that_was_seen() {
+        assert!(!profile("2026.3.13", false).keeps_device_less("gateway-client", "backend"));
+        assert!(profile("2026.4.21", false).keeps_device_less("gateway-client", "backend"));
+        assert!(!profile("2026.4.21", false).keeps_device_less("cli", "cli"));
+        assert!(profile("2026.7.1", false).keeps_device_less("cli", "cli"));
+        assert!(!profile("2026.9.6", false).keeps_device_less("cli", "probe"));
+        assert!(!Profile::default().keeps_device_less("cli", "cli"));
+    }
+}

@@ -1,0 +1,110 @@
+//! Where one frame ends and the next begins, counted without looking at a payload.
+
+use crate::ws::Header;
+
+/// Follows the frames of one direction, whatever pieces they come in.
+#[derive(Debug, Default)]
+pub(super) struct Boundary {
+    header: [u8; 14],
+    header_seen: usize,
+    payload_left: u64,
+    lost: bool,
+}
+
+impl Boundary {
+    /// Takes the bytes that come next.
+    pub(super) fn feed(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() && !self.lost {
+            let skip = usize::try_from(self.payload_left)
+                .unwrap_or(usize::MAX)
+                .min(bytes.len());
+            if skip > 0 {
+                self.payload_left -= skip as u64;
+                bytes = bytes.get(skip..).unwrap_or_default();
+                continue;
+            }
+            bytes = self.feed_header(bytes);
+        }
+    }
+
+    /// Takes one byte of a header, and the length from a header that is whole.
+    fn feed_header<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        let (Some((first, rest)), Some(slot)) =
+            (bytes.split_first(), self.header.get_mut(self.header_seen))
+        else {
+            self.lost = true;
+            return &[];
+        };
+        *slot = *first;
+        self.header_seen += 1;
+        match Header::parse(self.header.get(..self.header_seen).unwrap_or_default()) {
+            Ok(None) => {}
+            Ok(Some(header)) => {
+                self.payload_left = header.payload_len;
+                self.header_seen = 0;
+            }
+            Err(_) => self.lost = true,
+        }
+        rest
+    }
+
+    /// How many more bytes may be read without passing the end of the frame under way; `None` between two frames, or
+    /// where that is not known.
+    pub(super) fn missing(&self) -> Option<usize> {
+        if self.lost {
+            None
+        } else if self.payload_left > 0 {
+            Some(usize::try_from(self.payload_left).unwrap_or(usize::MAX))
+        } else {
+            (self.header_seen > 0).then_some(1)
+        }
+    }
+
+    /// Whether frames can be told apart.
+    pub(super) const fn is_known(&self) -> bool {
+        !self.lost
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::ws::Opcode;
+    use crate::ws::frame::encode;
+
+    proptest! {
+        #[test]
+        fn the_end_of_every_frame_is_found_in_any_pieces(
+            lengths in prop::collection::vec(0usize..70_000, 1..4),
+            piece in 1usize..5_000,
+        ) {
+            let bytes: Vec<u8> = lengths.iter().flat_map(|&length| encode(Opcode::Binary, &vec![0x81; length], None)).collect();
+            let mut boundary = Boundary::default();
+            for piece in bytes.chunks(piece) {
+                boundary.feed(piece);
+            }
+            prop_assert_eq!(boundary.missing(), None);
+            prop_assert!(boundary.is_known());
+        }
+    }
+
+    #[test]
+    fn inside_a_frame_the_missing_bytes_are_known() {
+        let frame = encode(Opcode::Text, &[b'x'; 300], None);
+        let mut boundary = Boundary::default();
+        boundary.feed(&frame[..1]);
+        assert_eq!(boundary.missing(), Some(1));
+        boundary.feed(&frame[1..10]);
+        assert_eq!(boundary.missing(), Some(frame.len() - 10));
+    }
+
+    #[test]
+    fn bytes_that_are_no_frames_are_noticed() {
+        let mut boundary = Boundary::default();
+        boundary.feed(b"HTTP/1.1");
+        assert!(!boundary.is_known());
+        assert_eq!(boundary.missing(), None);
+    }
+}

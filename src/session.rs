@@ -1,0 +1,373 @@
+//! One session, from its upgrade to its end: handshake, decision, answer, relay.
+
+mod report;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::io::AsyncWriteExt as _;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
+use tracing::debug;
+
+use crate::clock;
+use crate::config::Mode;
+use crate::decide::Decision;
+use crate::delegation::Delegation;
+use crate::engine::{Engine, EntitledStill, Judgement, Visit};
+use crate::handshake::drive::{Answered, Exchange, Limits, Opening, Request};
+use crate::handshake::message::Refusal;
+use crate::http::upgrade::Redial;
+use crate::identity::{Credential, Identity};
+use crate::relay::{RelayStats, Stop, Wire, relay};
+use crate::rewrite;
+use crate::scope::ScopeSet;
+use crate::ws::Close;
+use crate::ws::close::{POLICY_VIOLATION, TRY_AGAIN_LATER};
+
+use report::Report;
+
+/// A session whose two ends have just been upgraded.
+#[derive(Debug)]
+pub struct Session {
+    /// What all sessions share.
+    pub engine: Arc<Engine>,
+    /// Where it comes from.
+    pub visit: Visit,
+    /// The client's address, as far as it is known.
+    pub client_address: std::net::IpAddr,
+    /// How to open a second connection to the gateway for it.
+    pub redial: Redial,
+    /// What its handshake may take.
+    pub limits: Limits,
+    /// How long it may be silent.
+    pub idle: Option<Duration>,
+}
+
+/// A session whose handshake is over.
+struct Established {
+    client: Wire,
+    gateway: Wire,
+    stop: Stop,
+    /// Keeps a delegated session in the register for as long as it lives.
+    delegation: Option<Delegation>,
+}
+
+/// A rewritten handshake that the gateway accepted.
+struct Delegated {
+    stop: Stop,
+    delegation: Delegation,
+}
+
+impl Session {
+    /// Runs the session to its end. `place` is its share of the gateway's budget for unfinished handshakes.
+    ///
+    /// # Errors
+    ///
+    /// When a socket fails, or the session is ended from here.
+    pub async fn run(
+        self,
+        client: Wire,
+        gateway: Wire,
+        place: OwnedSemaphorePermit,
+    ) -> io::Result<RelayStats> {
+        let established = match self.engine.mode.get() {
+            Mode::Off => Established::untouched(client, gateway),
+            mode => self.handshake(mode, client, gateway).await?,
+        };
+        drop(place);
+        let Established {
+            client,
+            gateway,
+            stop,
+            delegation,
+        } = established;
+        let stats = relay(client, gateway, self.idle, stop).await;
+        drop(delegation);
+        stats
+    }
+
+    async fn handshake(&self, mode: Mode, client: Wire, gateway: Wire) -> io::Result<Established> {
+        let started = Instant::now();
+        let mut exchange = Exchange::new(client, gateway, self.limits);
+        let request = match exchange.open().await? {
+            Opening::Connect(request) => request,
+            Opening::Untouched(why) => {
+                debug!(client = %self.client_address, "relayed without a look: {why:?}");
+                return Ok(Established::untouched(exchange.client, exchange.gateway));
+            }
+            Opening::Left => return Err(io::ErrorKind::UnexpectedEof.into()),
+        };
+        let nonce = request.nonce.as_deref();
+        let judgement = self
+            .engine
+            .judge(&request.connect, nonce, &self.visit)
+            .await;
+        let mut report = Report::new(self, mode, &request.connect.claims, &judgement, started);
+        match (mode, &judgement.decision, nonce) {
+            (Mode::On, Decision::Rewrite(_), Some(nonce)) => {
+                self.delegate(exchange, &request, &judgement, nonce, &mut report)
+                    .await
+            }
+            _ => {
+                self.pass(mode, exchange, &request, &judgement, &mut report)
+                    .await
+            }
+        }
+    }
+
+    /// The client's own bytes go on; what the gateway answers is looked at, and healed where it can be.
+    async fn pass(
+        &self,
+        mode: Mode,
+        mut exchange: Exchange,
+        request: &Request,
+        judgement: &Judgement,
+        report: &mut Report,
+    ) -> io::Result<Established> {
+        exchange.send_original(request).await?;
+        let claims = &request.connect.claims;
+        let refusal = match exchange.answer(&claims.request_id).await? {
+            Answered::Left => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Answered::Nothing => {
+                report.unanswered();
+                return Ok(Established::untouched(exchange.client, exchange.gateway));
+            }
+            Answered::Hello(hello) => {
+                report.accepted();
+                if !lacks_scopes(&hello, &claims.requested(), &judgement.identity) {
+                    return Ok(Established::untouched(exchange.client, exchange.gateway));
+                }
+                None
+            }
+            Answered::Refused { refusal, .. } => {
+                report.refused(&refusal);
+                if !may_be_healed(&refusal, &judgement.identity) {
+                    return Ok(Established::untouched(exchange.client, exchange.gateway));
+                }
+                Some(refusal)
+            }
+        };
+        let again = self
+            .engine
+            .judge_again(claims, &judgement.identity, &self.visit);
+        if mode != Mode::On || !matches!(again, Decision::Rewrite(_)) {
+            return Ok(Established::untouched(exchange.client, exchange.gateway));
+        }
+        self.heal(exchange, request, judgement, refusal, again, report)
+            .await
+    }
+
+    /// Asks once more in the delegate's name, on a connection of its own; the client never notices. Where that fails
+    /// too, it gets the gateway's first answer.
+    async fn heal(
+        &self,
+        mut exchange: Exchange,
+        request: &Request,
+        judgement: &Judgement,
+        refusal: Option<Refusal>,
+        again: Decision,
+        report: &mut Report,
+    ) -> io::Result<Established> {
+        let deadline = exchange.deadline();
+        let Ok(mut fresh) = self.redial.open().await else {
+            return Ok(Established::untouched(exchange.client, exchange.gateway));
+        };
+        let Ok(Some(nonce)) = Exchange::fresh_nonce(&mut fresh, deadline).await else {
+            return Ok(Established::untouched(exchange.client, exchange.gateway));
+        };
+        let first = std::mem::replace(&mut exchange.gateway, fresh);
+        let message = self.rewritten(request, judgement, &nonce);
+        let sent = exchange.send_message(&message).await;
+        if sent.is_ok()
+            && let Ok(delegated) = self.accepted(&mut exchange, request, judgement).await?
+        {
+            report.healed(&again);
+            self.withdraw(refusal, judgement);
+            return Ok(Established::delegated(exchange, delegated));
+        }
+        exchange.gateway = first;
+        Ok(Established::untouched(exchange.client, exchange.gateway))
+    }
+
+    /// The delegate asks in the client's place.
+    async fn delegate(
+        &self,
+        mut exchange: Exchange,
+        request: &Request,
+        judgement: &Judgement,
+        nonce: &str,
+        report: &mut Report,
+    ) -> io::Result<Established> {
+        let message = self.rewritten(request, judgement, nonce);
+        exchange.send_instead(request, &message).await?;
+        match self.accepted(&mut exchange, request, judgement).await? {
+            Ok(delegated) => {
+                report.accepted();
+                Ok(Established::delegated(exchange, delegated))
+            }
+            Err(Some((mut message, refusal))) => {
+                report.refused(&refusal);
+                if refusal.wants_pairing() {
+                    self.engine.control.delegate_lost();
+                    explain_lost_delegate(&mut message, &refusal);
+                    exchange.show_instead(&message);
+                }
+                Ok(Established::untouched(exchange.client, exchange.gateway))
+            }
+            Err(None) => {
+                report.unanswered();
+                let close = Close::new(
+                    TRY_AGAIN_LATER,
+                    "scope-shim: the gateway did not answer the handshake",
+                );
+                end(exchange.client, &close).await
+            }
+        }
+    }
+
+    fn rewritten(&self, request: &Request, judgement: &Judgement, nonce: &str) -> Vec<u8> {
+        let replacement = self.engine.replacement_auth(&judgement.identity);
+        let delegate = &self.engine.delegate;
+        rewrite::connect(
+            &request.connect,
+            delegate,
+            nonce,
+            clock::now_ms(),
+            replacement.as_ref(),
+        )
+    }
+
+    /// Waits for the answer to a rewritten request.
+    ///
+    /// The session enters the register first, and is checked once more when it is accepted: a record that changed in
+    /// between grants nothing.
+    async fn accepted(
+        &self,
+        exchange: &mut Exchange,
+        request: &Request,
+        judgement: &Judgement,
+    ) -> io::Result<Result<Delegated, Option<(Value, Refusal)>>> {
+        let claims = &request.connect.claims;
+        let check = Arc::new(EntitledStill {
+            engine: Arc::clone(&self.engine),
+            claims: claims.clone(),
+            identity: judgement.identity.clone(),
+            visit: self.visit.clone(),
+        });
+        let device = judgement.identity.device().cloned();
+        let (delegation, stopped) = self.engine.delegations.enter(device, check);
+        match exchange.answer(&claims.request_id).await? {
+            Answered::Hello(mut hello) => {
+                if let Some(objection) = delegation.objection().await {
+                    let close = Close::new(POLICY_VIOLATION, format!("scope-shim: {objection}"));
+                    let _ = exchange
+                        .client
+                        .stream
+                        .write_all(&close.server_frame())
+                        .await;
+                    return Err(io::Error::new(io::ErrorKind::PermissionDenied, objection));
+                }
+                rewrite::hello(&mut hello, claims);
+                exchange.show_instead(&hello);
+                Ok(Ok(Delegated {
+                    stop: Stop::When(stopped),
+                    delegation,
+                }))
+            }
+            Answered::Refused { message, refusal } => Ok(Err(Some((message, refusal)))),
+            Answered::Nothing => Ok(Err(None)),
+            Answered::Left => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+
+    /// The refused first attempt may have left a pairing request that nobody needs any more.
+    fn withdraw(&self, refusal: Option<Refusal>, judgement: &Judgement) {
+        let request_id = refusal.and_then(|refusal| refusal.request_id);
+        if let (Some(request_id), Identity::Device { record, .. }) =
+            (request_id, &judgement.identity)
+        {
+            let (engine, record) = (Arc::clone(&self.engine), Arc::clone(record));
+            tokio::spawn(async move {
+                engine
+                    .withdraw(&request_id, &record.device_id, &record.approved_scopes)
+                    .await;
+            });
+        }
+    }
+}
+
+impl Established {
+    const fn untouched(client: Wire, gateway: Wire) -> Self {
+        Self {
+            client,
+            gateway,
+            stop: Stop::Never,
+            delegation: None,
+        }
+    }
+
+    fn delegated(exchange: Exchange, delegated: Delegated) -> Self {
+        Self {
+            client: exchange.client,
+            gateway: exchange.gateway,
+            stop: delegated.stop,
+            delegation: Some(delegated.delegation),
+        }
+    }
+}
+
+/// Whether a session without a device was let in with fewer scopes than it asked for.
+///
+/// From 2026.4.21 `hello-ok.auth.scopes` says what such a connection holds. For a device it is the token's list up to
+/// 2026.7.1, and says nothing of the connection.
+fn lacks_scopes(hello: &Value, requested: &ScopeSet, identity: &Identity) -> bool {
+    let stands_for_host = matches!(identity, Identity::HostDevice(_) | Identity::FreshLocal);
+    let Some(granted) = hello
+        .pointer("/payload/auth/scopes")
+        .and_then(Value::as_array)
+    else {
+        return false;
+    };
+    let granted: ScopeSet = granted.iter().filter_map(Value::as_str).collect();
+    stands_for_host && !granted.implies_all(requested)
+}
+
+/// Whether a refusal is one that an entitled session should not have met: a wider scope, another platform, or a
+/// token of its own that was found too narrow.
+fn may_be_healed(refusal: &Refusal, identity: &Identity) -> bool {
+    match identity {
+        Identity::Device { credential, .. } => {
+            let upgrade = matches!(
+                refusal.reason.as_deref(),
+                None | Some("scope-upgrade" | "metadata-upgrade")
+            );
+            (refusal.wants_pairing() && upgrade)
+                || (refusal.blames_device_token() && *credential == Credential::DeviceToken)
+        }
+        Identity::HostDevice(_) | Identity::FreshLocal | Identity::Unknown(_) => false,
+    }
+}
+
+/// The gateway asks for an approval, but of the shim's own device: the client would look for a request of its own.
+fn explain_lost_delegate(message: &mut Value, refusal: &Refusal) {
+    let command = crate::control::approve_command(refusal.request_id.as_deref());
+    let text = format!(
+        "{}: scope-shim's own device is not paired with the gateway any more; run: {command}",
+        refusal.message
+    );
+    if let Some(slot) = message.pointer_mut("/error/message") {
+        *slot = Value::String(text);
+    }
+}
+
+async fn end(mut client: Wire, close: &Close) -> io::Result<Established> {
+    client.stream.write_all(&close.server_frame()).await?;
+    client.stream.shutdown().await?;
+    Err(io::Error::new(
+        io::ErrorKind::TimedOut,
+        close.reason.clone(),
+    ))
+}

@@ -1,0 +1,79 @@
+//! Close frames (RFC 6455 §5.5.1).
+
+use super::frame::{Opcode, encode};
+
+/// Why a session ends, as a close frame says it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Close {
+    /// The close code.
+    pub code: u16,
+    /// The reason for people; at most [`MAX_REASON`] bytes arrive.
+    pub reason: String,
+}
+
+/// "Policy violation": what gateways close every refused handshake with.
+pub const POLICY_VIOLATION: u16 = 1008;
+/// "Internal error".
+pub const INTERNAL_ERROR: u16 = 1011;
+/// "Try again later": what gateways close with while they start.
+pub const TRY_AGAIN_LATER: u16 = 1013;
+
+/// The longest reason a close frame can carry, in bytes.
+pub const MAX_REASON: usize = 123;
+
+impl Close {
+    /// A close with this code and reason.
+    #[must_use]
+    pub fn new(code: u16, reason: impl Into<String>) -> Self {
+        Self {
+            code,
+            reason: reason.into(),
+        }
+    }
+
+    /// The frame as a server sends it; a reason that is too long ends with an ellipsis, at a character boundary.
+    #[must_use]
+    pub fn server_frame(&self) -> Vec<u8> {
+        let mut payload = self.code.to_be_bytes().to_vec();
+        payload.extend_from_slice(shorten(&self.reason).as_bytes());
+        encode(Opcode::Close, &payload, None)
+    }
+}
+
+fn shorten(reason: &str) -> String {
+    if reason.len() <= MAX_REASON {
+        return reason.to_owned();
+    }
+    let mut end = MAX_REASON - ELLIPSIS.len();
+    while !reason.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}{ELLIPSIS}", reason.get(..end).unwrap_or_default())
+}
+
+const ELLIPSIS: &str = "…";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_reason_arrives_whole() {
+        let frame = Close::new(POLICY_VIOLATION, "pairing required").server_frame();
+        assert_eq!(&frame[..4], &[0x88, 18, 0x03, 0xf0]);
+        assert_eq!(&frame[4..], b"pairing required");
+    }
+
+    #[test]
+    fn a_long_reason_is_cut_to_what_a_close_frame_can_carry() {
+        for reason in ["x".repeat(200), "ä".repeat(100), "語".repeat(60)] {
+            let cut = shorten(&reason);
+            assert!(
+                cut.len() <= MAX_REASON && cut.len() > MAX_REASON - 4,
+                "{}",
+                cut.len()
+            );
+            assert!(cut.ends_with(ELLIPSIS));
+        }
+    }
+}

@@ -1,0 +1,115 @@
+use crate::Shim;
+
+#[test]
+fn help_fits_one_screen() {
+    insta::assert_snapshot!(Shim::new(&["--help"]).run(), @r#"
+    exit: 0
+    ----- stdout -----
+    A proxy in front of an OpenClaw gateway that repairs what the gateway wrongly refuses.
+
+    Beside a gateway on this machine, `scope-shim run` is enough: it finds the gateway by itself. Then
+    point clients at it: OPENCLAW_GATEWAY_PORT=18780 openclaw health
+
+    Usage: scope-shim [OPTIONS] <COMMAND>
+
+    Commands:
+      run  Start the proxy
+      check  Check the configuration and say what it amounts to, without starting anything
+      demo  See the failure and its cure on a gateway made for it
+      version  Print the version
+
+    Options:
+          --no-color
+              Write without colour, as the variable NO_COLOR asks for, too
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+      -V, --version
+              Print version
+    ----- stderr -----
+    "#);
+}
+
+#[test]
+fn run_has_the_flags_that_were_promised() {
+    insta::assert_snapshot!(Shim::new(&["run", "-h"]).run(), @r#"
+    exit: 0
+    ----- stdout -----
+    Start the proxy
+
+    Usage: scope-shim run [OPTIONS]
+
+    Options:
+          --config <FILE>  The configuration file [default: scope-shim/scope-shim.toml in
+                                   ~/.config or /etc, if there]
+          --listen <ADDRESS:PORT>  Where clients connect [default: 127.0.0.1:18780]
+          --gateway <URL>  The gateway [default: on this machine, at the port in its
+                                   openclaw.json]
+          --gateway-state <DIR>  The gateway's state directory [default: $OPENCLAW_STATE_DIR or
+                                   ~/.openclaw]
+          --data <DIR>  The shim's own data [default: the data directory of the user]
+          --mode <on|observe|off>  Repair handshakes (on), only say what would be done (observe), or do
+                                   nothing (off) [default: on]
+          --log <text|json>  How log lines look [default: text]
+          --log-level <LEVEL>  The least important log lines that are written [default: info]
+          --no-color  Write without colour, as the variable NO_COLOR asks for, too
+      -h, --help  Print help
+
+    Every flag is also a variable, SCOPE_SHIM_ and its name, and a key of the configuration file.
+    A flag wins over a variable, a variable over the file, the file over what the gateway's own
+    files tell.
+    ----- stderr -----
+    "#);
+}
+
+#[test]
+fn demo_says_what_it_takes() {
+    insta::assert_snapshot!(Shim::new(&["demo", "-h"]).run(), @r#"
+    exit: 0
+    ----- stdout -----
+    See the failure and its cure on a gateway made for it
+
+    Usage: scope-shim demo [OPTIONS]
+
+    Options:
+          --gateway <VERSION>  A real gateway of this version, installed with npm [default: a
+                                   simulated one, which needs nothing]
+          --listen <ADDRESS:PORT>  Where clients connect [default: a free port on 127.0.0.1]
+          --no-color  Write without colour, as the variable NO_COLOR asks for, too
+      -h, --help  Print help
+    ----- stderr -----
+    "#);
+}
+
+#[test]
+fn a_wrong_command_line_ends_with_2() {
+    insta::assert_snapshot!(Shim::new(&["run", "--lisetn", "x"]).run(), @r#"
+    exit: 2
+    ----- stdout -----
+    ----- stderr -----
+    error: unexpected argument '--lisetn' found
+
+      tip: a similar argument exists: '--listen'
+
+    Usage: scope-shim run --listen <ADDRESS:PORT>
+
+    For more information, try '--help'.
+    "#);
+    assert!(Shim::new(&[]).run().starts_with("exit: 2\n"));
+    assert!(
+        Shim::new(&["demo", "--listen", "x"])
+            .run()
+            .starts_with("exit: 2\n")
+    );
+}
+
+#[test]
+fn the_version_is_one_line() {
+    let expected = format!(
+        "exit: 0\n----- stdout -----\nscope-shim {}\n----- stderr -----\n",
+        env!("CARGO_PKG_VERSION")
+    );
+    assert_eq!(Shim::new(&["version"]).run(), expected);
+    assert_eq!(Shim::new(&["--version"]).run(), expected);
+}

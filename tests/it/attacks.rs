@@ -1,0 +1,330 @@
+use scope_shim::demo::simulated::Profile;
+use serde_json::json;
+
+use crate::stage::{Stage, TOKEN};
+use crate::support::client::{ADMIN, Connect, FULL, LEGACY, Nonce, READ, WRITE};
+use crate::support::device::{Payload, TestDevice};
+use crate::wire::{RawClient, masked};
+use scope_shim::ws::Opcode;
+
+const ALL_PROFILES: [Profile; 4] = [
+    Profile::Literal,
+    Profile::Clearing,
+    Profile::Pending,
+    Profile::Latest,
+];
+
+/// The attack is refused in the same words with and without the shim, and would have been healed if it were honest.
+async fn yields_nothing_more(name: &str, attack: impl Fn(Connect) -> Connect) {
+    for profile in ALL_PROFILES {
+        let stage = Stage::new(profile).await;
+        stage.delegate().await;
+        let device = stage.paired(LEGACY);
+        let honest = |connect: Connect| connect.device(&device).platform("linux").scopes(&[READ]);
+        let honestly = honest(stage.through()).run().await.label().await;
+        assert_eq!(honestly, "ok r", "{profile:?}: without the attack it works");
+        let (direct, through) = stage.both(|connect| attack(honest(connect)));
+        let (direct, through) = (direct.run().await, through.run().await);
+        assert!(
+            direct.session.is_none(),
+            "{name}, {profile:?}: refused directly"
+        );
+        assert!(
+            through.session.is_none(),
+            "{name}, {profile:?}: refused through the shim"
+        );
+        assert_eq!(through.whole(), direct.whole(), "{name}, {profile:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_replayed_nonce() {
+    yields_nothing_more("replayed nonce", |connect| {
+        connect.nonce(Nonce::Other("of another connection".into()))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_stale_proof() {
+    yields_nothing_more("stale", |connect| connect.signed_ago(900)).await;
+}
+
+#[tokio::test]
+async fn a_proof_from_the_future() {
+    yields_nothing_more("future", |connect| connect.signed_ago(-900)).await;
+}
+
+#[tokio::test]
+async fn scopes_added_after_signing() {
+    yields_nothing_more("added scopes", |connect| {
+        connect.tampered(|params| params["scopes"] = json!([READ, ADMIN]))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_role_changed_after_signing() {
+    yields_nothing_more("changed role", |connect| {
+        connect.tampered(|params| params["role"] = json!("node"))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_id_of_another_device() {
+    yields_nothing_more("foreign id", |connect| {
+        connect.tampered(|params| params["device"]["id"] = json!("0".repeat(64)))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_key_of_ones_own_under_a_paired_id() {
+    yields_nothing_more("foreign key", |connect| {
+        connect.tampered(|params| {
+            params["device"]["publicKey"] = json!(TestDevice::new().public_key())
+        })
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_signature_of_somebody_else() {
+    yields_nothing_more("foreign signature", |connect| {
+        connect.tampered(|params| {
+            params["device"]["signature"] = json!(TestDevice::new().sign("anything"))
+        })
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_wrong_shared_secret() {
+    yields_nothing_more("wrong secret", |connect| connect.token("a guess")).await;
+}
+
+#[tokio::test]
+async fn no_secret() {
+    yields_nothing_more("no secret", Connect::without_token).await;
+}
+
+#[tokio::test]
+async fn a_token_that_was_not_signed() {
+    yields_nothing_more("unsigned token", |connect| connect.signing_token("another")).await;
+}
+
+#[tokio::test]
+async fn a_proof_without_a_nonce_from_elsewhere() {
+    let stage = Stage::with(Profile::Literal, |setup| {
+        setup.options.trusted_proxies = vec!["127.0.0.2".into()];
+        setup.config = "trusted_proxies = [\"127.0.0.1\"]\n".into();
+    })
+    .await;
+    let device = stage.paired(LEGACY);
+    let remote = stage
+        .through()
+        .header("X-Forwarded-For", "203.0.113.9")
+        .device(&device)
+        .scopes(&[READ])
+        .payload(Payload::V1)
+        .nonce(Nonce::Missing);
+    assert!(
+        remote.run().await.session.is_none(),
+        "only local clients may leave the nonce out"
+    );
+    let local = stage
+        .through()
+        .device(&device)
+        .scopes(&[READ])
+        .payload(Payload::V1)
+        .nonce(Nonce::Missing);
+    assert_eq!(local.run().await.label().await, "ok r");
+}
+
+#[tokio::test]
+async fn an_unpaired_device_files_its_request_under_its_own_name() {
+    for profile in ALL_PROFILES {
+        let stage = Stage::new(profile).await;
+        let device = TestDevice::new();
+        // A browser origin on a client that is no browser is never paired silently (from 2026.2.26).
+        let attempt = |connect: Connect| {
+            connect
+                .device(&device)
+                .client("cli", "cli")
+                .header("Host", "gw.example.com:1")
+                .scopes(&[READ])
+        };
+        let direct = attempt(stage.direct()).run().await;
+        let through = attempt(stage.through()).run().await;
+        assert_eq!(through.whole(), direct.whole(), "{profile:?}");
+        if direct.session.is_none() {
+            assert_eq!(stage.pending()[0]["deviceId"], device.id().as_str());
+        }
+    }
+}
+
+#[tokio::test]
+async fn more_than_was_approved() {
+    for profile in [Profile::Literal, Profile::Pending] {
+        let stage = Stage::new(profile).await;
+        let device = stage.paired(&[READ]);
+        let (direct, through) =
+            stage.both(|connect| connect.device(&device).scopes(&[READ, WRITE]));
+        let direct = direct.run().await;
+        assert!(direct.session.is_none());
+        assert_eq!(through.run().await.whole(), direct.whole(), "{profile:?}");
+        assert_eq!(stage.pending().len(), 1, "a human can approve it");
+    }
+}
+
+/// A client without a device is taken for the host's own only if nothing speaks against it.
+async fn stays_powerless(name: &str, attack: impl Fn(Connect) -> Connect) {
+    for profile in ALL_PROFILES {
+        let stage = Stage::new(profile).await;
+        stage.delegate().await;
+        let probe = |connect: Connect| attack(connect.client("cli", "probe").scopes(FULL));
+        let direct = probe(stage.direct()).run().await.label().await;
+        let through = probe(stage.through()).run().await.label().await;
+        assert_eq!(through, direct, "{name}, {profile:?}");
+        assert!(!through.contains('r'), "{name}, {profile:?}: {through}");
+    }
+}
+
+#[tokio::test]
+async fn no_device_and_a_wrong_secret() {
+    stays_without_a_session(|connect| connect.token("a guess")).await;
+}
+
+#[tokio::test]
+async fn no_device_and_no_secret() {
+    stays_without_a_session(Connect::without_token).await;
+}
+
+async fn stays_without_a_session(attack: impl Fn(Connect) -> Connect) {
+    for profile in ALL_PROFILES {
+        let stage = Stage::new(profile).await;
+        stage.delegate().await;
+        let probe = |connect: Connect| attack(connect.client("cli", "probe").scopes(FULL));
+        let (direct, through) = (
+            probe(stage.direct()).run().await,
+            probe(stage.through()).run().await,
+        );
+        assert!(through.session.is_none());
+        assert_eq!(through.whole(), direct.whole(), "{profile:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_web_page_without_a_device() {
+    stays_powerless("origin", |connect| {
+        connect.header("Origin", "http://127.0.0.1:8080")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_rebound_name_without_a_device() {
+    stays_powerless("rebound name", |connect| {
+        connect.header("Host", "evil.example:18789")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_proxied_client_without_a_device() {
+    for profile in [Profile::Literal, Profile::Clearing, Profile::Pending] {
+        let stage = Stage::new(profile).await;
+        stage.delegate().await;
+        for header in ["X-Forwarded-For", "X-Real-IP", "Forwarded"] {
+            let spoofed = stage
+                .through()
+                .client("cli", "probe")
+                .scopes(FULL)
+                .header(header, "127.0.0.1");
+            assert_eq!(
+                spoofed.run().await.label().await,
+                "ok ·",
+                "{header}, {profile:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_cap_that_a_proxy_set_cannot_be_escaped() {
+    let stage = Stage::new(Profile::Literal).await;
+    let device = stage.paired(LEGACY);
+    let capped = |scopes: &[&str]| {
+        stage
+            .through()
+            .device(&device)
+            .scopes(scopes)
+            .header("x-openclaw-scopes", "operator.read")
+    };
+    assert_eq!(capped(&[READ]).run().await.label().await, "ok r");
+    let beyond = capped(&[WRITE]).run().await;
+    assert!(
+        beyond.session.is_none(),
+        "write is not under the cap, so it is not rewritten"
+    );
+    let stage = Stage::new(Profile::Latest).await;
+    let device = stage.paired(FULL);
+    let capped = stage
+        .through()
+        .device(&device)
+        .scopes(FULL)
+        .header("x-openclaw-scopes", "operator.read");
+    assert_eq!(
+        capped.run().await.label().await,
+        "ok r",
+        "2026.9.6 keeps to the cap by itself"
+    );
+}
+
+#[tokio::test]
+async fn a_captured_request_sent_again_on_another_connection() {
+    let stage = Stage::new(Profile::Literal).await;
+    let device = stage.paired(LEGACY);
+    let mut first = RawClient::upgrade(stage.shim.addr, "/", b"").await;
+    let params = stage
+        .through()
+        .device(&device)
+        .scopes(&[READ])
+        .params(&first.nonce().await);
+    let request =
+        json!({"type": "req", "id": "c1", "method": "connect", "params": params}).to_string();
+    let captured = masked(Opcode::Text, request.as_bytes());
+    first.write(&captured).await;
+    assert_eq!(first.json().await["ok"], true);
+    let mut second = RawClient::upgrade(stage.shim.addr, "/", b"").await;
+    second.nonce().await;
+    second.write(&captured).await;
+    assert_eq!(
+        second.json().await["error"]["message"],
+        "device nonce mismatch"
+    );
+}
+
+#[tokio::test]
+async fn hostile_json_is_the_gateways_to_answer_and_harms_nobody() {
+    let stage = Stage::new(Profile::Literal).await;
+    let deep = format!("{}{}", "[".repeat(30_000), "]".repeat(30_000));
+    let wide = format!(
+        "{{\"type\":\"req\",\"method\":\"connect\",\"id\":\"{}\"}}",
+        "x".repeat(60_000)
+    );
+    let twice =
+        "{\"type\":\"req\",\"type\":\"event\",\"method\":\"connect\",\"params\":{}}".to_owned();
+    for hostile in [deep, wide, twice, "\"\\ud800\"".into(), String::new()] {
+        let mut client = RawClient::upgrade(stage.shim.addr, "/", b"").await;
+        client.nonce().await;
+        client
+            .write(&masked(Opcode::Text, hostile.as_bytes()))
+            .await;
+        drop(client);
+    }
+    let device = stage.paired(LEGACY);
+    let healthy = stage.through().token(TOKEN).device(&device).scopes(&[READ]);
+    assert_eq!(healthy.run().await.label().await, "ok r");
+}

@@ -1,0 +1,45 @@
+//! The shim in front of a simulated gateway: what it promises, on real sockets.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed unwrap is a failed test"
+)]
+
+#[path = "../support/mod.rs"]
+#[expect(dead_code, reason = "shared with the other test programs")]
+mod support;
+
+/// A gateway, the shim in front of it, and devices.
+mod stage;
+
+/// A client that writes bytes, not messages.
+mod wire;
+
+/// Untouched means byte for byte, whatever the pieces.
+mod transparency;
+
+/// The two reports, healed; and what a rewritten session looks like from both ends.
+mod healing;
+
+/// Attacks: through the shim they yield what they yield without it.
+mod attacks;
+
+/// What the gateway is told about where a client is.
+mod attribution;
+
+/// A delegated session ends when its grounds do.
+mod policing;
+
+/// A gateway that is down, slow, or talks nonsense.
+mod faults;
+
+/// The delegate: its pairing, its loss, and what could get in its way.
+mod delegate;
+
+/// Plain HTTP and other upgrades.
+mod http;
+
+/// Modes.
+mod modes;

@@ -1,0 +1,151 @@
+use std::time::Duration;
+
+use scope_shim::demo::simulated::Profile;
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use crate::stage::Stage;
+use crate::support::client::{FULL, LEGACY, READ, Session, WRITE};
+use crate::support::device::TestDevice;
+
+/// A delegated session of a legacy device, and an owner who manages it.
+async fn scene() -> (Stage, TestDevice, Session, Session) {
+    let stage = Stage::new(Profile::Literal).await;
+    let device = stage.paired(LEGACY);
+    let session = stage
+        .through()
+        .device(&device)
+        .scopes(&[READ])
+        .run()
+        .await
+        .admitted();
+    let owner = stage
+        .direct()
+        .device(&stage.paired(FULL))
+        .scopes(FULL)
+        .run()
+        .await
+        .admitted();
+    (stage, device, session, owner)
+}
+
+/// The session is closed within a second, by 1008, with a reason that says why.
+async fn closes(mut session: Session, why: &str) {
+    let (code, reason) = timeout(Duration::from_secs(1), session.closed())
+        .await
+        .expect("closed within a second");
+    assert_eq!(code, 1008);
+    assert!(
+        reason.starts_with("scope-shim: ") && reason.contains(why),
+        "{reason}"
+    );
+}
+
+#[tokio::test]
+async fn a_session_ends_when_its_device_is_removed() {
+    let (_stage, device, session, mut owner) = scene().await;
+    owner
+        .call("device.pair.remove", json!({"deviceId": device.id()}))
+        .await
+        .unwrap();
+    closes(session, "was removed").await;
+}
+
+#[tokio::test]
+async fn a_session_ends_when_its_devices_token_is_revoked() {
+    let (_stage, device, session, mut owner) = scene().await;
+    let params = json!({"deviceId": device.id(), "role": "operator"});
+    owner.call("device.token.revoke", params).await.unwrap();
+    closes(session, "was revoked").await;
+}
+
+#[tokio::test]
+async fn a_session_ends_when_its_device_is_narrowed_below_it() {
+    let (stage, device, session, _owner) = scene().await;
+    let narrow = |records: &mut Value| records[device.id()]["scopes"] = json!(["operator.pairing"]);
+    edit_store(&stage, narrow);
+    closes(session, "no longer approved for read").await;
+}
+
+#[tokio::test]
+async fn a_session_ends_when_its_device_id_gets_another_key() {
+    let (stage, device, session, _owner) = scene().await;
+    let swap = |records: &mut Value| {
+        records[device.id()]["publicKey"] = json!(TestDevice::new().public_key())
+    };
+    edit_store(&stage, swap);
+    closes(session, "paired anew").await;
+}
+
+#[tokio::test]
+async fn a_session_outlives_changes_that_do_not_concern_it() {
+    let (stage, device, mut session, mut owner) = scene().await;
+    let other = stage.paired(LEGACY);
+    owner
+        .call("device.pair.remove", json!({"deviceId": other.id()}))
+        .await
+        .unwrap();
+    edit_store(&stage, |records| {
+        records[device.id()]["scopes"] = json!([WRITE])
+    });
+    // By the time a session of a removed device would be closed, this one still answers.
+    let (_, removed) = (other, stage.paired(LEGACY));
+    let victim = stage
+        .through()
+        .device(&removed)
+        .scopes(&[READ])
+        .run()
+        .await
+        .admitted();
+    owner
+        .call("device.pair.remove", json!({"deviceId": removed.id()}))
+        .await
+        .unwrap();
+    closes(victim, "was removed").await;
+    assert_eq!(session.verdict("system-presence", json!({})).await, "OK");
+}
+
+#[tokio::test]
+async fn a_narrowed_device_gets_no_new_session_within_a_moment() {
+    let (stage, device, session, _owner) = scene().await;
+    edit_store(&stage, |records| {
+        records[device.id()]["scopes"] = json!(["operator.pairing"])
+    });
+    closes(session, "no longer approved").await;
+    let again = stage.through().device(&device).scopes(&[READ]).run().await;
+    assert!(again.session.is_none());
+}
+
+#[tokio::test]
+async fn policing_works_on_the_state_database_too() {
+    let stage = Stage::new(Profile::Latest).await;
+    let device = stage.paired(FULL);
+    let connect = stage
+        .through()
+        .device(&device)
+        .platform("darwin")
+        .scopes(&[READ]);
+    let session = connect.run().await.admitted();
+    let mut owner = stage
+        .direct()
+        .device(&stage.paired(FULL))
+        .scopes(FULL)
+        .run()
+        .await
+        .admitted();
+    owner
+        .call("device.pair.remove", json!({"deviceId": device.id()}))
+        .await
+        .unwrap();
+    closes(session, "was removed").await;
+}
+
+/// Replaces the pairing file whole, as the gateway does.
+fn edit_store(stage: &Stage, edit: impl FnOnce(&mut Value)) {
+    let path = stage.state().join("devices/paired.json");
+    let mut records: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    edit(&mut records);
+    let draft = path.with_extension("draft");
+    std::fs::write(&draft, records.to_string()).unwrap();
+    std::fs::rename(draft, path).unwrap();
+}

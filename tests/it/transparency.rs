@@ -1,0 +1,244 @@
+use scope_shim::demo::simulated::Profile;
+use scope_shim::ws::Opcode;
+use serde_json::json;
+use tokio::io::AsyncWriteExt as _;
+
+use crate::stage::{Stage, eventually};
+use crate::support::client::LEGACY;
+use crate::support::device::TestDevice;
+use crate::wire::{RawClient, fragmented, masked};
+
+/// A `connect` that a literal gateway accepts as it stands, in unusual but valid JSON.
+fn connect(stage: &Stage, device: &TestDevice, nonce: &str) -> Vec<u8> {
+    let mut params = stage.through().device(device).scopes(LEGACY).params(nonce);
+    params["locale"] = json!("de\u{e9}");
+    let text = json!({"type": "req", "id": "c1", "method": "connect", "params": params, "x-unknown": [1.50, null]});
+    format!(" {text} ")
+        .replace("\"locale\"", "\"lo\\u0063ale\"")
+        .into_bytes()
+}
+
+/// What the gateway got as its last first message, byte for byte as on the wire.
+async fn arrived(stage: &Stage, sent: &[u8]) -> Vec<u8> {
+    eventually("the handshake is recorded", || {
+        let connects = stage.gateway.connects();
+        let wire: Vec<_> = connects.into_iter().map(|connect| connect.raw).collect();
+        wire.into_iter().find(|raw| raw == sent)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_passed_handshake_arrives_byte_for_byte_in_one_piece() {
+    let stage = Stage::new(Profile::Literal).await;
+    let device = stage.paired(LEGACY);
+    let mut client = RawClient::upgrade(stage.shim.addr, "/", b"").await;
+    let sent = masked(
+        Opcode::Text,
+        &connect(&stage, &device, &client.nonce().await),
+    );
+    client.write(&sent).await;
+    assert_eq!(client.json().await["ok"], true);
+    assert_eq!(arrived(&stage, &sent).await, sent);
+}
+
+#[tokio::test]
+async fn a_passed_handshake_arrives_byte_for_byte_in_one_byte_pieces() {
+    let stage = Stage::new(Profile::Literal).await;
+    let device = stage.paired(LEGACY);
+    let mut client = RawClient::upgrade(stage.shim.addr, "/", b"").await;
+    let sent = masked(
+        Opcode::Text,
+        &connect(&stage, &device, &client.nonce().await),
+    );
+    for byte in &sent {
+        client.write(&[*byte]).await;
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(client.json().await["ok"], true);
+    assert_eq!(arrived(&stage, &sent).await, sent);
+}
+
+#[tokio::test]
+async fn a_passed_handshake_arrives_byte_for_byte_in_fragments_around_a_ping() {
+    let stage = Stage::new(Profile::Literal).await;
+    let device = stage.paired(LEGACY);
+    let mut client = RawClient::upgrade(stage.shim.addr, "/", b"").await;
+    let sent = fragmented(&connect(&stage, &device, &client.nonce().await));
+    client.write(&sent).await;
+    let (mut pong, mut hello) = (false, false);
+    while !(pong && hello) {
+        match client.frame().await.expect("the session stays open") {
+            (Opcode::Pong, payload) => pong = payload == b"between",
+            (Opcode::Text, _) => hello = true,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(arrived(&stage, &sent).await, sent);
+}
+
+#[tokio::test]
+async fn bytes_glued_to_the_upgrade_request_are_not_lost() {
+    let stage = Stage::new(Profile::Literal).await;
+    let ping = masked(Opcode::Ping, b"early");
+    let mut client = RawClient::upgrade(stage.shim.addr, "/", &ping).await;
+    let (mut pong, mut challenge) = (false, false);
+    while !(pong && challenge) {
+        match client.frame().await.expect("the session stays open") {
+            (Opcode::Pong, payload) => pong = payload == b"early",
+            (Opcode::Text, _) => challenge = true,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_challenge_comes_before_the_client_has_said_anything() {
+    let stage = Stage::new(Profile::Literal).await;
+    let mut client = RawClient::upgrade(stage.shim.addr, "/", b"").await;
+    assert!(!client.nonce().await.is_empty());
+}
+
+#[tokio::test]
+async fn frames_sent_behind_the_request_wait_for_the_answer() {
+    let stage = Stage::new(Profile::Literal).await;
+    let device = stage.paired(LEGACY);
+    let mut client = RawClient::upgrade(stage.shim.addr, "/", b"").await;
+    let request = connect(&stage, &device, &client.nonce().await);
+    let next =
+        json!({"type": "req", "id": "r2", "method": "device.pair.list", "params": {}}).to_string();
+    let both = [
+        masked(Opcode::Text, &request),
+        masked(Opcode::Text, next.as_bytes()),
+    ]
+    .concat();
+    client.write(&both).await;
+    assert_eq!(client.json().await["id"], "c1");
+    let answer = client.json().await;
+    assert_eq!(
+        (&answer["id"], &answer["ok"]),
+        (&json!("r2"), &json!(true)),
+        "{answer}"
+    );
+}
+
+#[tokio::test]
+async fn what_is_no_connect_request_is_the_gateways_to_answer() {
+    let stage = Stage::new(Profile::Literal).await;
+    let other = json!({"type": "req", "id": "1", "method": "health", "params": {}}).to_string();
+    for addr in [stage.gateway.addr(), stage.shim.addr] {
+        let mut client = RawClient::upgrade(addr, "/", b"").await;
+        client.nonce().await;
+        client.write(&masked(Opcode::Text, other.as_bytes())).await;
+        let answer = client.json().await;
+        assert_eq!(
+            answer["error"]["message"],
+            "invalid handshake: first request must be connect"
+        );
+        assert_eq!(client.closed().await.0, 1008);
+    }
+}
+
+#[tokio::test]
+async fn a_request_over_the_limit_is_the_gateways_to_answer() {
+    for (profile, accepted) in [(Profile::Literal, true), (Profile::Clearing, false)] {
+        let stage = Stage::new(profile).await;
+        let device = stage.paired(LEGACY);
+        for addr in [stage.gateway.addr(), stage.shim.addr] {
+            let mut client = RawClient::upgrade(addr, "/", b"").await;
+            let mut request = connect(&stage, &device, &client.nonce().await);
+            request.resize(70_000, b' ');
+            client.write(&masked(Opcode::Text, &request)).await;
+            if accepted {
+                assert_eq!(client.json().await["ok"], true, "2026.2.19 takes 25 MiB");
+            } else {
+                assert_eq!(client.closed().await.0, 1009, "2026.3.13 takes 64 KiB");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn another_websocket_on_the_same_port_is_relayed_untouched() {
+    let stage = Stage::new(Profile::Literal).await;
+    let mut client = RawClient::upgrade(stage.shim.addr, "/__openclaw__/ws", b"").await;
+    for payload in [
+        vec![7; 10],
+        vec![9; 100_000],
+        b"{\"type\":\"req\"}".to_vec(),
+    ] {
+        client.write(&masked(Opcode::Binary, &payload)).await;
+        assert_eq!(client.frame().await, Some((Opcode::Binary, payload)));
+    }
+}
+
+#[tokio::test]
+async fn a_large_stream_arrives_whole_in_both_directions_at_once() {
+    let stage = Stage::new(Profile::Literal).await;
+    let mut client = RawClient::upgrade(stage.shim.addr, "/__openclaw__/ws", b"").await;
+    let payloads: Vec<Vec<u8>> = (0..64u8)
+        .map(|i| vec![i; 60_000 + usize::from(i)])
+        .collect();
+    let frames: Vec<u8> = payloads
+        .iter()
+        .flat_map(|payload| masked(Opcode::Binary, payload))
+        .collect();
+    let (read, mut write) = client.stream.into_split();
+    let writer = tokio::spawn(async move {
+        write.write_all(&frames).await.unwrap();
+        write
+    });
+    let mut read = tokio::io::BufReader::new(read);
+    for payload in payloads {
+        let mut header = [0; 4];
+        tokio::io::AsyncReadExt::read_exact(&mut read, &mut header)
+            .await
+            .unwrap();
+        let mut echoed = vec![0; payload.len()];
+        tokio::io::AsyncReadExt::read_exact(&mut read, &mut echoed)
+            .await
+            .unwrap();
+        assert!(echoed == payload, "frame of {} bytes", payload.len());
+    }
+    drop(writer.await.unwrap());
+}
+
+#[tokio::test]
+async fn headers_arrive_as_they_were_written_but_for_compression() {
+    let stage = Stage::new(Profile::Literal).await;
+    let device = stage.paired(LEGACY);
+    let mut client = RawClient::upgrade(stage.shim.addr, "/some/path?token=x", b"").await;
+    let sent = masked(
+        Opcode::Text,
+        &connect(&stage, &device, &client.nonce().await),
+    );
+    client.write(&sent).await;
+    assert_eq!(client.json().await["ok"], true);
+    let seen = eventually("the handshake is recorded", || {
+        stage
+            .gateway
+            .connects()
+            .into_iter()
+            .find(|connect| connect.raw == sent)
+    })
+    .await;
+    assert_eq!(seen.target, "/some/path?token=x");
+    let host = stage.shim.addr.to_string();
+    let expected = [
+        ("Host", host.as_str()),
+        ("Connection", "Upgrade"),
+        ("Upgrade", "websocket"),
+        ("Sec-WebSocket-Version", "13"),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ("X-Odd-cAsE", "kept"),
+    ];
+    let mut seen: Vec<_> = seen
+        .headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    let mut expected = expected.to_vec();
+    seen.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(seen, expected, "no header added, none lost, none respelt");
+}

@@ -1,0 +1,111 @@
+//! The calls a gateway's own agents make to their gateway, made by a tool that needs no model.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use scope_shim::demo::npm::{Installed, RealGateway};
+use serde_json::{Value, json};
+
+use crate::Result;
+use crate::outcome::Outcome;
+use crate::place::{Place, TOKEN};
+use crate::report::Recorder;
+use crate::shim::Shim;
+
+const GATEWAY_FIRST: &str = "an agent lists sessions, gateway started first";
+const SHIM_FIRST: &str = "an agent lists sessions, shim started first";
+
+/// Whether this version can be told, by its environment, to send its agents' calls elsewhere.
+pub(crate) fn can_be_redirected(installed: &Installed) -> bool {
+    installed.version.is_at_least(2026, 3, 13)
+}
+
+/// Has an agent of a gateway that was told nothing call it: what the calls through the shim are compared with.
+pub(crate) fn run_directly(gateway: &RealGateway, recorder: &mut Recorder) -> Result<()> {
+    for name in [GATEWAY_FIRST, SHIM_FIRST] {
+        recorder.record(name, || list_sessions(gateway))?;
+    }
+    Ok(())
+}
+
+/// Has the agents of fresh gateways, which are told that the shim is their gateway, call it.
+pub(crate) fn run_through_the_shim(installed: &Installed, recorder: &mut Recorder) -> Result<()> {
+    let place = Place::new(installed)?;
+    let gateway = place.start_gateway(redirected_to(place.shim_port))?;
+    let shim = place.start_shim()?;
+    recorder.record(GATEWAY_FIRST, || list_sessions_through(&shim, &gateway))?;
+    gateway.stop();
+    shim.stop();
+
+    let place = Place::new(installed)?;
+    let shim = place.start_shim()?;
+    let gateway = place.start_gateway(redirected_to(place.shim_port))?;
+    recorder.record(SHIM_FIRST, || list_sessions_through(&shim, &gateway))
+}
+
+fn redirected_to(port: u16) -> Vec<(String, String)> {
+    vec![
+        (
+            "OPENCLAW_GATEWAY_URL".to_owned(),
+            format!("ws://127.0.0.1:{port}"),
+        ),
+        ("OPENCLAW_GATEWAY_TOKEN".to_owned(), TOKEN.to_owned()),
+    ]
+}
+
+fn list_sessions_through(shim: &Shim, gateway: &RealGateway) -> Result<Outcome> {
+    let before = sessions_in(&shim.log());
+    let outcome = list_sessions(gateway)?;
+    if outcome.works() && sessions_in(&shim.log()) == before {
+        return Ok(Outcome::Complaint(vec![
+            "it worked, but not through the shim: no session in its log".to_owned(),
+        ]));
+    }
+    Ok(outcome)
+}
+
+/// How many sessions of an agent's client the shim has logged.
+fn sessions_in(log: &str) -> usize {
+    log.lines()
+        .filter(|line| line.contains("gateway-client"))
+        .count()
+}
+
+/// Has the gateway run the tool with which an agent lists its sessions.
+fn list_sessions(gateway: &RealGateway) -> Result<Outcome> {
+    let body = json!({ "tool": "sessions_list", "args": {} }).to_string();
+    let port = gateway.port();
+    let mut stream =
+        TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), TIME_LIMIT)?;
+    stream.set_read_timeout(Some(TIME_LIMIT))?;
+    write!(
+        stream,
+        "POST /tools/invoke HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {TOKEN}\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    )?;
+    let mut answer = String::new();
+    if let Err(error) = stream.read_to_string(&mut answer) {
+        return match error.kind() {
+            std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut => Ok(Outcome::TimedOut),
+            _ => Err(error.into()),
+        };
+    }
+    let json = answer
+        .find('{')
+        .zip(answer.rfind('}'))
+        .map_or("", |(start, end)| &answer[start..=end]);
+    let tool: Value = serde_json::from_str(json).unwrap_or_default();
+    Ok(match tool["ok"].as_bool() {
+        Some(true) => Outcome::Ok(String::new()),
+        _ => Outcome::Complaint(vec![
+            tool["error"]["message"]
+                .as_str()
+                .unwrap_or(&answer)
+                .to_owned(),
+        ]),
+    })
+}
+
+const TIME_LIMIT: Duration = Duration::from_secs(60);

@@ -1,0 +1,76 @@
+//! What to run: `--versions 2026.2.19,2026.3.13`, `--all`, `--direct`.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use scope_shim::demo::npm::Version;
+
+/// The gateways that are always tried: the two of the reports, and the latest.
+const ALWAYS: [&str; 3] = ["2026.2.19", "2026.3.13", "2026.9.6"];
+
+/// The ones that take turns, a day each.
+const IN_TURN: [&str; 8] = [
+    "2026.2.21",
+    "2026.2.26",
+    "2026.3.24",
+    "2026.4.21",
+    "2026.5.7",
+    "2026.6.11",
+    "2026.7.1",
+    "2026.8.2",
+];
+
+pub(crate) const USAGE: &str = "\
+usage: cargo test --test real -- [--versions VERSION,…] [--all] [--direct]
+  --versions  the gateways to try; by default three and one that changes every day
+  --all       every gateway it knows
+  --direct    only what the gateways do by themselves, without the shim
+with SCOPE_SHIM_REAL=required in the environment, what cannot be tried here fails instead of being skipped;
+with SCOPE_SHIM_REAL_KEEP, the homes of the gateways, with their logs and the shim's, are kept.";
+
+pub(crate) struct Options {
+    pub(crate) versions: Vec<Version>,
+    pub(crate) shimmed: bool,
+}
+
+impl Options {
+    pub(crate) fn read(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
+        let (mut versions, mut shimmed) = (Vec::new(), true);
+        while let Some(argument) = arguments.next() {
+            match argument.as_str() {
+                "--versions" => versions = parse(arguments.next().ok_or(USAGE)?.split(','))?,
+                "--all" => versions = all()?,
+                "--direct" => shimmed = false,
+                // What `cargo test` hands to every test binary.
+                "--nocapture" | "--quiet" | "-q" => {}
+                _ => {
+                    return Err(format!(
+                        "`{argument}` is not an option of this suite\n{USAGE}"
+                    ));
+                }
+            }
+        }
+        if versions.is_empty() {
+            versions = parse(ALWAYS.into_iter().chain([IN_TURN[day() % IN_TURN.len()]]))?;
+        }
+        Ok(Self { versions, shimmed })
+    }
+}
+
+fn all() -> Result<Vec<Version>, String> {
+    let mut versions = parse(ALWAYS.into_iter().chain(IN_TURN))?;
+    versions.sort();
+    Ok(versions)
+}
+
+fn parse<'a>(texts: impl Iterator<Item = &'a str>) -> Result<Vec<Version>, String> {
+    texts
+        .map(|text| text.trim().parse().map_err(|error| format!("{error}")))
+        .collect()
+}
+
+fn day() -> usize {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    usize::try_from(now.as_secs() / 86_400).unwrap_or_default()
+}
