@@ -101,7 +101,7 @@ pub struct Connect {
     pub target: String,
     /// The upgrade's headers, in order, with the names as they were written.
     pub headers: Vec<(String, String)>,
-    /// The first JSON message, unmasked; empty if none came.
+    /// The first message, unmasked; empty if none came.
     pub frame: Vec<u8>,
     /// The frames of that message as they were on the wire: headers, masks, masked payload.
     pub raw: Vec<u8>,

@@ -8,7 +8,12 @@ use crate::support::client::{FULL, PAIRING as PAIRING_SCOPE, READ, WRITE};
 pub(super) fn scenarios() -> Vec<Scenario> {
     vec![
         scenario("operators who pair hear of requests and answers")
-            .step("one request, one answer", events(), all("requested read, resolved approved")),
+            .step("one request, one answer", events(), all("requested read, resolved approved"))
+            .step("a silent approval", silent_event(), all("resolved approved")),
+        scenario("sessions that share a device are one row of presence up to 2026.7")
+            .open("one", "one", |s| s.client("a").scopes(&[READ]), all("ok r"))
+            .open("two", "two", |s| s.client("a").scopes(&[READ]), all("ok r"))
+            .step("rows", presence("a"), ["1", "1", "1", "2"]),
         scenario("a denied call names the scope")
             .open("reader", "reader", |s| s.client("a").scopes(&[READ]), all("ok r"))
             .step("device.pair.list", denied("reader", "device.pair.list"), [
@@ -221,6 +226,47 @@ fn events() -> Act {
     })
 }
 
+fn silent_event() -> Act {
+    Box::new(|stage| {
+        Box::pin(async move {
+            let device = stage.device("s").id();
+            stage.admin().await;
+            stage.client("s").scopes(&[READ]).run().await;
+            let admin = stage.admin().await;
+            let resolved = about(admin, "device.pair.resolved", &device).await;
+            assert!(
+                !admin
+                    .events
+                    .iter()
+                    .any(|event| event["payload"]["deviceId"] == device.as_str())
+            );
+            format!(
+                "resolved {}",
+                resolved["decision"].as_str().unwrap_or_default()
+            )
+        })
+    })
+}
+
+/// How many rows of presence a device has.
+fn presence(device: &'static str) -> Act {
+    Box::new(move |stage| {
+        Box::pin(async move {
+            let id = stage.device(device).id();
+            let rows = stage
+                .admin()
+                .await
+                .call("system-presence", json!({}))
+                .await
+                .unwrap();
+            let rows = rows.as_array().into_iter().flatten();
+            rows.filter(|row| row["deviceId"] == id.as_str())
+                .count()
+                .to_string()
+        })
+    })
+}
+
 async fn about(session: &mut crate::support::client::Session, name: &str, device: &str) -> Value {
     loop {
         let payload = session.event(name).await;
@@ -243,6 +289,35 @@ pub(super) fn same_request_id() -> Act {
                 "another"
             }
             .to_owned()
+        })
+    })
+}
+
+/// Whether a device keeps its token when it is a browser's, then a program's, then a browser's.
+pub(super) fn token_of_kinds() -> Act {
+    Box::new(|stage| {
+        Box::pin(async move {
+            let ui = |stage: &Stage| {
+                let ui = stage
+                    .client("a")
+                    .client("openclaw-control-ui", "webchat")
+                    .scopes(FULL);
+                ui.header("origin", "http://127.0.0.1:9")
+            };
+            let browser = ui(stage).run().await;
+            let program = stage.client("a").scopes(&[READ]).run().await;
+            let again = ui(stage).run().await;
+            let tokens = [&browser, &program, &again]
+                .map(|outcome| outcome.device_token().map(str::to_owned));
+            assert!(tokens.iter().all(Option::is_some), "{tokens:?}");
+            let kept = |one: usize, two: usize| {
+                if tokens[one] == tokens[two] {
+                    "kept"
+                } else {
+                    "new"
+                }
+            };
+            format!("{}, {}", kept(0, 1), kept(1, 2))
         })
     })
 }

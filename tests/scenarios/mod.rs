@@ -371,7 +371,7 @@ impl Scenario {
                     return "not paired".to_owned();
                 };
                 let token = row["tokens"].as_array().and_then(|tokens| tokens.first());
-                let token = token.map_or("-".to_owned(), |token| short(&token["scopes"]));
+                let token = token.map_or_else(|| "-".to_owned(), |token| short(&token["scopes"]));
                 format!("record {} token {token}", short(&row["scopes"]))
             })
         });

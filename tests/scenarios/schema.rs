@@ -64,6 +64,24 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             .connect("no platform", |s| s.anonymous().tampered(without_platform), all(
                 "INVALID_REQUEST: invalid connect params: at /client: must have required property 'platform'",
             )),
+        scenario("something else than a connect request")
+            .connect("no JSON", |s| s.anonymous().saying("hello"), all("close 1000"))
+            .connect("no request", |s| s.anonymous().saying(r#"{"a":1}"#), all("close 1008 invalid request frame"))
+            .connect(
+                "a request with more in it",
+                |s| s.anonymous().saying(r#"{"type":"req","id":"1","method":"connect","params":{},"zzz":1}"#),
+                all("close 1008 invalid request frame"),
+            )
+            .refused(
+                "another method",
+                |s| s.anonymous().saying(r#"{"type":"req","id":"1","method":"health"}"#),
+                all(EARLY),
+            )
+            .connect(
+                "no parameters",
+                |s| s.anonymous().saying(r#"{"type":"req","id":"1","method":"connect"}"#),
+                all("INVALID_REQUEST: invalid connect params: must be object"),
+            ),
         scenario("an unknown role is refused, unknown scopes are not")
             .refused("role", |s| s.anonymous().role("zzz"), all("INVALID_REQUEST: invalid role · close 1008 same"))
             .connect("scope", |s| s.client("a").scopes(&["operator.bogus"]), all("ok ·"))

@@ -62,6 +62,13 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                 |s| s.client("a").device_token(s.note("token")).scopes(&[ADMIN]),
                 [unknown, "ok rwAap", "PAIRING_REQUIRED/scope-upgrade", "ok rwAap"],
             ),
+        scenario("a device of a browser and a program gets a new token at every switch in 2026.9")
+            .step("browser, program, browser", super::management::token_of_kinds(), [
+                "kept, kept",
+                "kept, kept",
+                "kept, kept",
+                "new, new",
+            ]),
         scenario("the token is stable while it covers the request")
             .step("read, then read", super::management::token_after(&[READ], &[READ]), all("same, shows read"))
             .step("full, then read", super::management::token_after(FULL, &[READ]), [

@@ -110,6 +110,57 @@ async fn a_seeded_device_connects_by_its_token() {
 }
 
 #[tokio::test]
+async fn silent_siblings_go_once_they_are_a_minute_old() {
+    let (gateway, state) = gateway(Profile::Latest).await;
+    let connect = |device: &TestDevice, name: &str| {
+        let client = Connect::to(gateway.addr())
+            .token(gateway.token().unwrap())
+            .device(device);
+        client.scopes(&[READ]).display_name(name)
+    };
+    let devices: Vec<TestDevice> = (0..4).map(|_| TestDevice::new()).collect();
+    // One leaves, one stays connected, one has another name.
+    connect(&devices[0], "same")
+        .run()
+        .await
+        .admitted()
+        .close()
+        .await;
+    let _stays = connect(&devices[1], "same").run().await.admitted();
+    connect(&devices[2], "other")
+        .run()
+        .await
+        .admitted()
+        .close()
+        .await;
+    let database = Connection::open(state.path().join("state/openclaw.sqlite")).unwrap();
+    let sql = "UPDATE device_pairing_paired SET approved_at_ms = approved_at_ms - 60000";
+    assert_eq!(database.execute(sql, []).unwrap(), 3);
+    connect(&devices[3], "same").run().await.admitted();
+    let paired = gateway.paired().unwrap();
+    let left: Vec<bool> = devices
+        .iter()
+        .map(|device| paired.get(device.id()).is_some())
+        .collect();
+    assert_eq!(left, [false, true, true, true]);
+}
+
+#[tokio::test]
+async fn the_latest_can_be_told_not_to_approve_by_itself() {
+    let state = tempfile::tempdir().unwrap();
+    let options = Options {
+        state_dir: state.path().to_owned(),
+        auto_approve_local: false,
+        ..Options::default()
+    };
+    let gateway = SimulatedGateway::start(options).await.unwrap();
+    let client = Connect::to(gateway.addr())
+        .token(gateway.token().unwrap())
+        .device(&TestDevice::new());
+    assert_eq!(client.scopes(&[READ]).run().await.reason(), "not-paired");
+}
+
+#[tokio::test]
 async fn the_configuration_says_what_a_neighbour_needs() {
     let (gateway, state) = gateway(Profile::Clearing).await;
     let text = std::fs::read(state.path().join("openclaw.json")).unwrap();

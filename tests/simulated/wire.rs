@@ -178,18 +178,11 @@ async fn hello_has_the_keys_of_its_version() {
 }
 
 #[tokio::test]
-async fn what_is_not_json_is_ignored() {
+async fn what_is_not_json_ends_the_connection_and_is_remembered() {
     let (gateway, _state) = gateway(Profile::Latest).await;
-    let mut stream = raw_socket(&gateway).await;
-    stream
-        .write_all(&masked(1, true, b"no json"))
-        .await
-        .unwrap();
-    stream
-        .write_all(&masked(1, true, br#"{"a":1}"#))
-        .await
-        .unwrap();
-    assert!(rest(&mut stream).await.contains("invalid request frame"));
+    let outcome = Connect::to(gateway.addr()).saying("no json").run().await;
+    assert_eq!(outcome.close, Some((1000, String::new())));
+    assert_eq!(gateway.connects()[0].frame, b"no json");
 }
 
 #[tokio::test]

@@ -61,6 +61,8 @@ pub struct Connect {
     pub signed_token: Option<String>,
     /// The last word on the parameters, after signing.
     pub tamper: Option<fn(&mut Value)>,
+    /// Sent in the place of the `connect` request.
+    pub instead: Option<String>,
     /// Sent right behind the `connect` frame, without waiting for the answer.
     pub early: Option<Value>,
 }
@@ -116,6 +118,7 @@ impl Connect {
             nonce: Nonce::Challenge,
             signed_token: None,
             tamper: None,
+            instead: None,
             early: None,
         }
     }
@@ -207,6 +210,11 @@ impl Connect {
 
     pub fn tampered(mut self, tamper: fn(&mut Value)) -> Self {
         self.tamper = Some(tamper);
+        self
+    }
+
+    pub fn saying(mut self, text: &str) -> Self {
+        self.instead = Some(text.to_owned());
         self
     }
 
@@ -386,11 +394,8 @@ impl Connect {
         let params = self.params(nonce);
         outcome.challenge = Some(challenge["payload"].clone());
         let connect = json!({ "type": "req", "id": "c1", "method": "connect", "params": params });
-        session
-            .socket
-            .feed(Message::text(connect.to_string()))
-            .await
-            .unwrap();
+        let text = self.instead.clone().unwrap_or_else(|| connect.to_string());
+        session.socket.feed(Message::text(text)).await.unwrap();
         if let Some(early) = &self.early {
             session
                 .socket

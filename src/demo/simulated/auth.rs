@@ -77,12 +77,12 @@ pub(super) fn shared(profile: Profile, mode: &Mode, claims: &Claims) -> Result<M
     };
     match mode {
         Mode::None => Ok(Method::None),
-        Mode::Token(secret) => match token.or(other(password)) {
+        Mode::Token(secret) => match token.or_else(|| other(password)) {
             None => Err(Reason::TokenMissing),
             Some(given) if equal(given, secret) => Ok(Method::Token),
             Some(_) => Err(Reason::TokenMismatch),
         },
-        Mode::Password(secret) => match password.or(other(token)) {
+        Mode::Password(secret) => match password.or_else(|| other(token)) {
             None => Err(Reason::PasswordMissing),
             Some(given) if equal(given, secret) => Ok(Method::Password),
             Some(_) => Err(Reason::PasswordMismatch),

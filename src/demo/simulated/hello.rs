@@ -1,4 +1,4 @@
-//! The frames the gateway speaks first: the challenge and `hello-ok`.
+//! The frames the gateway speaks of its own accord: challenge, `hello-ok`, goodbye.
 
 use serde_json::{Value, json};
 
@@ -12,6 +12,15 @@ pub(super) fn challenge(profile: Profile, nonce: &str, now_ms: i64) -> Value {
         payload["capabilities"] = json!(["model-catalog-snapshot"]);
     }
     json!({ "type": "event", "event": "connect.challenge", "payload": payload })
+}
+
+/// What sessions are told before a gateway that stops closes them with 1012.
+pub(super) fn shutdown(profile: Profile) -> Value {
+    let mut payload = json!({ "reason": "gateway stopping" });
+    if profile != Profile::Latest {
+        payload["restartExpectedMs"] = Value::Null;
+    }
+    json!({ "type": "event", "event": "shutdown", "payload": payload })
 }
 
 /// What the gateway knows when it says hello.

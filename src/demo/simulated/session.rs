@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::claims::Claims;
 use super::frames::{self, Kind};
 use super::handshake::Admission;
-use super::hello::{Hello, challenge};
+use super::hello::{Hello, challenge, shutdown};
 use super::http::{Request, Wire};
 use super::locality::Ingress;
 use super::profile::{MESSAGE_LIMIT, Profile};
@@ -89,23 +89,20 @@ async fn handshake(
         .await?;
     let deadline = Instant::now() + profile.handshake_timeout();
     let limit = profile.handshake_message_limit();
-    let (message, frame) = loop {
-        let message = match timeout_at(deadline, socket.message(limit)).await {
-            // Every version closes silent sockets with a plain 1000.
-            Err(_elapsed) => return Ok(Err(Ending::close(1000, ""))),
-            Ok(read) => match read? {
-                Read::Message(message) => message,
-                Read::Fault(fault) => return Ok(Err(Ending::fault(fault))),
-                Read::Closed(message) => return Ok(Err(Ending::gone(message.as_ref()))),
-            },
-        };
-        // What is not JSON is ignored until the time is up.
-        if let Ok(frame) = serde_json::from_slice::<Value>(&message.payload) {
-            break (message, frame);
-        }
+    let message = match timeout_at(deadline, socket.message(limit)).await {
+        // Every version closes silent sockets with a plain 1000.
+        Err(_elapsed) => return Ok(Err(Ending::close(1000, ""))),
+        Ok(read) => match read? {
+            Read::Message(message) => message,
+            Read::Fault(fault) => return Ok(Err(Ending::fault(fault))),
+            Read::Closed(message) => return Ok(Err(Ending::gone(message.as_ref()))),
+        },
     };
     seen.frame.clone_from(&message.payload);
     seen.raw.clone_from(&message.raw);
+    let Ok(frame) = serde_json::from_slice::<Value>(&message.payload) else {
+        return Ok(Err(Ending::close(1000, "")));
+    };
     if !is_request(&frame) {
         return Ok(Err(Ending::close(1008, "invalid request frame")));
     }
@@ -217,7 +214,10 @@ async fn talk(
     loop {
         let read = tokio::select! {
             biased;
-            () = stop.cancelled() => return Ok(Some((1012, "service restart".to_owned()))),
+            () = stop.cancelled() => {
+                socket.send_json(&shutdown(world.profile())).await?;
+                return Ok(Some((1012, "service restart".to_owned())));
+            }
             Some(outgoing) = inbox.recv() => {
                 match outgoing {
                     Outgoing::Frame(bytes) => socket.wire.stream.write_all(&bytes).await?,
