@@ -89,6 +89,7 @@ pub struct Outcome {
 pub struct Session {
     socket: WebSocketStream<TcpStream>,
     next_id: u64,
+    end: Option<(u16, String)>,
     /// Events that came while an answer was awaited.
     pub events: Vec<Value>,
 }
@@ -379,6 +380,7 @@ impl Connect {
         let mut session = Session {
             socket,
             next_id: 1,
+            end: None,
             events: Vec::new(),
         };
         let challenge = session.frame().await;
@@ -596,12 +598,9 @@ impl Session {
         }
     }
 
-    /// Sends any frame.
+    /// Sends any frame; into the void, if the socket is closed already.
     pub async fn send(&mut self, frame: &Value) {
-        self.socket
-            .send(Message::text(frame.to_string()))
-            .await
-            .unwrap();
+        let _closed = self.socket.send(Message::text(frame.to_string())).await;
     }
 
     /// The next event of this name; events that come before it are kept.
@@ -635,18 +634,25 @@ impl Session {
 
     /// The next JSON frame, or how the socket was closed.
     async fn frame(&mut self) -> Result<Value, (u16, String)> {
-        loop {
+        if let Some(end) = &self.end {
+            return Err(end.clone());
+        }
+        let end = loop {
             match self.socket.next().await {
                 Some(Ok(Message::Text(text))) => return Ok(serde_json::from_str(&text).unwrap()),
                 Some(Ok(Message::Close(frame))) => {
-                    let frame =
+                    // The answer to a close is only queued; the other side waits for it.
+                    let _gone = self.socket.flush().await;
+                    let parts =
                         frame.map(|frame| (u16::from(frame.code), frame.reason.to_string()));
-                    return Err(frame.unwrap_or((1005, String::new())));
+                    break parts.unwrap_or((1005, String::new()));
                 }
                 Some(Ok(_)) => {}
-                Some(Err(_)) | None => return Err((1006, String::new())),
+                Some(Err(_)) | None => break (1006, String::new()),
             }
-        }
+        };
+        self.end = Some(end.clone());
+        Err(end)
     }
 }
 
