@@ -3,7 +3,6 @@
 use std::error::Error;
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -24,6 +23,7 @@ use crate::http::Front;
 use crate::http::headers::Trust;
 use crate::http::pacing::Pacing;
 use crate::identity::store::{AutoStore, DeviceStore, JsonStore, LastGood, SqliteStore};
+use crate::identity::watch::Watch;
 use crate::identity::{CacheSettings, Resolver};
 use crate::listen;
 
@@ -128,9 +128,9 @@ fn assemble(config: &Config) -> Result<Front, Failure> {
         delegate,
         control,
         delegations: Arc::new(Delegations::default()),
-        delegate_seen: AtomicBool::new(false),
     });
-    tokio::spawn(police(Arc::clone(&engine)));
+    let watch = Watch::start(engine.resolver.clone());
+    tokio::spawn(police(Arc::clone(&engine), watch));
     Ok(Front {
         engine,
         dialer,
@@ -152,9 +152,10 @@ fn assemble(config: &Config) -> Result<Front, Failure> {
 }
 
 /// Whenever pairing has changed, delegated sessions have to stand up to it.
-async fn police(engine: Arc<Engine>) {
+async fn police(engine: Arc<Engine>, _watch: Watch) {
     let mut changes = engine.resolver.changes();
     let mut events = engine.control.pairing_changes();
+    engine.review().await;
     loop {
         tokio::select! {
             changed = changes.changed() => match changed {

@@ -6,7 +6,7 @@
 mod session;
 mod store;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -15,6 +15,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tracing::{debug, info, warn};
 
 use crate::delegate::Delegate;
+use crate::device::DeviceId;
 use crate::dial::Dialer;
 use crate::handshake::message::Refusal;
 use crate::profile::Profile;
@@ -64,6 +65,18 @@ pub enum Link {
     },
 }
 
+/// What the pairing store says of the delegate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OwnRecord {
+    /// Nothing, or it was not looked at yet.
+    #[default]
+    Absent,
+    /// That it is paired, but not for everything that the shim may need.
+    Narrow,
+    /// That it is paired for everything.
+    Whole,
+}
+
 /// A handle on the control connection.
 #[derive(Clone, Debug)]
 pub struct Control {
@@ -72,6 +85,7 @@ pub struct Control {
     calls: mpsc::Sender<Call>,
     nudge: Arc<Notify>,
     lost: Arc<Notify>,
+    own_record: Arc<Mutex<OwnRecord>>,
 }
 
 /// One call of a gateway method.
@@ -106,13 +120,16 @@ impl Control {
         let (calls, calls_taken) = mpsc::channel(CALLS_WAITING);
         let nudge = Arc::new(Notify::new());
         let lost = Arc::new(Notify::new());
+        let own_record = Arc::default();
         let keeper = Keeper {
             settings,
             standing,
             calls: calls_taken,
             nudge: Arc::clone(&nudge),
             lost: Arc::clone(&lost),
+            own_record: Arc::clone(&own_record),
             pairing,
+            outgrown: None,
             announced: None,
         };
         tokio::spawn(keeper.run());
@@ -122,6 +139,7 @@ impl Control {
             calls,
             nudge,
             lost,
+            own_record,
         }
     }
 
@@ -162,6 +180,15 @@ impl Control {
         self.lost.notify_one();
     }
 
+    /// Notes what the store says of the delegate now, and returns what it said before.
+    pub fn saw_own_record(&self, now: OwnRecord) -> OwnRecord {
+        let mut record = self
+            .own_record
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut record, now)
+    }
+
     /// Calls a method of the gateway and returns its payload.
     ///
     /// # Errors
@@ -196,6 +223,9 @@ struct Keeper {
     calls: mpsc::Receiver<Call>,
     nudge: Arc<Notify>,
     lost: Arc<Notify>,
+    own_record: Arc<Mutex<OwnRecord>>,
+    /// A device that the delegate was before, still paired.
+    outgrown: Option<DeviceId>,
     /// Counts what changed about pairing.
     pairing: watch::Sender<u64>,
     /// The last state that was logged, so that a gateway that stays away does not fill the log.
@@ -207,7 +237,8 @@ impl Keeper {
         let mut backoff = Backoff::default();
         loop {
             match Session::open(&self.settings, &self.wanted_scopes()).await {
-                Ok(session) => {
+                Ok(mut session) => {
+                    self.retire(&mut session).await;
                     backoff = Backoff::default();
                     self.opened(&session);
                     match session
@@ -274,9 +305,48 @@ impl Keeper {
             self.nudge.notify_one();
             return;
         }
+        if self.is_outgrown(&refusal) && self.renew() {
+            return;
+        }
         self.link(Link::AwaitingApproval {
             request_id: refusal.request_id,
         });
+    }
+
+    /// Whether the delegate is paired, but for too little: a record that only an approval could widen here.
+    fn is_outgrown(&self, refusal: &Refusal) -> bool {
+        let record = *self
+            .own_record
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        match refusal.reason.as_deref() {
+            Some(reason) => reason == "scope-upgrade",
+            None => record == OwnRecord::Narrow,
+        }
+    }
+
+    /// Pairs as a fresh device, which a gateway approves silently where it would not widen an old one.
+    fn renew(&mut self) -> bool {
+        match self.settings.delegate.renew() {
+            Ok(old) => {
+                info!(old = %old.short(), "the delegate's record is too narrow; pairing as a new device");
+                self.outgrown = Some(old);
+                self.nudge.notify_one();
+                true
+            }
+            Err(error) => {
+                warn!("{error}");
+                false
+            }
+        }
+    }
+
+    /// Removes the record of the device that the delegate was before.
+    async fn retire(&mut self, session: &mut Session) {
+        if let Some(old) = self.outgrown.take() {
+            let removed = session.remove(&old).await;
+            debug!(device = %old.short(), removed, "removed the delegate's former record");
+        }
     }
 
     fn forget_delegate(&self) {

@@ -6,7 +6,9 @@
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -22,8 +24,14 @@ use crate::identity::proof::{self, PayloadVersion};
 pub const PLATFORM: &str = "linux";
 
 /// The shim's own device.
+#[derive(Debug)]
 pub struct Delegate {
-    key: Ed25519KeyPair,
+    path: PathBuf,
+    key: ArcSwap<Key>,
+}
+
+struct Key {
+    pair: Ed25519KeyPair,
     device_id: DeviceId,
     public_key: String,
 }
@@ -68,76 +76,108 @@ impl Delegate {
     /// When the directory cannot be used, or the key in it is broken or readable by others.
     pub fn load_or_create(data: &Path) -> Result<Self, DelegateError> {
         let path = data.join(KEY_FILE);
-        match read_private(&path) {
-            Ok(pem) => Self::from_pem(&pem).ok_or(DelegateError::NotAKey(path)),
+        let key = match read(&path) {
             Err(DelegateError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                create(data, &path)?;
-                let pem = read_private(&path)?;
-                Self::from_pem(&pem).ok_or(DelegateError::NotAKey(path))
+                private_directory(data).map_err(failed("write", data))?;
+                create(&path)?;
+                read(&path)
             }
-            Err(error) => Err(error),
-        }
-    }
-
-    fn from_pem(pem: &str) -> Option<Self> {
-        let base64: Zeroizing<String> = Zeroizing::new(
-            pem.lines()
-                .filter(|line| !line.starts_with("-----"))
-                .collect(),
-        );
-        let der = Zeroizing::new(STANDARD.decode(base64.trim()).ok()?);
-        Self::from_pkcs8(&der)
-    }
-
-    fn from_pkcs8(der: &[u8]) -> Option<Self> {
-        let key = Ed25519KeyPair::from_pkcs8(der).ok()?;
-        let raw: [u8; 32] = key.public_key().as_ref().try_into().ok()?;
-        Some(Self {
-            device_id: proof::device_id(&raw),
-            public_key: URL_SAFE_NO_PAD.encode(raw),
-            key,
+            read => read,
+        };
+        Ok(Self {
+            key: ArcSwap::from_pointee(key?),
+            path,
         })
+    }
+
+    /// Becomes another device with a key of its own, for a gateway that holds a record which can no longer be used.
+    /// The old key is kept beside the new one. Returns the old id.
+    ///
+    /// # Errors
+    ///
+    /// When the key cannot be written; the delegate stays who it was.
+    pub fn renew(&self) -> Result<DeviceId, DelegateError> {
+        let old = self.device_id();
+        let kept = self.path.with_extension(format!("{}.old", old.short()));
+        fs::rename(&self.path, &kept).map_err(failed("write", &self.path))?;
+        let renewed = create(&self.path).and_then(|()| read(&self.path));
+        match renewed {
+            Ok(key) => {
+                self.key.store(Arc::new(key));
+                Ok(old)
+            }
+            Err(error) => {
+                let _ = fs::rename(&kept, &self.path);
+                Err(error)
+            }
+        }
     }
 
     /// The delegate's device id.
     #[must_use]
-    pub const fn device_id(&self) -> &DeviceId {
-        &self.device_id
+    pub fn device_id(&self) -> DeviceId {
+        self.key.load().device_id.clone()
     }
 
     /// Proves to the gateway that the delegate makes these claims, for the challenge with this nonce.
     #[must_use]
     pub fn prove(&self, claims: &Claims, nonce: &str, now_ms: i64) -> DeviceProof {
+        let key = self.key.load();
         let mut device = DeviceProof {
-            id: self.device_id.as_str().to_owned(),
-            public_key: self.public_key.clone(),
+            id: key.device_id.as_str().to_owned(),
+            public_key: key.public_key.clone(),
             signature: String::new(),
             signed_at_ms: now_ms,
             nonce: Some(nonce.to_owned()),
         };
         let payload = proof::payload(PayloadVersion::V2, claims, &device, nonce);
-        device.signature = URL_SAFE_NO_PAD.encode(self.key.sign(payload.as_bytes()));
+        device.signature = URL_SAFE_NO_PAD.encode(key.pair.sign(payload.as_bytes()));
         device
     }
 }
 
+impl Key {
+    fn from_pem(pem: &str) -> Option<Self> {
+        let base64: String = pem
+            .lines()
+            .filter(|line| !line.starts_with("-----"))
+            .collect();
+        let base64 = Zeroizing::new(base64);
+        let der = Zeroizing::new(STANDARD.decode(base64.trim()).ok()?);
+        let pair = Ed25519KeyPair::from_pkcs8(&der).ok()?;
+        let raw: [u8; 32] = pair.public_key().as_ref().try_into().ok()?;
+        Some(Self {
+            device_id: proof::device_id(&raw),
+            public_key: URL_SAFE_NO_PAD.encode(raw),
+            pair,
+        })
+    }
+}
+
 /// Shows the device id; the key never.
-impl std::fmt::Debug for Delegate {
+impl std::fmt::Debug for Key {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Delegate")
+        f.debug_struct("Key")
             .field("device_id", &self.device_id)
             .finish_non_exhaustive()
     }
 }
 
-fn read_private(path: &Path) -> Result<Zeroizing<String>, DelegateError> {
-    let failed = |source| DelegateError::Io {
-        action: "read",
-        path: path.to_owned(),
+fn failed(action: &'static str, path: &Path) -> impl Fn(io::Error) -> DelegateError {
+    let path = path.to_owned();
+    move |source| DelegateError::Io {
+        action,
+        path: path.clone(),
         source,
-    };
-    refuse_exposed(path, &fs::metadata(path).map_err(failed)?)?;
-    fs::read_to_string(path).map(Zeroizing::new).map_err(failed)
+    }
+}
+
+fn read(path: &Path) -> Result<Key, DelegateError> {
+    refuse_exposed(path, &fs::metadata(path).map_err(failed("read", path))?)?;
+    let pem = fs::read_to_string(path)
+        .map(Zeroizing::new)
+        .map_err(failed("read", path))?;
+    Key::from_pem(&pem).ok_or_else(|| DelegateError::NotAKey(path.to_owned()))
 }
 
 #[cfg(unix)]
@@ -160,12 +200,7 @@ fn refuse_exposed(_path: &Path, _metadata: &fs::Metadata) -> Result<(), Delegate
 
 /// Makes a key and puts it in place whole: a full disk leaves no half a key behind, and of two shims that start at
 /// once one wins and both use its key.
-fn create(data: &Path, path: &Path) -> Result<(), DelegateError> {
-    let failed = |source| DelegateError::Io {
-        action: "write",
-        path: path.to_owned(),
-        source,
-    };
+fn create(path: &Path) -> Result<(), DelegateError> {
     let der = Ed25519KeyPair::generate_pkcs8v1(&aws_lc_rs::rand::SystemRandom::new())
         .map_err(|_| DelegateError::NoRandomness)?;
     let body = Zeroizing::new(STANDARD.encode(der.as_ref()));
@@ -173,15 +208,14 @@ fn create(data: &Path, path: &Path) -> Result<(), DelegateError> {
         "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n",
         body.as_str()
     ));
-    private_directory(data).map_err(failed)?;
-    let draft = data.join(format!("{KEY_FILE}.{}", std::process::id()));
+    let draft = path.with_extension(format!("{}.draft", std::process::id()));
     let written =
         write_private(&draft, pem.as_bytes()).and_then(|()| match fs::hard_link(&draft, path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
             _ => Ok(()),
         });
     let _ = fs::remove_file(&draft);
-    written.map_err(failed)
+    written.map_err(failed("write", path))
 }
 
 fn private_directory(path: &Path) -> io::Result<()> {
@@ -243,6 +277,17 @@ mod tests {
             verify(&claims, &device, "nonce", 1_000, rules),
             Ok(PayloadVersion::V2)
         );
+    }
+
+    #[test]
+    fn a_renewed_delegate_is_another_device_for_good() {
+        let dir = tempfile::tempdir().unwrap();
+        let delegate = Delegate::load_or_create(dir.path()).unwrap();
+        let old = delegate.device_id();
+        assert_eq!(delegate.renew().unwrap(), old);
+        assert_ne!(delegate.device_id(), old);
+        let again = Delegate::load_or_create(dir.path()).unwrap();
+        assert_eq!(again.device_id(), delegate.device_id());
     }
 
     #[cfg(unix)]

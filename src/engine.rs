@@ -4,7 +4,7 @@ mod host;
 mod standing;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ use tracing::{debug, info};
 
 use crate::clock;
 use crate::config::{Mode, Policy};
-use crate::control::{Control, Standing};
+use crate::control::{Control, OwnRecord, Standing};
 use crate::decide::{self, Case, Decision, Pass};
 use crate::delegate::Delegate;
 use crate::delegation::Delegations;
@@ -26,7 +26,7 @@ use crate::identity::proof::ProofRules;
 use crate::identity::store::StoreError;
 use crate::profile::Profile;
 use crate::rewrite::SharedSecret;
-use crate::scope::ScopeSet;
+use crate::scope::{self, ScopeSet};
 
 pub use host::HostDevice;
 pub use standing::EntitledStill;
@@ -52,8 +52,6 @@ pub struct Engine {
     pub control: Control,
     /// The sessions that run in the delegate's name.
     pub delegations: Arc<Delegations>,
-    /// Whether the store had a record of the delegate when it was last looked at.
-    pub delegate_seen: AtomicBool,
 }
 
 /// The mode, switched while sessions run.
@@ -268,17 +266,26 @@ impl Engine {
         self.review_delegate().await;
     }
 
-    /// Notices when the delegate disappears from the store: gateways up to 2026.3.24 do not close its session. And
-    /// when it appears there: somebody has approved it.
+    /// Notices when the delegate's record is removed or narrowed, and when it appears.
+    ///
+    /// Gateways up to 2026.3.24 do not close the session of a removed device; and a rewritten session that comes
+    /// before the removal is noticed is paired silently, with nothing but its own scopes.
     async fn review_delegate(&self) {
-        let Ok(record) = self.resolver.resolve(self.delegate.device_id()).await else {
+        let Ok(record) = self.resolver.resolve(&self.delegate.device_id()).await else {
             return;
         };
-        let was_there = self.delegate_seen.swap(record.is_some(), Ordering::Relaxed);
-        match (was_there, record) {
-            (true, None) => self.control.delegate_lost(),
-            (false, Some(_)) => self.control.nudge(),
-            _ => {}
+        let every = scope::ALL.into_iter().collect();
+        let now = match record {
+            None => OwnRecord::Absent,
+            Some(record) if record.approved_scopes.names_all(&every) => OwnRecord::Whole,
+            Some(_) => OwnRecord::Narrow,
+        };
+        let before = self.control.saw_own_record(now);
+        match (before, now) {
+            (OwnRecord::Whole, OwnRecord::Whole) => {}
+            (OwnRecord::Whole, _) => self.control.delegate_lost(),
+            (_, OwnRecord::Whole) => self.control.nudge(),
+            (_, _) => {}
         }
     }
 }

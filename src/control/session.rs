@@ -14,6 +14,7 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 use super::{Call, CallError, Settings};
 use crate::clock;
 use crate::delegate::PLATFORM;
+use crate::device::DeviceId;
 use crate::dial::Side;
 use crate::handshake::message::{Answer, Connect, Refusal, challenge_nonce};
 use crate::profile::Evidence;
@@ -160,6 +161,13 @@ impl Session {
         waiting.retain(|_, answer| !answer.is_closed());
         waiting.insert(id, call.answer);
         self.socket.send(Message::text(request.to_string())).await
+    }
+
+    /// Removes a device from the gateway.
+    pub(super) async fn remove(&mut self, device: &DeviceId) -> bool {
+        let params = json!({"deviceId": device.as_str()});
+        let removal = self.call_once("device.pair.remove", params);
+        matches!(timeout(OPEN_TIMEOUT, removal).await, Ok(Ok(_)))
     }
 
     /// One call on a session that serves nobody else.

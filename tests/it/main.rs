@@ -4,7 +4,8 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "a failed unwrap is a failed test"
+    unreachable_pub,
+    reason = "a failed unwrap is a failed test, and a test program exports nothing"
 )]
 
 #[path = "../support/mod.rs"]

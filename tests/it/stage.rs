@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use scope_shim::app;
 use scope_shim::config::{Config, Environment};
+use scope_shim::delegate::Delegate;
 use scope_shim::demo::simulated::{Options, Profile, SimulatedGateway};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -91,17 +92,12 @@ impl Stage {
     }
 
     pub fn find_delegate(&self) -> Option<Value> {
+        let delegate = Delegate::load_or_create(&self.dir.path().join("data")).unwrap();
         let paired = self.gateway.paired().unwrap();
-        let records = paired.as_object().unwrap().values();
-        records
-            .filter(|record| {
-                record["clientMode"] == "test" && record["displayName"] == "scope-shim"
-            })
-            .cloned()
-            .next()
+        paired.get(delegate.device_id().as_str()).cloned()
     }
 
-    /// Pairing requests that are not the delegate's.
+    /// The pairing requests that wait.
     pub fn pending(&self) -> Vec<Value> {
         let pending = self.gateway.pending().unwrap();
         pending.as_object().unwrap().values().cloned().collect()
@@ -140,11 +136,13 @@ impl Shim {
 fn load(listen: SocketAddr, gateway: SocketAddr, dir: &TempDir, more: &str) -> Config {
     let file = dir.path().join("scope-shim.toml");
     let (state, data) = (dir.path().join("state"), dir.path().join("data"));
-    let (top, sections) = more
-        .split_once("[")
-        .map_or((more, String::new()), |(top, rest)| {
-            (top, format!("[{rest}"))
-        });
+    std::fs::create_dir_all(&state).unwrap();
+    let start = if more.starts_with('[') {
+        Some(0)
+    } else {
+        more.find("\n[").map(|newline| newline + 1)
+    };
+    let (top, sections) = more.split_at(start.unwrap_or(more.len()));
     let mut text = format!("listen = \"{listen}\"\ndata = {data:?}\n{top}\n");
     let own = format!("url = \"ws://{gateway}\"\nstate = {state:?}\n");
     if sections.contains("[gateway]\n") {

@@ -44,6 +44,9 @@ fn main() -> ExitCode {
     };
     stop_everything_on_interrupt();
     let mut report = Report::default();
+    if let Err(error) = shim::program() {
+        report.trouble(error.to_string());
+    }
     for version in &options.versions {
         let installed = Cache::of_this_user()
             .and_then(|cache| npm::install(&cache, version, &mut |line| println!("{line}")));

@@ -85,7 +85,7 @@ impl Shim {
 }
 
 /// The program that was built with this suite: a copy of it, so that a build in the meantime does not change it.
-fn program() -> Result<&'static Path> {
+pub(crate) fn program() -> Result<&'static Path> {
     static COPY: OnceLock<std::result::Result<(TempDir, PathBuf), String>> = OnceLock::new();
     let copy = || -> Result<(TempDir, PathBuf)> {
         let directory = tempfile::tempdir()?;

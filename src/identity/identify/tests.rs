@@ -1,6 +1,6 @@
 //! Who is taken for whom, and who is not.
 
-#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+#![expect(clippy::panic, reason = "a panic is a failed test")]
 
 use super::*;
 use crate::scope::ScopeSet;

@@ -151,10 +151,12 @@ fn the_id_and_key_of_another_device_do_not_hold_without_its_private_key() {
     );
 }
 
+type Alteration = (&'static str, fn(&mut Claims));
+
 #[test]
 fn whatever_is_signed_cannot_be_altered() {
     let (key, honest) = (Key::new(), claims());
-    let alterations: [(&str, fn(&mut Claims)); 8] = [
+    let alterations: [Alteration; 8] = [
         ("scopes added", |claims| {
             claims.scopes.push("operator.admin".into())
         }),

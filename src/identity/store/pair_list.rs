@@ -21,7 +21,7 @@ impl Snapshot {
         })?;
         let mut snapshot = Self::default();
         for entry in paired {
-            let record = PairedEntry::<Vec<TokenSummary>>::deserialize(entry)
+            let record = PairedEntry::<'_, Vec<TokenSummary>>::deserialize(entry)
                 .ok()
                 .and_then(|entry| entry.into_record(None).ok());
             if let Some(record) = record {

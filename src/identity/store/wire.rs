@@ -2,6 +2,7 @@
 //!
 //! The same fields appear as JSON in the files and in `device.pair.list`, and as columns in SQLite.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::Deserialize;
@@ -17,8 +18,9 @@ use crate::secret::Secret;
 /// `T` is how the entry carries its tokens.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", bound = "T: Deserialize<'de>")]
-pub(super) struct PairedEntry<T> {
-    pub(super) device_id: Option<String>,
+pub(super) struct PairedEntry<'a, T> {
+    #[serde(borrow)]
+    pub(super) device_id: Option<Word<'a>>,
     pub(super) public_key: Option<String>,
     #[serde(default)]
     pub(super) display_name: Loose<String>,
@@ -26,10 +28,14 @@ pub(super) struct PairedEntry<T> {
     pub(super) device_family: Option<String>,
     pub(super) client_id: Option<String>,
     pub(super) client_mode: Option<String>,
-    pub(super) role: Option<String>,
-    pub(super) roles: Option<Vec<String>>,
-    pub(super) scopes: Option<Vec<String>>,
-    pub(super) approved_scopes: Option<Vec<String>>,
+    #[serde(borrow)]
+    pub(super) role: Option<Word<'a>>,
+    #[serde(borrow)]
+    pub(super) roles: Option<Vec<Word<'a>>>,
+    #[serde(borrow)]
+    pub(super) scopes: Option<Vec<Word<'a>>>,
+    #[serde(borrow)]
+    pub(super) approved_scopes: Option<Vec<Word<'a>>>,
     pub(super) tokens: Option<T>,
     #[serde(default)]
     pub(super) approved_at_ms: Loose<u64>,
@@ -47,15 +53,17 @@ pub(super) trait Tokens {
 ///
 /// No `Debug`, here and below: the tokens are not wrapped yet.
 #[derive(Deserialize)]
-pub(super) struct TokenTable {
-    operator: Option<TokenEntry>,
+pub(super) struct TokenTable<'a> {
+    #[serde(borrow)]
+    operator: Option<TokenEntry<'a>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct TokenEntry {
+struct TokenEntry<'a> {
     token: Option<String>,
-    scopes: Option<Vec<String>>,
+    #[serde(borrow)]
+    scopes: Option<Vec<Word<'a>>>,
     #[serde(default)]
     revoked_at_ms: Loose<IgnoredAny>,
 }
@@ -101,12 +109,12 @@ pub(super) enum Flaw {
     WrongType,
 }
 
-impl<T: Tokens> PairedEntry<T> {
+impl<T: Tokens> PairedEntry<'_, T> {
     /// The record, filed under `key` where the store has keys.
     pub(super) fn into_record(self, key: Option<&str>) -> Result<DeviceRecord, Flaw> {
         let device_id = match (key, self.device_id) {
-            (Some(key), Some(own)) if key != own => return Err(Flaw::ForeignId),
-            (_, Some(own)) => own,
+            (Some(key), Some(own)) if key != own.0 => return Err(Flaw::ForeignId),
+            (_, Some(own)) => own.into(),
             (Some(key), None) => key.to_owned(),
             (None, None) => return Err(Flaw::NoId),
         };
@@ -147,7 +155,7 @@ impl PendingEntry {
     }
 }
 
-impl Tokens for TokenTable {
+impl Tokens for TokenTable<'_> {
     fn operator(self) -> OperatorToken {
         match self.operator {
             None => OperatorToken::None,
@@ -174,12 +182,30 @@ impl Tokens for Vec<TokenSummary> {
     }
 }
 
-fn roles(roles: Option<Vec<String>>, role: Option<String>) -> Vec<String> {
-    roles.unwrap_or_else(|| role.into_iter().collect())
+fn roles<S: Into<String>>(roles: Option<Vec<S>>, role: Option<S>) -> Vec<String> {
+    let roles = roles.unwrap_or_else(|| role.into_iter().collect());
+    roles.into_iter().map(Into::into).collect()
 }
 
-fn scopes(scopes: Option<Vec<String>>) -> ScopeSet {
+fn scopes<S: Into<String>>(scopes: Option<Vec<S>>) -> ScopeSet {
     scopes.unwrap_or_default().into_iter().collect()
+}
+
+/// A text that is copied only where the record keeps it, which is most of the time that a large file takes.
+#[derive(Debug, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Word<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl From<String> for Word<'_> {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
+impl From<Word<'_>> for String {
+    fn from(word: Word<'_>) -> Self {
+        word.0.into_owned()
+    }
 }
 
 /// A field that decides nothing: a value of the wrong type counts as absent.

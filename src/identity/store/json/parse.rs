@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::Deserialize;
-use serde::de::{DeserializeOwned, Deserializer, MapAccess, Visitor};
+use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::error::Category;
 use serde_json::value::RawValue;
 
@@ -69,16 +69,17 @@ fn records(entries: &[Entry<'_>]) -> Vec<Record> {
 }
 
 fn record((key, entry): &Entry<'_>) -> Record {
-    entry_of::<PairedEntry<TokenTable>>(entry)
-        .and_then(|entry| entry.into_record(Some(key)))
-        .map(Arc::new)
-        .map_err(|flaw| {
-            let short = DeviceId::new(key.as_str()).short();
-            format!(
-                "paired device {}… is left out: {flaw}",
-                short.escape_debug()
-            )
-        })
+    let read = |json: &str| match serde_json::from_str::<PairedEntry<'_, TokenTable<'_>>>(json) {
+        Ok(entry) => entry.into_record(Some(key)),
+        Err(_) => Err(Flaw::WrongType),
+    };
+    mended(entry, read).map(Arc::new).map_err(|flaw| {
+        let short = DeviceId::new(key.as_str()).short();
+        format!(
+            "paired device {}… is left out: {flaw}",
+            short.escape_debug()
+        )
+    })
 }
 
 /// The requests of a `pending.json`, and a line for each that had to be left out.
@@ -90,7 +91,11 @@ pub(super) fn pending(text: &[u8]) -> Result<(Vec<PendingRequest>, Vec<String>),
     let mut requests = Vec::new();
     let mut problems = Vec::new();
     for (key, entry) in entries(text)? {
-        match entry_of::<PendingEntry>(entry).and_then(|entry| entry.into_request(Some(&key))) {
+        let read = |json: &str| match serde_json::from_str::<PendingEntry>(json) {
+            Ok(entry) => entry.into_request(Some(&key)),
+            Err(_) => Err(Flaw::WrongType),
+        };
+        match mended(entry, read) {
             Ok(request) => requests.push(request),
             Err(flaw) => problems.push(format!("a pending pairing request is left out: {flaw}")),
         }
@@ -112,10 +117,12 @@ fn entries(text: &[u8]) -> Result<Vec<Entry<'_>>, String> {
         })
 }
 
-fn entry_of<T: DeserializeOwned>(entry: &RawValue) -> Result<T, Flaw> {
-    serde_json::from_str(entry.get())
-        .or_else(|_| serde_json::from_str(&without_half_characters(entry.get())))
-        .map_err(|_| Flaw::WrongType)
+/// Reads an entry as it is or, where a text in it is none, mended.
+fn mended<T>(entry: &RawValue, read: impl Fn(&str) -> Result<T, Flaw>) -> Result<T, Flaw> {
+    match read(entry.get()) {
+        Err(Flaw::WrongType) => read(&without_half_characters(entry.get())),
+        outcome => outcome,
+    }
 }
 
 /// Puts U+FFFD for every escaped half of a surrogate pair.

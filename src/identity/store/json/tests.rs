@@ -336,33 +336,34 @@ fn mutation() -> impl Strategy<Value = Mutation> {
     ]
 }
 
-#[test]
-fn a_hundred_thousand_devices_are_read_in_300_ms() {
-    // An unoptimised build is slower by an order of magnitude: it shows only that every record arrives.
-    let count = if cfg!(debug_assertions) {
-        5_000
-    } else {
-        100_000
-    };
+/// A file of that many devices, as long for each as a gateway writes it.
+fn crowd(count: usize) -> String {
     let one = REAL.trim_start_matches("{\n").trim_end_matches("\n}");
-    let mut text = String::from("{\n");
-    for index in 0..count {
-        let separator = if index == 0 { "" } else { ",\n" };
-        text.push_str(separator);
-        text.push_str(&one.replace("d1", &format!("{index:064x}")));
+    let records = (0..count).map(|index| one.replace("d1", &format!("{index:064x}")));
+    format!("{{\n{}\n}}", records.collect::<Vec<_>>().join(",\n"))
+}
+
+#[test]
+fn of_a_large_file_every_record_arrives_whoever_reads_it() {
+    for count in [999, 1_001, 5_003] {
+        let (devices, problems) = parse::paired(crowd(count).as_bytes()).unwrap();
+        assert_eq!((devices.len(), problems.len()), (count, 0));
     }
-    text.push_str("\n}");
-    // The quickest of five, because other tests run at the same time.
+    let text = crowd(5_000).replace("\"publicKey\"", "\"publicKey\":7,\"later\"");
+    let (devices, problems) = parse::paired(text.as_bytes()).unwrap();
+    assert_eq!((devices.len(), problems.len()), (0, 5_000));
+}
+
+#[test]
+#[ignore = "a measurement: for an optimised build on an idle machine"]
+fn a_hundred_thousand_devices_are_read_in_300_ms() {
+    let text = crowd(100_000);
     let times = (0..5).map(|_| {
         let began = std::time::Instant::now();
-        let (devices, problems) = parse::paired(text.as_bytes()).unwrap();
-        let took = began.elapsed();
-        assert_eq!((devices.len(), problems.len()), (count, 0));
-        took
+        let (devices, _) = parse::paired(text.as_bytes()).unwrap();
+        assert_eq!(devices.len(), 100_000);
+        began.elapsed()
     });
     let quickest = times.min().unwrap();
-    assert!(
-        cfg!(debug_assertions) || quickest <= Duration::from_millis(300),
-        "{quickest:?}"
-    );
+    assert!(quickest <= Duration::from_millis(300), "{quickest:?}");
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row};
-use serde::de::DeserializeOwned;
+use serde::Deserialize;
 
 use crate::device::{DeviceId, DeviceRecord};
 use crate::identity::store::wire::{Flaw, Loose, PairedEntry, PendingEntry, TokenTable};
@@ -49,15 +49,15 @@ pub(super) fn snapshot(
 }
 
 fn paired(row: &Cells<'_>) -> Result<DeviceRecord, Flaw> {
-    let entry = PairedEntry::<TokenTable> {
-        device_id: row.text("device_id")?,
+    let entry = PairedEntry::<'_, TokenTable<'_>> {
+        device_id: row.text("device_id")?.map(Into::into),
         public_key: row.text("public_key")?,
         display_name: Loose::new(row.loose_text("display_name")),
         platform: row.text("platform")?,
         device_family: row.text("device_family")?,
         client_id: row.text("client_id")?,
         client_mode: row.text("client_mode")?,
-        role: row.text("role")?,
+        role: row.text("role")?.map(Into::into),
         roles: row.json("roles_json")?,
         scopes: row.json("scopes_json")?,
         approved_scopes: row.json("approved_scopes_json")?,
@@ -189,7 +189,7 @@ impl Cells<'_> {
         }
     }
 
-    fn json<T: DeserializeOwned>(&self, column: &str) -> Result<Option<T>, Flaw> {
+    fn json<'a, T: Deserialize<'a>>(&'a self, column: &str) -> Result<Option<T>, Flaw> {
         match self.cell(column) {
             ValueRef::Null => Ok(None),
             // `null` is what a field that JavaScript left out may become.
