@@ -66,9 +66,10 @@ fn list_sessions_through(shim: &Shim, gateway: &RealGateway) -> Result<Outcome> 
     let outcome = list_sessions(gateway)?;
     let must_be_seen = calls_over_a_connection(&gateway.installed().version);
     if must_be_seen && outcome.works() && sessions_in(&shim.log()) == before {
-        return Ok(Outcome::Complaint(vec![
-            "it worked, but not through the shim: no session in its log".to_owned(),
-        ]));
+        return Ok(Outcome::Failed {
+            what: "it worked, but not through the shim".to_owned(),
+            words: vec!["no session of an agent in the shim's log".to_owned()],
+        });
     }
     Ok(outcome)
 }
@@ -107,12 +108,18 @@ fn list_sessions(gateway: &RealGateway) -> Result<Outcome> {
     let tool: Value = serde_json::from_str(json).unwrap_or_default();
     Ok(match tool["ok"].as_bool() {
         Some(true) => Outcome::Ok(String::new()),
-        _ => Outcome::Complaint(vec![
-            tool["error"]["message"]
+        _ => Outcome::Failed {
+            what: tool["error"]["type"]
                 .as_str()
-                .unwrap_or(&answer)
+                .unwrap_or("no answer")
                 .to_owned(),
-        ]),
+            words: vec![
+                tool["error"]["message"]
+                    .as_str()
+                    .unwrap_or(&answer)
+                    .to_owned(),
+            ],
+        },
     })
 }
 
