@@ -45,28 +45,17 @@ pub(crate) fn run(place: &Place, port: u16, recorder: &mut Recorder) -> Result<(
 
 impl Visit {
     fn outcome(&self) -> Outcome {
-        let mut complaints = Vec::new();
-        if !self.loaded {
-            complaints.push("the page does not load".to_owned());
-        }
-        complaints.extend(self.problems.iter().cloned());
-        if !self.connected {
-            complaints.push("no hello-ok".to_owned());
-        }
-        if self.sessions != "ok" {
-            complaints.push(format!(
-                "sessions.list: {}",
-                if self.sessions.is_empty() {
-                    "never answered"
-                } else {
-                    &self.sessions
-                }
-            ));
-        }
-        if complaints.is_empty() {
-            Outcome::Ok(String::new())
-        } else {
-            Outcome::Complaint(complaints)
+        let what = match self.sessions.as_str() {
+            _ if !self.loaded => "the page does not load",
+            _ if !self.connected => "no hello-ok",
+            "" => "sessions.list is never answered",
+            "ok" if self.problems.is_empty() => return Outcome::Ok(String::new()),
+            "ok" => "a request is refused",
+            _ => "sessions.list is refused",
+        };
+        Outcome::Failed {
+            what: what.to_owned(),
+            words: self.problems.clone(),
         }
     }
 }

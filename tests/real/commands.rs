@@ -82,7 +82,10 @@ fn pending(gateway: &RealGateway) -> Result<Outcome> {
     };
     Ok(match requests {
         0 => Outcome::Ok(String::new()),
-        n => Outcome::Complaint(vec![format!("{n} pending")]),
+        n => Outcome::Failed {
+            what: format!("{n} pending"),
+            words: Vec::new(),
+        },
     })
 }
 

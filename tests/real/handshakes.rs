@@ -38,9 +38,9 @@ impl Handshake {
     fn outcome(&self) -> Outcome {
         match self.outcome.strip_prefix("ok") {
             Some(powers) if !powers.contains("without") => Outcome::Ok(powers.trim().to_owned()),
-            _ => Outcome::Refusal {
-                codes: self.outcome.clone(),
-                words: self.detail.clone(),
+            _ => Outcome::Failed {
+                what: self.outcome.clone(),
+                words: vec![self.detail.clone()],
             },
         }
     }

@@ -19,6 +19,16 @@ const IN_TURN: [&str; 8] = [
     "2026.8.2",
 ];
 
+/// Options of Rust's own test harness, which `cargo test -- …` hands to every suite.
+const OF_OTHER_TESTS: [&str; 6] = [
+    "--nocapture",
+    "--no-capture",
+    "--show-output",
+    "--quiet",
+    "-q",
+    "--test-threads=",
+];
+
 pub(crate) const USAGE: &str = "\
 usage: cargo test --test real -- [--versions VERSION,…] [--all] [--direct]
   --versions  the gateways to try; by default three and one that changes every day
@@ -40,8 +50,7 @@ impl Options {
                 "--versions" => versions = parse(arguments.next().ok_or(USAGE)?.split(','))?,
                 "--all" => versions = all()?,
                 "--direct" => shimmed = false,
-                // What `cargo test` hands to every test binary.
-                "--nocapture" | "--quiet" | "-q" => {}
+                option if OF_OTHER_TESTS.iter().any(|other| option.starts_with(other)) => {}
                 _ => {
                     return Err(format!(
                         "`{argument}` is not an option of this suite\n{USAGE}"

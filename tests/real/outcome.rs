@@ -9,10 +9,13 @@ use scope_shim::demo::npm::process::Output;
 pub(crate) enum Outcome {
     /// It worked; where there is something to tell (the powers of a session), it is told.
     Ok(String),
-    /// It was refused, or worked only in part: the lines that say so, the first being the most telling.
-    Complaint(Vec<String>),
-    /// A handshake was refused: the codes by which clients act, and the words for their users.
-    Refusal { codes: String, words: String },
+    /// It was refused, or worked only in part.
+    Failed {
+        /// What the failure is, in a few words or in the codes by which clients act.
+        what: String,
+        /// What the command or the gateway said.
+        words: Vec<String>,
+    },
     /// It did not come to an end in time.
     TimedOut,
     /// It could not be tried here, and why.
@@ -24,20 +27,32 @@ impl Outcome {
         matches!(self, Self::Ok(_))
     }
 
-    /// Whether one of the complaints contains `phrase`.
+    /// Whether it failed with `phrase` in the codes or in the words.
     pub(crate) fn complains_of(&self, phrase: &str) -> bool {
         match self {
-            Self::Complaint(lines) => lines.iter().any(|line| line.contains(phrase)),
-            Self::Refusal { codes, words } => codes.contains(phrase) || words.contains(phrase),
+            Self::Failed { what, words } => {
+                what.contains(phrase) || words.iter().any(|line| line.contains(phrase))
+            }
             _ => false,
         }
     }
 
-    /// Whether a client sees the same: the same powers, or a refusal with the same codes. Words may differ.
+    /// Whether a client sees the same: the same powers, or a failure with the same codes. Words may differ.
     pub(crate) fn is_same_as(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Refusal { codes, .. }, Self::Refusal { codes: others, .. }) => codes == others,
+            (Self::Failed { what, .. }, Self::Failed { what: other, .. }) => what == other,
             _ => self == other,
+        }
+    }
+
+    /// The line in which it was said what is wrong, where that is more than the outcome itself.
+    pub(crate) fn quote(&self) -> Option<&str> {
+        match self {
+            Self::Failed { words, .. } => words
+                .first()
+                .map(String::as_str)
+                .filter(|words| !words.is_empty()),
+            _ => None,
         }
     }
 
@@ -61,19 +76,25 @@ impl Outcome {
 
     fn of_text(code: Option<i32>, text: &str) -> Self {
         let lines: Vec<String> = text.lines().map(in_one_piece).collect();
-        let mut complaints: Vec<String> = COMPLAINTS
-            .iter()
-            .flat_map(|phrase| lines.iter().filter(move |line| line.contains(phrase)))
-            .cloned()
-            .collect();
-        complaints.dedup();
-        match code {
-            None => Self::TimedOut,
-            Some(0) if complaints.is_empty() => Self::Ok(String::new()),
-            Some(code) if complaints.is_empty() => {
-                Self::Complaint(vec![format!("exit code {code}: {}", last_words(&lines))])
+        let complaint = |phrase: &&str| lines.iter().any(|line| line.contains(phrase));
+        let said: Vec<&str> = COMPLAINTS.into_iter().filter(complaint).collect();
+        match (code, said.first()) {
+            (None, _) => Self::TimedOut,
+            (Some(0), None) => Self::Ok(String::new()),
+            (Some(code), None) => Self::Failed {
+                what: format!("exit code {code}"),
+                words: vec![last_words(&lines)],
+            },
+            (Some(_), Some(phrase)) => {
+                let about = |line: &&String| said.iter().any(|phrase| line.contains(phrase));
+                let mut words: Vec<String> = lines.iter().filter(about).cloned().collect();
+                words.sort_by_key(|line| !line.contains(phrase));
+                words.dedup();
+                Self::Failed {
+                    what: (*phrase).to_owned(),
+                    words,
+                }
             }
-            Some(_) => Self::Complaint(complaints),
         }
     }
 }
@@ -83,9 +104,7 @@ impl fmt::Display for Outcome {
         match self {
             Self::Ok(told) if told.is_empty() => f.write_str("ok"),
             Self::Ok(told) => write!(f, "ok {told}"),
-            Self::Complaint(lines) => f.write_str(lines.first().map_or("failed", String::as_str)),
-            Self::Refusal { codes, words } if words.is_empty() => f.write_str(codes),
-            Self::Refusal { codes, words } => write!(f, "{codes} ({words})"),
+            Self::Failed { what, .. } => f.write_str(what),
             Self::TimedOut => f.write_str("timed out"),
             Self::Skipped(why) => write!(f, "SKIPPED: {why}"),
         }
@@ -110,7 +129,7 @@ fn last_words(lines: &[String]) -> String {
 }
 
 /// What the command lines of all versions say when a session was refused or may not do everything, most telling first.
-const COMPLAINTS: [&str; 14] = [
+const COMPLAINTS: [&str; 15] = [
     "gateway.probe_failed",
     "RPC: limited",
     "RPC: failed",
@@ -118,6 +137,7 @@ const COMPLAINTS: [&str; 14] = [
     "connected-no-operator-scope",
     "pairing required",
     "scope upgrade pending approval",
+    "missing scope: operator.read",
     "missing scope:",
     "Gateway self │ unknown",
     "unreachable",

@@ -58,13 +58,25 @@ impl Place {
 
     pub(crate) fn start_gateway(&self, environment: Vec<(String, String)>) -> Result<RealGateway> {
         let options = GatewayOptions {
+            environment,
+            ..self.options()
+        };
+        Ok(RealGateway::start(&self.installed, options)?)
+    }
+
+    /// Configures the gateway without starting it.
+    pub(crate) fn prepare_gateway(&self) -> Result<()> {
+        Ok(self.options().prepare(&self.installed.version)?)
+    }
+
+    fn options(&self) -> GatewayOptions {
+        GatewayOptions {
             home: self.home.path().to_owned(),
             port: self.gateway_port,
             credential: Credential::Token(TOKEN.to_owned()),
             settings: Value::Null,
-            environment,
-        };
-        Ok(RealGateway::start(&self.installed, options)?)
+            environment: Vec::new(),
+        }
     }
 
     pub(crate) fn start_shim(&self) -> Result<Shim> {

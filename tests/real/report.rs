@@ -35,8 +35,12 @@ impl Recorder {
         let begun = Instant::now();
         let outcome = scenario()?;
         let (version, column) = (self.version.to_string(), self.column.name());
+        let quote = outcome
+            .quote()
+            .map(|words| format!(": {words}"))
+            .unwrap_or_default();
         println!(
-            "{version:<10} {column:<16} {name:<46} {outcome} ({:.1} s)",
+            "{version:<10} {column:<16} {name:<46} {outcome}{quote} ({:.1} s)",
             begun.elapsed().as_secs_f64()
         );
         self.outcomes.push((name.to_owned(), outcome));

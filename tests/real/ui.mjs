@@ -35,7 +35,7 @@ class Conversation {
     this.asked.delete(frame.id);
     if (frame.payload?.type === 'hello-ok') this.connected = true;
     if (method === 'sessions.list' && this.sessions !== 'ok') this.sessions = frame.ok ? 'ok' : frame.error.message;
-    if (!frame.ok && (method === 'connect' || TROUBLE.test(frame.error.message))) this.problems.push(`${method}: ${frame.error.message}`);
+    if (!frame.ok && (method === 'connect' || method === 'sessions.list' || TROUBLE.test(frame.error.message))) this.problems.push(`${method}: ${frame.error.message}`);
   }
 
   isOver() {

@@ -61,14 +61,7 @@ impl RealGateway {
     /// # Errors
     /// When the gateway ends or does not answer in time; the message quotes its last words.
     pub fn start(installed: &Installed, options: GatewayOptions) -> Result<Self, Error> {
-        let state = options.state_directory();
-        fs::create_dir_all(&state).map_err(Error::io("create", &state))?;
-        let configuration = state.join("openclaw.json");
-        if !configuration.exists() {
-            let text = options.configuration(&installed.version).to_string();
-            fs::write(&configuration, text).map_err(Error::io("write", &configuration))?;
-        }
-
+        options.prepare(&installed.version)?;
         let mut command = options.node(installed)?;
         let log = File::create(options.log()).map_err(Error::io("create", &options.log()))?;
         let same_log = log
@@ -161,6 +154,21 @@ impl RealGateway {
 }
 
 impl GatewayOptions {
+    /// Makes the gateway's state directory and the configuration it will start with, unless they are there already.
+    ///
+    /// # Errors
+    /// When one of them cannot be written.
+    pub fn prepare(&self, version: &Version) -> Result<(), Error> {
+        let state = self.state_directory();
+        fs::create_dir_all(&state).map_err(Error::io("create", &state))?;
+        let file = state.join("openclaw.json");
+        if file.exists() {
+            return Ok(());
+        }
+        let text = self.configuration(version).to_string();
+        fs::write(&file, text).map_err(Error::io("write", &file))
+    }
+
     fn state_directory(&self) -> PathBuf {
         self.home.join(".openclaw")
     }
