@@ -142,7 +142,7 @@ impl Scene<'_> {
                 wish.scope,
                 format!("signed by {}, session may: {held}", signer.short()),
             )?;
-            let exact = signer == *own && held == ScopeSet::from_iter([wish.scope]);
+            let exact = signer == own && held == ScopeSet::from_iter([wish.scope]);
             page.expect(
                 exact,
                 &format!("the shim's device gets {} and nothing else", wish.scope),
