@@ -114,9 +114,13 @@ pub struct Demo {
     #[arg(long, value_name = "VERSION")]
     pub gateway: Option<String>,
 
-    /// Where clients connect [default: a free port on 127.0.0.1]
+    /// Where clients connect; a free port if this one is taken [default: 127.0.0.1:18780]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen: Option<SocketAddr>,
+
+    /// Leave when the story is told, instead of staying up to be played with
+    #[arg(long)]
+    pub exit: bool,
 }
 
 /// How the program ends. A wrong command line ends with 2, which is clap's own.

@@ -18,7 +18,7 @@ use crate::delegate::Delegate;
 use crate::device::DeviceId;
 use crate::dial::Dialer;
 use crate::handshake::message::Refusal;
-use crate::profile::Profile;
+use crate::profile::{Lesson, Profile};
 use crate::rewrite::SharedSecret;
 use crate::scope::{self, ScopeSet};
 
@@ -81,6 +81,7 @@ pub enum OwnRecord {
 #[derive(Clone, Debug)]
 pub struct Control {
     standing: watch::Receiver<Standing>,
+    teach: watch::Sender<Standing>,
     pairing: watch::Receiver<u64>,
     calls: mpsc::Sender<Call>,
     nudge: Arc<Notify>,
@@ -116,6 +117,7 @@ impl Control {
     #[must_use]
     pub fn start(settings: Settings) -> Self {
         let (standing, standing_seen) = watch::channel(Standing::default());
+        let teach = standing.clone();
         let (pairing, pairing_seen) = watch::channel(0);
         let (calls, calls_taken) = mpsc::channel(CALLS_WAITING);
         let nudge = Arc::new(Notify::new());
@@ -135,6 +137,7 @@ impl Control {
         tokio::spawn(keeper.run());
         Self {
             standing: standing_seen,
+            teach,
             pairing: pairing_seen,
             calls,
             nudge,
@@ -178,6 +181,12 @@ impl Control {
     /// The gateway no longer knows the delegate: nothing is rewritten until it is paired again.
     pub fn delegate_lost(&self) {
         self.lost.notify_one();
+    }
+
+    /// Keeps in mind what the gateway did against expectation, until it turns out to be another one.
+    pub fn learn(&self, lesson: Lesson) {
+        self.teach
+            .send_modify(|standing| Arc::make_mut(&mut standing.profile).learn(lesson));
     }
 
     /// Notes what the store says of the delegate now, and returns what it said before.
@@ -274,8 +283,12 @@ impl Keeper {
 
     fn opened(&mut self, session: &Session) {
         let scopes: ScopeSet = self.wanted_scopes().into_iter().collect();
-        let profile = Profile::from_evidence(session.evidence());
+        let mut profile = Profile::from_evidence(session.evidence());
         self.standing.send_modify(|standing| {
+            if standing.profile.version == profile.version {
+                let lessons = standing.profile.lessons.clone();
+                lessons.into_iter().for_each(|lesson| profile.learn(lesson));
+            }
             standing.profile = Arc::new(profile.clone());
             standing.delegate_scopes = Some(Arc::new(scopes));
         });

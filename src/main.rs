@@ -16,7 +16,7 @@ fn main() -> ExitCode {
     let status = match cli.command {
         Command::Run(settings) => run(&settings, no_color),
         Command::Check(settings) => check(&settings, no_color),
-        Command::Demo(options) => block_on(demo::run(options.gateway, options.listen), no_color),
+        Command::Demo(options) => block_on(demo::run(options, no_color), no_color),
         Command::Version => print(&format!("scope-shim {}\n", env!("CARGO_PKG_VERSION"))),
     };
     status.into()

@@ -3,6 +3,7 @@
 //! Known from the version in `hello-ok` where it says one, and learned from what it does. Where nothing is known the
 //! profile says so, and the decision takes the way that works on every version.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// A gateway version, `2026.3.13` being `Version { year: 2026, month: 3, patch: 13 }`.
@@ -75,6 +76,17 @@ pub struct Profile {
     /// Whether it is known to be of the generation up to 2026.2.21, which takes proofs without a nonce, ten minutes
     /// of clock skew, and knows no payload version 3.
     pub early: bool,
+    /// What it did against expectation.
+    pub lessons: BTreeSet<Lesson>,
+}
+
+/// Something that a gateway did although its version spoke against it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lesson {
+    /// It refused scopes that the approved ones cover.
+    ComparesLiterally,
+    /// It cleared the scopes of a local client of this id and mode, which had no device.
+    ClearsDeviceLess(String, String),
 }
 
 impl Default for Profile {
@@ -85,6 +97,7 @@ impl Default for Profile {
             scope_check: ScopeCheck::Unknown,
             pins_metadata: true,
             early: false,
+            lessons: BTreeSet::new(),
         }
     }
 }
@@ -115,6 +128,18 @@ impl Profile {
             scope_check,
             pins_metadata: !early,
             early,
+            lessons: BTreeSet::new(),
+        }
+    }
+
+    /// Keeps in mind what the gateway did.
+    pub fn learn(&mut self, lesson: Lesson) {
+        if lesson == Lesson::ComparesLiterally {
+            self.scope_check = ScopeCheck::Literal;
+        }
+        // Names come from clients: a few are enough, and nobody may fill the memory with them.
+        if self.lessons.len() < MOST_LESSONS {
+            self.lessons.insert(lesson);
         }
     }
 
@@ -127,6 +152,10 @@ impl Profile {
         let Some(version) = self.version else {
             return false;
         };
+        let lesson = Lesson::ClearsDeviceLess(client_id.to_owned(), client_mode.to_owned());
+        if self.lessons.contains(&lesson) {
+            return false;
+        }
         match (client_id, client_mode) {
             ("gateway-client", "backend") => version >= Version::v2026(4, 21),
             ("cli", "cli") => version >= Version::v2026(7, 1),
@@ -154,6 +183,7 @@ impl fmt::Display for Profile {
     }
 }
 
+const MOST_LESSONS: usize = 16;
 const LAST_LITERAL: Version = Version::v2026(2, 21);
 const FIRST_IMPLIED: Version = Version::v2026(2, 26);
 
@@ -202,6 +232,16 @@ mod tests {
             assert_eq!(profile.scope_check, ScopeCheck::Implied, "{version}");
             assert!(profile.pins_metadata && !profile.early, "{version}");
         }
+    }
+
+    #[test]
+    fn a_lesson_counts_for_more_than_the_version() {
+        let mut profile = profile("2026.9.6", false);
+        profile.learn(Lesson::ComparesLiterally);
+        assert_eq!(profile.scope_check, ScopeCheck::Literal);
+        profile.learn(Lesson::ClearsDeviceLess("cli".into(), "cli".into()));
+        assert!(!profile.keeps_device_less("cli", "cli"));
+        assert!(profile.keeps_device_less("gateway-client", "backend"));
     }
 
     #[test]

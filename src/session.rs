@@ -18,9 +18,10 @@ use crate::decide::Decision;
 use crate::delegation::Delegation;
 use crate::engine::{Engine, EntitledStill, Judgement, Visit};
 use crate::handshake::drive::{Answered, Exchange, Limits, Opening, Request};
-use crate::handshake::message::Refusal;
+use crate::handshake::message::{Claims, Refusal};
 use crate::http::upgrade::Redial;
 use crate::identity::{Credential, Identity};
+use crate::profile::Lesson;
 use crate::relay::{RelayStats, Stop, Wire, relay};
 use crate::rewrite;
 use crate::scope::ScopeSet;
@@ -185,6 +186,7 @@ impl Session {
             && let Ok(delegated) = self.accepted(&mut exchange, request, judgement).await?
         {
             report.healed(&again);
+            self.learn(refusal.as_ref(), &request.connect.claims);
             self.withdraw(refusal, judgement);
             return Ok(Established::delegated(exchange, delegated));
         }
@@ -281,6 +283,18 @@ impl Session {
             Answered::Nothing => Ok(Err(None)),
             Answered::Left => Err(io::ErrorKind::UnexpectedEof.into()),
         }
+    }
+
+    /// What one session found out the hard way, the next need not.
+    fn learn(&self, refusal: Option<&Refusal>, claims: &Claims) {
+        let lesson = match refusal {
+            None => Lesson::ClearsDeviceLess(claims.client_id.clone(), claims.client_mode.clone()),
+            Some(refusal) if refusal.reason.as_deref() != Some("metadata-upgrade") => {
+                Lesson::ComparesLiterally
+            }
+            Some(_) => return,
+        };
+        self.engine.control.learn(lesson);
     }
 
     /// The refused first attempt may have left a pairing request that nobody needs any more.

@@ -49,6 +49,12 @@ impl Style {
         self.paint("1;32", text)
     }
 
+    /// What a reader looks for first.
+    #[must_use]
+    pub fn strong(self, text: impl Display) -> String {
+        self.paint("1", text)
+    }
+
     /// What matters less.
     #[must_use]
     pub fn faint(self, text: impl Display) -> String {

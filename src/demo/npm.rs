@@ -1,7 +1,7 @@
 //! Real gateways of any version, installed with npm into a cache and run beside each other.
 //!
 //! A gateway is a Node package with strong opinions about the Node it runs on, about where its state lives and about
-//! what it installs at start. This module holds those opinions in one place: [`install`] brings a version and its Node
+//! what it installs at start. This module holds those opinions in one place: [`install()`] brings a version and its Node
 //! into the cache, [`RealGateway`] runs it in a home of its own, and [`RealGateway::cli`] asks that version's own
 //! command line. `scope-shim demo --gateway VERSION` and the tests against real gateways share it.
 //!

@@ -74,6 +74,8 @@ pub struct Options {
     /// Whether the host has a device of its own, as after the first use of the CLI:
     /// `identity/device.json`, or a row in `device_identities` in 2026.8 and later.
     pub host_device: bool,
+    /// A version to announce instead of the profile's own, as a gateway does that was changed since.
+    pub announced_version: Option<String>,
 }
 
 impl Default for Options {
@@ -88,6 +90,7 @@ impl Default for Options {
             allowed_origins: Vec::new(),
             auto_approve_local: true,
             host_device: false,
+            announced_version: None,
         }
     }
 }
@@ -172,6 +175,7 @@ impl SimulatedGateway {
             mode,
             allowed_origins: options.allowed_origins.clone(),
             auto_approve_local: options.auto_approve_local,
+            announced: options.announced_version.clone(),
         };
         let proxies = options.trusted_proxies.clone();
         let world = Arc::new(World::new(

@@ -24,6 +24,9 @@ mod transparency;
 /// The two reports, healed; and what a rewritten session looks like from both ends.
 mod healing;
 
+/// A gateway that surprises.
+mod retry;
+
 /// Attacks: through the shim they yield what they yield without it.
 mod attacks;
 
@@ -41,6 +44,9 @@ mod delegate;
 
 /// Plain HTTP and other upgrades.
 mod http;
+
+/// Secrets stay secret.
+mod secrets;
 
 /// Modes.
 mod modes;

@@ -3,15 +3,16 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue};
-use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::device::{Claim, Payload, TestDevice};
+pub use super::outcome::Outcome;
+pub use super::session::Session;
 
 pub const ADMIN: &str = "operator.admin";
 pub const READ: &str = "operator.read";
@@ -65,32 +66,6 @@ pub struct Connect {
     pub instead: Option<String>,
     /// Sent right behind the `connect` frame, without waiting for the answer.
     pub early: Option<Value>,
-}
-
-/// How a handshake ended.
-#[derive(Debug, Default)]
-pub struct Outcome {
-    /// The status of a refused upgrade, and its body.
-    pub http: Option<(u16, String)>,
-    /// The challenge's payload.
-    pub challenge: Option<Value>,
-    /// `hello-ok`.
-    pub hello: Option<Value>,
-    /// The error of the answer to `connect`.
-    pub error: Option<Value>,
-    /// Close code and reason.
-    pub close: Option<(u16, String)>,
-    /// The open session, after `hello-ok`.
-    pub session: Option<Session>,
-}
-
-/// An open session.
-#[derive(Debug)]
-pub struct Session {
-    socket: WebSocketStream<TcpStream>,
-    next_id: u64,
-    /// Events that came while an answer was awaited.
-    pub events: Vec<Value>,
 }
 
 impl Connect {
@@ -376,11 +351,7 @@ impl Connect {
                 };
             }
         };
-        let mut session = Session {
-            socket,
-            next_id: 1,
-            events: Vec::new(),
-        };
+        let mut session = Session::new(socket);
         let challenge = session.frame().await;
         let Ok(challenge) = challenge else {
             outcome.close = challenge.err();
@@ -395,15 +366,8 @@ impl Connect {
         outcome.challenge = Some(challenge["payload"].clone());
         let connect = json!({ "type": "req", "id": "c1", "method": "connect", "params": params });
         let text = self.instead.clone().unwrap_or_else(|| connect.to_string());
-        session.socket.feed(Message::text(text)).await.unwrap();
-        if let Some(early) = &self.early {
-            session
-                .socket
-                .feed(Message::text(early.to_string()))
-                .await
-                .unwrap();
-        }
-        session.socket.flush().await.unwrap();
+        let early = self.early.as_ref().map(Value::to_string);
+        session.send_together([Some(text), early]).await;
         loop {
             match session.frame().await {
                 Err(close) => {
@@ -417,234 +381,6 @@ impl Connect {
                     return outcome;
                 }
                 Ok(frame) => outcome.error = Some(frame["error"].clone()),
-            }
-        }
-    }
-}
-
-impl Outcome {
-    /// `error.code`.
-    pub fn code(&self) -> &str {
-        self.field(|error| &error["code"])
-    }
-
-    /// `error.details.code`.
-    pub fn detail(&self) -> &str {
-        self.field(|error| &error["details"]["code"])
-    }
-
-    /// `error.details.reason`.
-    pub fn reason(&self) -> &str {
-        self.field(|error| &error["details"]["reason"])
-    }
-
-    /// `error.message`.
-    pub fn message(&self) -> &str {
-        self.field(|error| &error["message"])
-    }
-
-    /// `error.details.requestId`.
-    pub fn request_id(&self) -> &str {
-        self.field(|error| &error["details"]["requestId"])
-    }
-
-    fn field<'a>(&'a self, pick: fn(&'a Value) -> &'a Value) -> &'a str {
-        self.error
-            .as_ref()
-            .and_then(|error| pick(error).as_str())
-            .unwrap_or_default()
-    }
-
-    /// The device token that `hello-ok` hands out.
-    pub fn device_token(&self) -> Option<&str> {
-        self.hello.as_ref()?["auth"]["deviceToken"].as_str()
-    }
-
-    /// The session; panics with the refusal if there is none.
-    pub fn admitted(self) -> Session {
-        let why = format!("{:?} {:?} {:?}", self.http, self.error, self.close);
-        self.session
-            .unwrap_or_else(|| panic!("not admitted: {why}"))
-    }
-
-    /// In one line, as in the behaviour tables: `ok rwAap`, `PAIRING_REQUIRED/not-paired`, …
-    pub async fn label(&mut self) -> String {
-        if let Some(session) = &mut self.session {
-            return format!("ok {}", session.letters().await);
-        }
-        if let Some((status, _)) = &self.http {
-            return format!("http {status}");
-        }
-        let Some(error) = &self.error else {
-            let (code, reason) = self.close.clone().unwrap_or_default();
-            return format!("close {code} {reason}").trim_end().to_owned();
-        };
-        match (self.detail(), self.reason()) {
-            ("", _) => format!(
-                "{}: {}",
-                self.code(),
-                error["message"].as_str().unwrap_or_default()
-            ),
-            (detail, "") => detail.to_owned(),
-            (detail, reason) => format!("{detail}/{reason}"),
-        }
-    }
-
-    /// Everything about a refusal but the ids in it.
-    pub fn whole(&self) -> String {
-        let Some(error) = &self.error else {
-            return match &self.hello {
-                Some(_) => "ok".to_owned(),
-                None => format!("{:?} {:?}", self.http, self.close),
-            };
-        };
-        let mut details = Vec::new();
-        for (key, value) in error["details"].as_object().into_iter().flatten() {
-            let value = match (key.as_str(), value) {
-                ("requestId" | "deviceId", _) => "…".to_owned(),
-                (_, Value::String(text)) => text.clone(),
-                (_, value) => value.to_string(),
-            };
-            details.push(format!("{key}={value}"));
-        }
-        let (code, reason) = self.close.clone().unwrap_or_default();
-        let reason = match reason.split_once("(requestId: ") {
-            Some((text, _id)) => format!("{text}(requestId: …"),
-            None => reason,
-        };
-        let (kind, message) = (self.code(), self.message());
-        let details = if details.is_empty() {
-            String::new()
-        } else {
-            format!(" · {}", details.join(", "))
-        };
-        let reason = if reason == message {
-            "same".to_owned()
-        } else {
-            reason
-        };
-        format!("{kind}: {message}{details} · close {code} {reason}")
-            .trim_end()
-            .to_owned()
-    }
-}
-
-impl Session {
-    /// Calls a method: its payload, or its error.
-    pub async fn call(&mut self, method: &str, params: Value) -> Result<Value, Value> {
-        let id = format!("r{}", self.next_id);
-        self.next_id += 1;
-        let request = json!({ "type": "req", "id": id, "method": method, "params": params });
-        self.send(&request).await;
-        loop {
-            let frame = match self.frame().await {
-                Ok(frame) => frame,
-                Err((code, reason)) => return Err(json!({ "closed": code, "message": reason })),
-            };
-            if frame["type"] == "event" {
-                self.events.push(frame);
-            } else if frame["id"] == id.as_str() {
-                let ok = frame["ok"] == true;
-                return if ok {
-                    Ok(frame["payload"].clone())
-                } else {
-                    Err(frame["error"].clone())
-                };
-            }
-        }
-    }
-
-    /// A call's result in one word or the error's message.
-    pub async fn verdict(&mut self, method: &str, params: Value) -> String {
-        match self.call(method, params).await {
-            Ok(_) => "OK".to_owned(),
-            Err(error) => error["message"].as_str().unwrap_or_default().to_owned(),
-        }
-    }
-
-    /// What the session really may do: `r`ead, `w`rite, `A`dmin, `a`pprovals, `p`airing, or `·`.
-    pub async fn letters(&mut self) -> String {
-        let probes = [
-            ('r', "system-presence", json!({})),
-            ('w', "chat.abort", json!({ "sessionKey": "scope-probe" })),
-            // Unknown methods are the administrator's, in every version, and change nothing.
-            ('A', "scope.probe", json!({})),
-            (
-                'a',
-                "exec.approval.resolve",
-                json!({ "id": "scope-probe", "decision": "deny" }),
-            ),
-            ('p', "device.pair.list", json!({})),
-        ];
-        let mut letters = String::new();
-        for (letter, method, params) in probes {
-            let denied = match self.call(method, params).await {
-                Ok(_) => false,
-                Err(error) => {
-                    let message = error["message"].as_str().unwrap_or_default();
-                    message.starts_with("missing scope") || message.starts_with("unauthorized role")
-                }
-            };
-            if !denied {
-                letters.push(letter);
-            }
-        }
-        if letters.is_empty() {
-            "·".to_owned()
-        } else {
-            letters
-        }
-    }
-
-    /// Sends any frame.
-    pub async fn send(&mut self, frame: &Value) {
-        self.socket
-            .send(Message::text(frame.to_string()))
-            .await
-            .unwrap();
-    }
-
-    /// The next event of this name; events that come before it are kept.
-    pub async fn event(&mut self, name: &str) -> Value {
-        if let Some(index) = self.events.iter().position(|event| event["event"] == name) {
-            return self.events.remove(index)["payload"].clone();
-        }
-        loop {
-            let frame = self.frame().await.unwrap();
-            if frame["event"] == name {
-                return frame["payload"].clone();
-            }
-            self.events.push(frame);
-        }
-    }
-
-    /// Waits for the end of the socket: code and reason.
-    pub async fn closed(&mut self) -> (u16, String) {
-        loop {
-            if let Err(close) = self.frame().await {
-                return close;
-            }
-        }
-    }
-
-    /// Closes the socket in order.
-    pub async fn close(mut self) {
-        let _already = self.socket.close(None).await;
-        self.closed().await;
-    }
-
-    /// The next JSON frame, or how the socket was closed.
-    async fn frame(&mut self) -> Result<Value, (u16, String)> {
-        loop {
-            match self.socket.next().await {
-                Some(Ok(Message::Text(text))) => return Ok(serde_json::from_str(&text).unwrap()),
-                Some(Ok(Message::Close(frame))) => {
-                    let frame =
-                        frame.map(|frame| (u16::from(frame.code), frame.reason.to_string()));
-                    return Err(frame.unwrap_or((1005, String::new())));
-                }
-                Some(Ok(_)) => {}
-                Some(Err(_)) | None => return Err((1006, String::new())),
             }
         }
     }

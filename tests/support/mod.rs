@@ -2,3 +2,5 @@
 
 pub mod client;
 pub mod device;
+pub mod outcome;
+pub mod session;

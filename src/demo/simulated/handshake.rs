@@ -24,6 +24,7 @@ pub(super) struct Policy {
     pub(super) mode: Mode,
     pub(super) allowed_origins: Vec<String>,
     pub(super) auto_approve_local: bool,
+    pub(super) announced: Option<String>,
 }
 
 /// One `connect` request and where it came from.

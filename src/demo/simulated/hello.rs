@@ -26,6 +26,8 @@ pub(super) fn shutdown(profile: Profile) -> Value {
 /// What the gateway knows when it says hello.
 pub(super) struct Hello<'a> {
     pub(super) profile: Profile,
+    /// A version to announce instead of the profile's own.
+    pub(super) announced: Option<&'a str>,
     pub(super) admission: &'a Admission,
     pub(super) connection_id: &'a str,
     pub(super) presence: &'a [Value],
@@ -70,6 +72,9 @@ impl Hello<'_> {
     }
 
     fn server(&self) -> Value {
+        if let Some(version) = self.announced {
+            return json!({ "version": version, "connId": self.connection_id });
+        }
         let version = self.profile.announced_version();
         match self.profile {
             Profile::Literal => {

@@ -187,6 +187,7 @@ async fn converse(
     world.join(id, welcome.admission.clone(), &welcome.claims, outbox);
     let hello = Hello {
         profile: world.profile(),
+        announced: world.policy.announced.as_deref(),
         admission: &welcome.admission,
         connection_id: &welcome.connection_id,
         presence: &world.presence(),

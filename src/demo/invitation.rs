@@ -1,0 +1,59 @@
+//! What there is to play with once the story is told.
+
+use std::fs;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use super::Failure;
+use super::page::Page;
+use super::shim::Shim;
+
+/// For the simulated gateway: any command line that is installed here, with a state directory of its own, so that
+/// the tokens of a gateway that matters are not overwritten.
+pub(super) fn simulated<W: Write>(
+    page: &mut Page<W>,
+    shim: &Shim,
+    gateway: SocketAddr,
+    token: &str,
+    state: &Path,
+) -> Result<(), Failure> {
+    fs::create_dir_all(state)?;
+    addresses(page, shim, gateway, token)?;
+    page.text("With an OpenClaw command line, if there is one here (your own ~/.openclaw stays untouched):")?;
+    let openclaw = format!(
+        "OPENCLAW_STATE_DIR={} OPENCLAW_GATEWAY_TOKEN={token} openclaw",
+        state.display()
+    );
+    commands(page, shim.address.port(), gateway.port(), &openclaw)
+}
+
+fn addresses<W: Write>(
+    page: &mut Page<W>,
+    shim: &Shim,
+    gateway: SocketAddr,
+    token: &str,
+) -> Result<(), Failure> {
+    page.step("Your turn: everything stays up until you press Ctrl-C")?;
+    page.fact("through the shim", format!("ws://{}", shim.address))?;
+    page.fact("without it", format!("ws://{gateway}"))?;
+    page.fact("token", token)?;
+    page.fact("configuration", shim.config.display())?;
+    Ok(())
+}
+
+fn commands<W: Write>(
+    page: &mut Page<W>,
+    shim: u16,
+    gateway: u16,
+    openclaw: &str,
+) -> Result<(), Failure> {
+    page.text(&format!(
+        "  OPENCLAW_GATEWAY_PORT={shim} {openclaw} status --all"
+    ))?;
+    page.text(&format!(
+        "and the same without the shim: OPENCLAW_GATEWAY_PORT={gateway}"
+    ))?;
+    page.text("The shim writes one line about every session below.\n")?;
+    Ok(())
+}

@@ -1,0 +1,127 @@
+use std::process::Stdio;
+
+use scope_shim::demo::simulated::{Options, Profile, SimulatedGateway};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::Command;
+
+use crate::support::client::{Connect, LEGACY, READ};
+use crate::support::device::TestDevice;
+
+const SHARED: &str = "a-shared-token-that-nobody-may-see";
+
+/// Everything the program writes while sessions of every kind go through, at the most talkative level.
+#[tokio::test]
+async fn no_secret_is_ever_written_to_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path().join("state");
+    let options = Options {
+        profile: Profile::Literal,
+        state_dir: state.clone(),
+        token: Some(SHARED.to_owned()),
+        ..Options::default()
+    };
+    let gateway = SimulatedGateway::start(options).await.unwrap();
+    let mut program = Command::new(env!("CARGO_BIN_EXE_scope-shim"))
+        .args(["run", "--listen", "127.0.0.1:0", "--gateway"])
+        .arg(format!("ws://{}", gateway.addr()))
+        .arg("--gateway-state")
+        .arg(&state)
+        .arg("--data")
+        .arg(dir.path().join("data"))
+        .env("RUST_LOG", "trace")
+        .env("HOME", dir.path())
+        .stderr(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(program.stderr.take().unwrap()).lines();
+    let mut log = String::new();
+    let shim = loop {
+        let line = lines
+            .next_line()
+            .await
+            .unwrap()
+            .expect("the program goes on");
+        log.push_str(&line);
+        let address = line
+            .split("listening on ")
+            .nth(1)
+            .and_then(|rest| rest.split_whitespace().next());
+        if let Some(address) = address {
+            break address.parse().unwrap();
+        }
+    };
+    let device = TestDevice::new();
+    let own_token = gateway
+        .pair(&device.id(), &device.public_key(), LEGACY, Some("linux"))
+        .unwrap();
+    let connect = Connect::to(shim)
+        .token(SHARED)
+        .device(&device)
+        .scopes(&[READ]);
+    assert_eq!(
+        connect.clone().run().await.label().await,
+        "ok r",
+        "rewritten"
+    );
+    connect.clone().scopes(LEGACY).run().await.admitted();
+    connect.clone().token(&own_token).run().await.admitted();
+    connect
+        .clone()
+        .token("a wrong token of somebody")
+        .run()
+        .await;
+    connect
+        .clone()
+        .tampered(|params| params["device"]["signature"] = "forged-signature".into())
+        .run()
+        .await;
+    Connect::to(shim)
+        .token(SHARED)
+        .client("cli", "probe")
+        .scopes(&[READ])
+        .run()
+        .await
+        .admitted();
+    program.start_kill().unwrap();
+    while let Some(line) = lines.next_line().await.unwrap() {
+        log.push_str(&line);
+    }
+    assert!(
+        log.contains("decision=rewrite"),
+        "the log has the sessions:\n{log}"
+    );
+    for secret in secrets(&gateway, &dir, &own_token) {
+        assert!(!log.contains(&secret), "{secret} is in the log:\n{log}");
+    }
+}
+
+/// Tokens, nonces, signatures and keys that this run has seen.
+fn secrets(gateway: &SimulatedGateway, dir: &tempfile::TempDir, own_token: &str) -> Vec<String> {
+    let mut secrets = vec![
+        SHARED.to_owned(),
+        own_token.to_owned(),
+        "a wrong token of somebody".to_owned(),
+        "forged-signature".to_owned(),
+    ];
+    let key = std::fs::read_to_string(dir.path().join("data/delegate.key")).unwrap();
+    secrets.extend(key.lines().nth(1).map(str::to_owned));
+    for record in gateway.paired().unwrap().as_object().unwrap().values() {
+        secrets.extend(
+            record["tokens"]["operator"]["token"]
+                .as_str()
+                .map(str::to_owned),
+        );
+    }
+    for connect in gateway.connects() {
+        let message: Value = serde_json::from_slice(&connect.frame).unwrap();
+        let device = &message["params"]["device"];
+        for field in ["signature", "nonce"] {
+            secrets.extend(device[field].as_str().map(str::to_owned));
+        }
+    }
+    assert!(secrets.len() > 12, "there was something to look for");
+    secrets
+}
