@@ -33,10 +33,7 @@ impl Scene<'_> {
         page.fact("gateway", self.gateway_line())?;
         page.fact("scope-shim", format!("ws://{}", self.shim.address))?;
         if let Some(taken) = self.shim.taken {
-            let notice = page
-                .style()
-                .doubtful(format!("{taken} is taken, so a free port is used"));
-            page.fact("", notice)?;
+            page.taken(taken)?;
         }
         self.holdings(page)?;
         self.directly(page).await?;
@@ -142,7 +139,7 @@ impl Scene<'_> {
                 wish.scope,
                 format!("signed by {}, session may: {held}", signer.short()),
             )?;
-            let exact = signer == *own && held == ScopeSet::from_iter([wish.scope]);
+            let exact = signer == own && held == ScopeSet::from_iter([wish.scope]);
             page.expect(
                 exact,
                 &format!("the shim's device gets {} and nothing else", wish.scope),
