@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use super::Failure;
+use super::npm::RealGateway;
 use super::page::Page;
 use super::shim::Shim;
 
@@ -24,6 +25,29 @@ pub(super) fn simulated<W: Write>(
     let openclaw = format!(
         "OPENCLAW_STATE_DIR={} OPENCLAW_GATEWAY_TOKEN={token} openclaw",
         state.display()
+    );
+    commands(page, shim.address.port(), gateway.port(), &openclaw)
+}
+
+/// For a real one: its own command line.
+pub(super) fn real<W: Write>(
+    page: &mut Page<W>,
+    shim: &Shim,
+    gateway: &RealGateway,
+    token: &str,
+) -> Result<(), Failure> {
+    let address = SocketAddr::from(([127, 0, 0, 1], gateway.port()));
+    addresses(page, shim, address, token)?;
+    page.text("With this version's own command line, in its own home:")?;
+    let state = gateway.state_directory();
+    let home = state.parent().unwrap_or(&state);
+    let installed = gateway.installed();
+    let openclaw = format!(
+        "HOME={} OPENCLAW_STATE_DIR={} {} {}",
+        home.display(),
+        state.display(),
+        installed.node.join("node").display(),
+        installed.script().display()
     );
     commands(page, shim.address.port(), gateway.port(), &openclaw)
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::io::{self, Write};
+use std::net::SocketAddr;
 
 use super::verdict::Verdict;
 use crate::cli::Style;
@@ -22,10 +23,6 @@ impl<W: Write> Page<W> {
             steps: 0,
             surprises: Vec::new(),
         }
-    }
-
-    pub(super) const fn style(&self) -> Style {
-        self.style
     }
 
     /// What did not come out as it should, in the order in which it happened.
@@ -62,6 +59,13 @@ impl<W: Write> Page<W> {
         self.out.flush()
     }
 
+    /// That somebody else has the port that was wanted.
+    pub(super) fn taken(&mut self, wanted: SocketAddr) -> io::Result<()> {
+        let notice = format!("{wanted} is taken, so a free port is used");
+        let notice = self.style.doubtful(notice);
+        self.fact("", notice)
+    }
+
     /// What came of an attempt; `wanted` says whether it should have.
     pub(super) fn outcome(
         &mut self,
@@ -93,4 +97,4 @@ impl<W: Write> Page<W> {
     }
 }
 
-const NAME_WIDTH: usize = 20;
+const NAME_WIDTH: usize = 21;

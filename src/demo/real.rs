@@ -1,14 +1,54 @@
-//! The story on a real gateway.
+//! The story on a real gateway, with its own command line.
+
+mod backstage;
+mod command;
+mod scene;
+
 use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr};
 
-use super::Failure;
+use super::farewell::Farewell;
+use super::npm::Version;
 use super::page::Page;
+use super::shim::Shim;
+use super::{Failure, LISTEN, conclude, fresh_token, invitation, scratch};
 use crate::cli;
+use backstage::Backstage;
+use scene::Scene;
 
+/// Tells the story and, unless it is to end then, stays until it is told to stop. The gateway ends with it.
 pub(super) async fn tell<W: Write>(
-    _page: &mut Page<W>,
-    _options: &cli::Demo,
-    _version: &str,
+    page: &mut Page<W>,
+    options: &cli::Demo,
+    version: &str,
 ) -> Result<(), Failure> {
-    Err("the demo on a real gateway is still to come".into())
+    let version: Version = version.parse()?;
+    let mut backstage = Backstage::new(Farewell::new()?);
+    let place = scratch()?;
+    let token = fresh_token()?;
+    page.headline(&format!(
+        "scope-shim demo: OpenClaw {version} as it is, and the shim in front of it"
+    ))?;
+    let gateway = backstage
+        .start_gateway(version, place.path(), &token)
+        .await?;
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, gateway.port()));
+    let wanted = options.listen.unwrap_or(LISTEN);
+    let shim = Shim::start(place.path(), wanted, address, &gateway.state_directory()).await?;
+    let told = Scene {
+        gateway: &gateway,
+        address,
+        shim: &shim,
+        place: place.path(),
+    }
+    .play(page, &mut backstage)
+    .await;
+    if told.is_ok() && !options.exit {
+        invitation::real(page, &shim, &gateway, &token)?;
+        backstage.farewell().await;
+    }
+    shim.stop().await?;
+    backstage.stop_gateway(gateway).await?;
+    told?;
+    conclude(page)
 }

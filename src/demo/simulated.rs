@@ -40,6 +40,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
+use tokio::time::{Instant, interval_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -321,9 +322,14 @@ impl Running {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let (token, tracker) = (stop.clone(), tasks.clone());
         tasks.spawn(async move {
+            let mut ticks = interval_at(Instant::now() + TICK, TICK);
             loop {
                 let accepted = tokio::select! {
                     accepted = listener.accept() => accepted,
+                    _ = ticks.tick() => {
+                        world.tick();
+                        continue;
+                    }
                     () = token.cancelled() => return,
                 };
                 match accepted {
@@ -347,4 +353,6 @@ impl Running {
     }
 }
 
+/// What `hello-ok` promises as `policy.tickIntervalMs`.
+const TICK: Duration = Duration::from_secs(30);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

@@ -123,6 +123,16 @@ fn an_address_of_another_machine_is_refused_with_the_reason() {
 }
 
 #[test]
+fn a_version_that_is_none_is_refused_with_an_example() {
+    let output = Demo::new(&["--exit", "--gateway", "latest"]).run();
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        text(&output.stderr),
+        "error: `latest` is not a gateway version: give one like 2026.2.19\n"
+    );
+}
+
+#[test]
 fn it_stays_up_until_it_is_told_to_stop() {
     for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
         let mut demo = Demo::new(&["--listen", "127.0.0.1:0"]);
@@ -145,7 +155,7 @@ fn it_stays_up_until_it_is_told_to_stop() {
         }
         let line = story
             .lines()
-            .find(|line| line.trim().starts_with("through the shim   ws://"));
+            .find(|line| line.contains("through the shim") && line.contains("ws://"));
         let address: SocketAddr = line
             .unwrap()
             .rsplit("ws://")

@@ -200,6 +200,21 @@ impl World {
         }
     }
 
+    /// The sign of life that every session gets.
+    pub(super) fn tick(&self) {
+        for session in lock(&self.sessions).values_mut() {
+            session.sequence += 1;
+            let frame = json!({
+                "type": "event",
+                "event": "tick",
+                "payload": { "ts": now_ms() },
+                "seq": session.sequence,
+            });
+            let frame = Outgoing::Frame(frames::text(&frame.to_string()));
+            let _gone = session.outbox.send(frame);
+        }
+    }
+
     /// Closes a device's sessions, of one role or of any.
     pub(super) fn disconnect(&self, device_id: &str, role: Option<&str>) {
         for session in lock(&self.sessions).values() {

@@ -33,10 +33,7 @@ impl Scene<'_> {
         page.fact("gateway", self.gateway_line())?;
         page.fact("scope-shim", format!("ws://{}", self.shim.address))?;
         if let Some(taken) = self.shim.taken {
-            let notice = page
-                .style()
-                .doubtful(format!("{taken} is taken, so a free port is used"));
-            page.fact("", notice)?;
+            page.taken(taken)?;
         }
         self.holdings(page)?;
         self.directly(page).await?;
