@@ -291,3 +291,19 @@ fn policy_adds_caps_and_switches_per_client() {
     assert_eq!(policy.device_less("cli"), DeviceLess::Local);
     assert_eq!(policy.device_less("webchat"), DeviceLess::Off);
 }
+
+#[test]
+fn a_gateway_that_speaks_tls_is_refused_with_the_way_out() {
+    let problems = Case::new("[gateway]\nurl = 'wss://gateway.example:443'")
+        .load()
+        .unwrap_err();
+    let told = problems
+        .0
+        .iter()
+        .map(ToString::to_string)
+        .collect::<String>();
+    assert!(
+        told.contains("speaks TLS") && told.contains("ws://"),
+        "{told}"
+    );
+}

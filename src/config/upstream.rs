@@ -43,6 +43,11 @@ pub(super) fn read_gateway(reader: &mut Reader<'_>, listen: SocketAddr) -> Gatew
         };
         reader.problem(blamed, message, Some(hint.to_owned()));
     }
+    if url.tls {
+        let message = format!("the gateway at {url} speaks TLS, which the shim cannot do yet");
+        let hint = "switch gateway.tls off for a gateway on this machine, or give the address of a plain one (ws://)";
+        reader.problem(origin.clone(), message, Some(hint.to_owned()));
+    }
     reader.resolved("gateway.url", url.to_string(), origin);
     let (shown, origin) = match (&facts.state, state) {
         (Some(state), Some((_, origin))) => (state.show(), origin),

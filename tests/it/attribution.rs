@@ -5,6 +5,7 @@ use scope_shim::demo::simulated::Profile;
 use crate::stage::{Stage, eventually};
 use crate::support::client::{Connect, FULL};
 use crate::support::device::TestDevice;
+use crate::wire::RawClient;
 
 const ALL_PROFILES: [Profile; 4] = [
     Profile::Literal,
@@ -151,6 +152,29 @@ async fn a_remote_client_is_healed_like_a_local_one() {
         .label()
         .await;
     assert_eq!(outcome, "ok r");
+}
+
+#[tokio::test]
+async fn a_plain_request_of_a_remote_client_is_attributed_like_its_session() {
+    // 2026.8 and later answer 403 to a request that they cannot attribute.
+    let stage = stage(Profile::Latest).await;
+    let request = |headers: &str| format!("GET / HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n");
+    let mut local = RawClient::connect(stage.shim.addr).await;
+    local.write(request("").as_bytes()).await;
+    assert!(local.head().await.starts_with("HTTP/1.1 200 "));
+    let mut proxied = RawClient::connect_from("127.0.0.3", stage.shim.addr).await;
+    proxied
+        .write(request("X-Forwarded-For: 203.0.113.9\r\n").as_bytes())
+        .await;
+    assert!(proxied.head().await.starts_with("HTTP/1.1 200 "));
+    let mut unknown = RawClient::connect(stage.shim.addr).await;
+    unknown
+        .write(request("X-Forwarded-For: 203.0.113.9\r\n").as_bytes())
+        .await;
+    assert!(
+        unknown.head().await.starts_with("HTTP/1.1 403 "),
+        "as without the shim"
+    );
 }
 
 /// Where the request with this header came from, and all its headers.

@@ -45,6 +45,9 @@ mod approving;
 /// The delegate: its pairing, its loss, and what could get in its way.
 mod delegate;
 
+/// Nobody gets more than a share.
+mod limits;
+
 /// Plain HTTP and other upgrades.
 mod http;
 

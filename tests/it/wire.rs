@@ -6,7 +6,7 @@ use std::time::Duration;
 use scope_shim::ws::frame::{Header, Opcode, encode};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 pub const KEY: [u8; 4] = [0xde, 0xad, 0xbe, 0xef];
@@ -40,6 +40,17 @@ impl RawClient {
         stream.set_nodelay(true).unwrap();
         Self {
             stream,
+            unread: Vec::new(),
+        }
+    }
+
+    pub async fn connect_from(source: &str, addr: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket
+            .bind(SocketAddr::new(source.parse().unwrap(), 0))
+            .unwrap();
+        Self {
+            stream: socket.connect(addr).await.unwrap(),
             unread: Vec::new(),
         }
     }
