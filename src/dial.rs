@@ -4,6 +4,8 @@
 //! does not list in `trustedProxies`, without any forwarded header; remote clients from a second loopback address that
 //! it does list, with `X-Forwarded-For`.
 
+mod redial;
+
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -11,6 +13,8 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::time::timeout;
+
+pub use redial::{Opened, Redial, wire};
 
 /// Where the client of a connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

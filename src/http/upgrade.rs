@@ -1,50 +1,30 @@
 //! Upgrades: the same request to the gateway, and two plain sockets where it agrees.
 
-use std::io;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
-use hyper::client::conn::http1;
 use hyper::header::{
     CONNECTION, CONTENT_LENGTH, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
     SEC_WEBSOCKET_KEY, TRANSFER_ENCODING, UPGRADE,
 };
-use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper::upgrade::OnUpgrade;
 use hyper::{HeaderMap, Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tracing::debug;
 
 use super::forward::origin_form;
 use super::headers::{self, Attribution};
 use super::{Body, Front, respond};
-use crate::dial::{Dialer, Side};
+use crate::dial::{Opened, Redial, wire};
 use crate::engine::Visit;
 use crate::identity::Circumstances;
-use crate::relay::{Wire, was_stopped};
+use crate::relay::was_stopped;
 use crate::session::Session;
 use crate::ws::Close;
 use crate::ws::close::TRY_AGAIN_LATER;
-
-/// How a session gets another connection to the gateway: by the same request.
-#[derive(Clone, Debug)]
-pub struct Redial {
-    dialer: Arc<Dialer>,
-    side: Side,
-    request: Request<Empty<Bytes>>,
-}
-
-/// What the gateway made of an upgrade request.
-enum Opened {
-    /// It agreed.
-    Switched(Response<Incoming>, OnUpgrade),
-    /// It answered something else.
-    Answered(Response<Incoming>),
-}
 
 /// Whether a request asks for another protocol on its connection.
 pub(super) fn is_upgrade(headers: &HeaderMap) -> bool {
@@ -136,58 +116,6 @@ fn for_gateway(request: Request<Incoming>) -> Request<Empty<Bytes>> {
     parts.headers.remove(CONTENT_LENGTH);
     parts.headers.remove(TRANSFER_ENCODING);
     Request::from_parts(parts, Empty::new())
-}
-
-impl Redial {
-    /// Opens another session with the gateway by the same request.
-    ///
-    /// # Errors
-    ///
-    /// When the gateway cannot be reached or does not agree.
-    pub async fn open(&self) -> io::Result<Wire> {
-        match self.request_upgrade().await.map_err(io::Error::other)? {
-            Opened::Answered(response) => {
-                Err(io::Error::other(format!("HTTP {}", response.status())))
-            }
-            Opened::Switched(_, upgraded) => {
-                let upgraded = upgraded.await.map_err(io::Error::other)?;
-                wire(upgraded).ok_or_else(|| io::Error::other("no plain socket"))
-            }
-        }
-    }
-
-    async fn request_upgrade(&self) -> Result<Opened, String> {
-        let stream = self
-            .dialer
-            .dial(self.side)
-            .await
-            .map_err(|error| format!("does not answer: {error}"))?;
-        let broke_off = |error: hyper::Error| format!("broke off: {error}");
-        let (mut sender, connection) = http1::Builder::new()
-            .preserve_header_case(true)
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(broke_off)?;
-        tokio::spawn(connection.with_upgrades());
-        let mut response = sender
-            .send_request(self.request.clone())
-            .await
-            .map_err(broke_off)?;
-        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return Ok(Opened::Answered(response));
-        }
-        let upgrade = hyper::upgrade::on(&mut response);
-        Ok(Opened::Switched(response, upgrade))
-    }
-}
-
-/// The socket under an upgraded connection, with what was read from it too early.
-fn wire(upgraded: Upgraded) -> Option<Wire> {
-    let parts = upgraded.downcast::<TokioIo<TcpStream>>().ok()?;
-    Some(Wire {
-        stream: parts.io.into_inner(),
-        unread: BytesMut::from(parts.read_buf.as_ref()),
-    })
 }
 
 /// Tells a client why there is no gateway for it. A WebSocket client shows its user the reason of a close frame, but
