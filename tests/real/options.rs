@@ -35,22 +35,31 @@ usage: cargo test --test real -- [--versions VERSION,…] [--all] [--direct]
   --all       every gateway it knows
   --direct    only what the gateways do by themselves, without the shim
 with SCOPE_SHIM_REAL=required in the environment, what cannot be tried here fails instead of being skipped;
+with SCOPE_SHIM_REAL=off, or the name of another test, nothing is tried;
 with SCOPE_SHIM_REAL_KEEP, the homes of the gateways, with their logs and the shim's, are kept.";
 
 pub(crate) struct Options {
     pub(crate) versions: Vec<Version>,
     pub(crate) shimmed: bool,
+    /// Why no gateway is to be tried at all.
+    pub(crate) left_out: Option<String>,
 }
 
 impl Options {
     pub(crate) fn read(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
         let (mut versions, mut shimmed) = (Vec::new(), true);
+        let switch = std::env::var("SCOPE_SHIM_REAL").unwrap_or_default();
+        let mut left_out = (switch == "off").then(|| "SCOPE_SHIM_REAL is off".to_owned());
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
                 "--versions" => versions = parse(arguments.next().ok_or(USAGE)?.split(','))?,
                 "--all" => versions = all()?,
                 "--direct" => shimmed = false,
                 option if OF_OTHER_TESTS.iter().any(|other| option.starts_with(other)) => {}
+                // `cargo test NAME` hands the name to every suite.
+                name if !name.starts_with('-') => {
+                    left_out = Some(format!("only tests named {name:?} are asked for"));
+                }
                 _ => {
                     return Err(format!(
                         "`{argument}` is not an option of this suite\n{USAGE}"
@@ -61,7 +70,11 @@ impl Options {
         if versions.is_empty() {
             versions = parse(ALWAYS.into_iter().chain([IN_TURN[day() % IN_TURN.len()]]))?;
         }
-        Ok(Self { versions, shimmed })
+        Ok(Self {
+            versions,
+            shimmed,
+            left_out,
+        })
     }
 }
 
