@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+use crate::approver;
 use crate::config::{Config, StoreKind};
 use crate::control::{Control, ControlStore, Settings, Standing};
 use crate::delegate::Delegate;
@@ -131,6 +132,8 @@ fn assemble(config: &Config) -> Result<Front, Failure> {
     });
     let watch = Watch::start(engine.resolver.clone());
     tokio::spawn(police(Arc::clone(&engine), watch));
+    let (approving, data) = (Arc::clone(&engine), config.data.clone());
+    tokio::spawn(async move { approver::run(approving, &data).await });
     Ok(Front {
         engine,
         dialer,

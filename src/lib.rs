@@ -28,6 +28,7 @@ pub mod rewrite;
 
 pub mod relay;
 
+pub mod approver;
 pub mod control;
 pub mod dial;
 

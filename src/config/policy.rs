@@ -6,7 +6,7 @@ use super::named::Named;
 use super::problem::{Finding, closest};
 use super::reader::Reader;
 use super::value;
-use super::words::DeviceLess;
+use super::words::{DeviceLess, EntitledRepairs};
 use crate::scope::{self, ScopeSet};
 
 /// The operator's rules. They narrow, except for `grant`.
@@ -16,6 +16,8 @@ pub struct Policy {
     pub max_scopes: ScopeSet,
     /// What becomes of local clients that show no device.
     pub device_less: DeviceLess,
+    /// What becomes of pairing requests that widen nothing.
+    pub entitled_repairs: EntitledRepairs,
     /// Exceptions by `client.id`.
     pub clients: BTreeMap<String, ClientPolicy>,
 }
@@ -66,6 +68,11 @@ impl Policy {
             value::scopes,
         );
         let device_less = reader.read("policy.device_less", DeviceLess::Local, value::word);
+        let entitled_repairs = reader.read(
+            "policy.entitled_repairs",
+            EntitledRepairs::Approve,
+            value::word,
+        );
         let clients = reader.named("policy.clients", |section| {
             doubt_client(section);
             let client = ClientPolicy {
@@ -87,6 +94,7 @@ impl Policy {
         Self {
             max_scopes,
             device_less,
+            entitled_repairs,
             clients: clients.into_iter().collect(),
         }
     }

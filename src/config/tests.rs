@@ -180,6 +180,7 @@ fn every_key_has_a_variable() {
         ("GATEWAY_CONNECT_TIMEOUT", "1s"),
         ("POLICY_MAX_SCOPES", "operator.read"),
         ("POLICY_DEVICE_LESS", "off"),
+        ("POLICY_ENTITLED_REPAIRS", "off"),
         ("POLICY_CLIENTS", "{ cli = { grant = ['operator.read'] } }"),
         ("CACHE_TTL", "1s"),
         ("CACHE_NEGATIVE_TTL", "0s"),

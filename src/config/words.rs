@@ -92,4 +92,12 @@ words! {
         /// Its handshake passes untouched.
         Off = "off",
     }
+
+    /// What becomes of a paired device's pairing request for nothing but what its approved scopes cover.
+    EntitledRepairs {
+        /// The shim approves it: it widens nothing.
+        Approve = "approve",
+        /// It waits for somebody.
+        Off = "off",
+    }
 }

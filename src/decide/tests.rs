@@ -5,7 +5,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{ClientPolicy, DeviceLess};
+use crate::config::{ClientPolicy, DeviceLess, EntitledRepairs};
 use crate::device::DeviceId;
 use crate::identity::proof::PayloadVersion;
 use crate::profile::{Evidence, Version};
@@ -65,6 +65,7 @@ fn open_policy() -> Policy {
     Policy {
         max_scopes: ALL.into_iter().collect(),
         device_less: DeviceLess::Local,
+        entitled_repairs: EntitledRepairs::Off,
         clients: Default::default(),
     }
 }

@@ -95,6 +95,7 @@ fn check_says_what_holds_and_who_said_so() {
     gateway.connect_timeout  3s  default
     policy.max_scopes  every scope  default
     policy.device_less  local  default
+    policy.entitled_repairs  approve  default
     policy.clients.cli.grant  [operator.read]  [HOME]/.config/scope-shim/scope-shim.toml:4:9
     cache.ttl  1m  SCOPE_SHIM_CACHE_TTL
     cache.negative_ttl  5s  default

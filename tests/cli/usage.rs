@@ -75,7 +75,9 @@ fn demo_says_what_it_takes() {
     Options:
           --gateway <VERSION>  A real gateway of this version, installed with npm [default: a
                                    simulated one, which needs nothing]
-          --listen <ADDRESS:PORT>  Where clients connect [default: a free port on 127.0.0.1]
+          --listen <ADDRESS:PORT>  Where clients connect; a free port if this one is taken [default:
+                                   127.0.0.1:18780]
+          --exit  Leave when the story is told, instead of staying up to be played with
           --no-color  Write without colour, as the variable NO_COLOR asks for, too
       -h, --help  Print help
     ----- stderr -----

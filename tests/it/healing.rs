@@ -13,9 +13,15 @@ const ALL_PROFILES: [Profile; 4] = [
     Profile::Latest,
 ];
 
+/// The shim would approve the request that the direct attempt leaves.
+const LEAVE_REQUESTS: &str = "[policy]\nentitled_repairs = \"off\"\n";
+
 #[tokio::test]
 async fn report_23006_a_legacy_device_reads_and_writes_again_and_again() {
-    let stage = Stage::new(Profile::Literal).await;
+    let stage = Stage::with(Profile::Literal, |setup| {
+        setup.config = LEAVE_REQUESTS.into()
+    })
+    .await;
     let device = stage.paired(LEGACY);
     let mut direct = stage.direct().device(&device).scopes(&[READ]).run().await;
     assert_eq!(direct.label().await, "NOT_PAIRED: pairing required");

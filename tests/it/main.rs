@@ -39,6 +39,9 @@ mod policing;
 /// A gateway that is down, slow, or talks nonsense.
 mod faults;
 
+/// Requests that widen nothing are approved, others are not.
+mod approving;
+
 /// The delegate: its pairing, its loss, and what could get in its way.
 mod delegate;
 
