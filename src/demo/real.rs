@@ -8,7 +8,7 @@ use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use super::farewell::Farewell;
-use super::npm::Version;
+use super::npm::{Error as NpmError, Version};
 use super::page::Page;
 use super::shim::Shim;
 use super::{Failure, LISTEN, conclude, fresh_token, invitation, scratch};
@@ -29,9 +29,14 @@ pub(super) async fn tell<W: Write>(
     page.headline(&format!(
         "scope-shim demo: OpenClaw {version} as it is, and the shim in front of it"
     ))?;
-    let gateway = backstage
-        .start_gateway(version, place.path(), &token)
-        .await?;
+    let started = backstage.start_gateway(version, place.path(), &token).await;
+    let gateway = match started {
+        Err(failure) if points_to_a_log(&failure) => {
+            let _kept = place.keep();
+            return Err(failure);
+        }
+        started => started?,
+    };
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, gateway.port()));
     let wanted = options.listen.unwrap_or(LISTEN);
     let shim = Shim::start(place.path(), wanted, address, &gateway.state_directory()).await?;
@@ -51,4 +56,12 @@ pub(super) async fn tell<W: Write>(
     backstage.stop_gateway(gateway).await?;
     told?;
     conclude(page)
+}
+
+/// Whether the reason names the gateway's log, which then has to stay where it is.
+fn points_to_a_log(failure: &Failure) -> bool {
+    matches!(
+        failure.downcast_ref(),
+        Some(NpmError::GatewayDidNotStart { .. })
+    )
 }
