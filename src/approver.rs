@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::config::{EntitledRepairs, Mode, Policy};
 use crate::device::DeviceRecord;
@@ -19,6 +19,7 @@ use crate::handshake::message::OPERATOR;
 use crate::identity::proof::raw_public_key;
 use crate::identity::store::{PendingRequest, Snapshot};
 use crate::profile::ScopeCheck;
+use crate::scope::ScopeSet;
 
 use audit::Audit;
 
@@ -103,17 +104,50 @@ async fn approve(engine: &Engine, audit: &Audit, request: &PendingRequest, recor
     }
     let params = json!({"requestId": request.request_id});
     let device = record.device_id.short();
-    match engine.control.call("device.pair.approve", params).await {
-        Ok(_) => info!(
-            device, scopes = %request.scopes, approved = %record.approved_scopes,
-            "approved a pairing request that widens nothing"
-        ),
+    if let Err(error) = engine.control.call("device.pair.approve", params).await {
         // Somebody else may have been faster.
-        Err(error) => debug!(
+        debug!(
             device,
             "a pairing request that widens nothing was not approved: {error}"
-        ),
+        );
+        return;
     }
+    info!(
+        device, scopes = %request.scopes, approved = %record.approved_scopes,
+        "approved a pairing request that widens nothing"
+    );
+    if let Some(wider) = widened(engine, record).await {
+        undo(engine, record, &wider).await;
+    }
+}
+
+/// What the device holds now beyond the closure of what it held before.
+///
+/// The early gateways that were tried keep a request as it was filed. One that let it grow between the look and the
+/// approval would have been tricked into approving more.
+async fn widened(engine: &Engine, before: &DeviceRecord) -> Option<ScopeSet> {
+    let list = engine
+        .control
+        .call("device.pair.list", json!({}))
+        .await
+        .ok()?;
+    let now = Snapshot::from_pair_list(&list).ok()?;
+    let now = now.devices.get(&before.device_id)?;
+    let wider = before.approved_scopes.missing(&now.approved_scopes);
+    (!wider.is_empty()).then_some(wider)
+}
+
+async fn undo(engine: &Engine, record: &DeviceRecord, wider: &ScopeSet) {
+    let device = record.device_id.as_str();
+    let removed = engine
+        .control
+        .call("device.pair.remove", json!({"deviceId": device}))
+        .await;
+    error!(
+        device,
+        removed = removed.is_ok(),
+        "a pairing request grew by {wider} while it was being approved: the device was removed, and has to pair anew"
+    );
 }
 
 /// The public keys in `pending`, by request.
@@ -134,7 +168,7 @@ mod tests {
     use super::*;
     use crate::config::{DeviceLess, Policy};
     use crate::device::{DeviceId, OperatorToken};
-    use crate::scope::{ADMIN, ALL, PAIRING, READ, ScopeSet, WRITE};
+    use crate::scope::{ADMIN, ALL, PAIRING, READ, WRITE};
 
     const KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 

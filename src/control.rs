@@ -305,7 +305,7 @@ impl Keeper {
     async fn refused(&mut self, refusal: Refusal) {
         if !refusal.wants_pairing() {
             self.link(Link::Down(format!(
-                "the gateway refuses the shim itself: {}",
+                "the gateway refuses the shim itself ({}); if its secret has changed, restart scope-shim",
                 refusal.message
             )));
             return;

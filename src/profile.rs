@@ -163,6 +163,15 @@ impl Profile {
         }
     }
 
+    /// Whether the gateway limits the sockets of one address that have not connected yet: 32 from 2026.4.21.
+    #[must_use]
+    pub fn limits_handshakes(&self) -> bool {
+        !self.early
+            && self
+                .version
+                .is_none_or(|version| version >= Version::v2026(4, 21))
+    }
+
     /// Whether a session that authenticated with its device's token may manage other devices: up to 2026.3.24.
     #[must_use]
     pub fn device_tokens_manage_others(&self) -> bool {
@@ -232,6 +241,14 @@ mod tests {
             assert_eq!(profile.scope_check, ScopeCheck::Implied, "{version}");
             assert!(profile.pins_metadata && !profile.early, "{version}");
         }
+    }
+
+    #[test]
+    fn handshakes_are_paced_where_the_gateway_counts_them() {
+        assert!(!profile("dev", true).limits_handshakes());
+        assert!(!profile("2026.3.13", false).limits_handshakes());
+        assert!(profile("2026.4.21", false).limits_handshakes());
+        assert!(Profile::default().limits_handshakes(), "in doubt");
     }
 
     #[test]

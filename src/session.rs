@@ -72,7 +72,7 @@ impl Session {
         self,
         client: Wire,
         gateway: Wire,
-        place: OwnedSemaphorePermit,
+        place: Option<OwnedSemaphorePermit>,
     ) -> io::Result<RelayStats> {
         let established = match self.engine.mode.get() {
             Mode::Off => Established::untouched(client, gateway),

@@ -12,6 +12,7 @@ use hyper::header::{
 use hyper::upgrade::OnUpgrade;
 use hyper::{HeaderMap, Request, Response, StatusCode};
 use tokio::io::AsyncWriteExt as _;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tracing::debug;
 
@@ -61,7 +62,7 @@ pub(super) async fn serve(
         side: attribution.side(),
         request: for_gateway(request),
     };
-    let Some(place) = front.pacing.place(attribution.address()).await else {
+    let Ok(place) = place(front, attribution).await else {
         let text = "scope-shim: too many handshakes of this address are waiting for the gateway; try again";
         return turn_away(front, client, &redial.request, text);
     };
@@ -105,6 +106,22 @@ pub(super) async fn serve(
             Response::from_parts(parts, respond::full(Bytes::new()))
         }
     }
+}
+
+/// A place among the unfinished handshakes, where the gateway counts them; `Err` if there is none in time.
+async fn place(
+    front: &Front,
+    attribution: Attribution,
+) -> Result<Option<OwnedSemaphorePermit>, ()> {
+    if !front.engine.control.standing().profile.limits_handshakes() {
+        return Ok(None);
+    }
+    front
+        .pacing
+        .place(attribution.address())
+        .await
+        .map(Some)
+        .ok_or(())
 }
 
 /// The request as the gateway gets it: without a body, and without compression. No gateway version negotiates it, and
