@@ -4,6 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
+use scope_shim::demo::npm::process::poll;
 use scope_shim::demo::npm::{Installed, RealGateway, Version};
 use serde_json::{Value, json};
 
@@ -14,6 +15,7 @@ use crate::report::Recorder;
 use crate::shim::Shim;
 
 const GATEWAY_FIRST: &str = "an agent lists sessions, gateway started first";
+const UNHEARD: &str = "an agent lists sessions behind the shim's back, again";
 const SHIM_FIRST: &str = "an agent lists sessions, shim started first";
 
 /// Whether this version can be told, by its environment, to send its agents' calls elsewhere.
@@ -25,6 +27,19 @@ pub(crate) fn can_be_redirected(installed: &Installed) -> bool {
 /// shim has no part in it.
 fn calls_over_a_connection(version: &Version) -> bool {
     !version.is_at_least(2026, 9, 0)
+}
+
+/// Has an agent of a gateway that cannot be told anything call it: a call that never meets the shim. The first one may
+/// fail, and leaves a pairing request; what the later ones do is recorded.
+pub(crate) fn run_unheard(gateway: &RealGateway, recorder: &mut Recorder) -> Result<()> {
+    recorder.record(UNHEARD, || {
+        list_sessions(gateway)?;
+        let works = poll(TIME_TO_APPROVE, || match list_sessions(gateway) {
+            Ok(outcome) if !outcome.works() => None,
+            tried => Some(tried),
+        });
+        works.unwrap_or_else(|| list_sessions(gateway))
+    })
 }
 
 /// Has an agent of a gateway that was told nothing call it: what the calls through the shim are compared with.
@@ -122,6 +137,9 @@ fn list_sessions(gateway: &RealGateway) -> Result<Outcome> {
         },
     })
 }
+
+/// Far more than the shim needs to hear of a request and approve it.
+const TIME_TO_APPROVE: Duration = Duration::from_secs(10);
 
 /// The first call on 2026.4.21 has taken most of a minute.
 const TIME_LIMIT: Duration = Duration::from_secs(120);

@@ -141,6 +141,9 @@ fn run_clients(installed: &Installed, column: Column, recorder: &mut Recorder) -
     };
     commands::run(&gateway, port, recorder)?;
     browser::run(&place, port, recorder)?;
+    if !agents::can_be_redirected(installed) {
+        agents::run_unheard(&gateway, recorder)?;
+    }
     if column == Column::Direct && agents::can_be_redirected(installed) {
         agents::run_directly(&gateway, recorder)?;
     }

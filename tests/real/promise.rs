@@ -110,7 +110,13 @@ const fn report(
 
 const NOT_FIXED: (u16, u16) = (13, 0);
 
-const REPORTS: [Report; 17] = [
+const REPORTS: [Report; 18] = [
+    report(
+        (2, 19),
+        (2, 21),
+        "an agent lists sessions behind the shim's back, again",
+        "tool execution failed",
+    ),
     report((2, 19), (2, 21), "health", "pairing required"),
     report((2, 19), (2, 21), "status", "pairing required"),
     report((2, 19), (2, 21), "status --all", "pairing required"),
