@@ -21,12 +21,25 @@ pub(super) fn simulated<W: Write>(
 ) -> Result<(), Failure> {
     fs::create_dir_all(state)?;
     addresses(page, shim, gateway, token)?;
-    page.text("With an OpenClaw command line, if there is one here (your own ~/.openclaw stays untouched):")?;
+    page.text(
+        "With a command line of OpenClaw up to 2026.2.21, if there is one here (later ones sign differently;\n\
+         your own ~/.openclaw stays as it is). The first command pairs it:",
+    )?;
     let openclaw = format!(
         "OPENCLAW_STATE_DIR={} OPENCLAW_GATEWAY_TOKEN={token} openclaw",
         state.display()
     );
-    commands(page, shim.address.port(), gateway.port(), &openclaw)
+    commands(
+        page,
+        shim.address.port(),
+        gateway.port(),
+        &openclaw,
+        &["devices list", "health"],
+    )?;
+    page.text(
+        "Without one: `scope-shim demo --gateway 2026.2.19` brings gateway and command line along.",
+    )?;
+    below(page)
 }
 
 /// For a real one: its own command line.
@@ -49,7 +62,14 @@ pub(super) fn real<W: Write>(
         installed.node.join("node").display(),
         installed.script().display()
     );
-    commands(page, shim.address.port(), gateway.port(), &openclaw)
+    commands(
+        page,
+        shim.address.port(),
+        gateway.port(),
+        &openclaw,
+        &["status --all"],
+    )?;
+    below(page)
 }
 
 fn addresses<W: Write>(
@@ -71,13 +91,20 @@ fn commands<W: Write>(
     shim: u16,
     gateway: u16,
     openclaw: &str,
+    commands: &[&str],
 ) -> Result<(), Failure> {
+    for command in commands {
+        page.text(&format!(
+            "  OPENCLAW_GATEWAY_PORT={shim} {openclaw} {command}"
+        ))?;
+    }
     page.text(&format!(
-        "  OPENCLAW_GATEWAY_PORT={shim} {openclaw} status --all"
+        "and the last one without the shim: OPENCLAW_GATEWAY_PORT={gateway}"
     ))?;
-    page.text(&format!(
-        "and the same without the shim: OPENCLAW_GATEWAY_PORT={gateway}"
-    ))?;
+    Ok(())
+}
+
+fn below<W: Write>(page: &mut Page<W>) -> Result<(), Failure> {
     page.text("The shim writes one line about every session below.\n")?;
     Ok(())
 }
