@@ -128,6 +128,15 @@ async fn upgraded(listener: &TcpListener, shim: SocketAddr) -> (RawClient, TcpSt
 }
 
 #[tokio::test]
+async fn a_gateway_that_accepts_and_says_nothing_is_named() {
+    let (_listener, shim, _dir) = scripted().await;
+    let mut client = RawClient::upgrade(shim.addr, "/", b"").await;
+    let (code, reason) = client.closed().await;
+    assert_eq!(code, 1013);
+    assert!(reason.contains("does not answer within 1s"), "{reason}");
+}
+
+#[tokio::test]
 async fn garbage_from_the_gateway_is_relayed_as_it_is() {
     let (listener, shim, _dir) = scripted().await;
     let (mut client, mut gateway) = upgraded(&listener, shim.addr).await;
