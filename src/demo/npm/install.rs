@@ -75,6 +75,10 @@ fn manifest(version: &Version) -> Value {
     if version.is_at_least(2026, 3, 24) && !version.is_at_least(2026, 4, 0) {
         dependencies["axios"] = json!("*");
     }
+    // Every other version brings along what drives a browser; who shows the Control UI in one needs it.
+    if version.is_at_least(2026, 4, 0) && !version.is_at_least(2026, 5, 0) {
+        dependencies["playwright-core"] = json!("*");
+    }
     // A git dependency of a channel that is not used here: npm would need git and a GitHub login for it.
     let mut overrides = json!({ "libsignal": "npm:is-number@7.0.0" });
     if !version.is_at_least(2026, 6, 0) {
@@ -267,6 +271,10 @@ mod tests {
         );
         assert_eq!(of("2026.2.26")?["dependencies"][DAVEY], json!("*"));
         assert_eq!(of("2026.3.24")?["dependencies"]["axios"], json!("*"));
+        assert_eq!(
+            of("2026.4.21")?["dependencies"]["playwright-core"],
+            json!("*")
+        );
         assert_eq!(
             of("2026.9.6")?["overrides"],
             json!({ "libsignal": "npm:is-number@7.0.0" })
