@@ -4,8 +4,8 @@ use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
 
 use crate::stage::{Stage, eventually};
-use crate::support::client::LEGACY;
-use crate::support::device::TestDevice;
+use crate::support::client::{LEGACY, Nonce, READ};
+use crate::support::device::{Payload, TestDevice};
 use crate::wire::{RawClient, fragmented, masked};
 
 /// A `connect` that a literal gateway accepts as it stands, in unusual but valid JSON: white space, escapes, letters beyond ASCII.
@@ -95,6 +95,31 @@ async fn bytes_glued_to_the_upgrade_request_are_not_lost() {
             (Opcode::Pong, payload) => pong = payload == b"early",
             (Opcode::Text, _) => challenge = true,
             other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// Early clients may send their request without waiting for the challenge, and so without a nonce.
+#[tokio::test]
+async fn a_request_glued_to_the_upgrade_arrives_byte_for_byte_or_is_healed() {
+    let stage = Stage::new(Profile::Literal).await;
+    stage.delegate().await;
+    let device = stage.paired(LEGACY);
+    for (scopes, passes) in [(LEGACY, true), (&[READ][..], false)] {
+        let without_nonce = stage
+            .through()
+            .device(&device)
+            .scopes(scopes)
+            .payload(Payload::V1);
+        let params = without_nonce.nonce(Nonce::Missing).params("");
+        let text =
+            json!({"type": "req", "id": "c1", "method": "connect", "params": params}).to_string();
+        let sent = masked(Opcode::Text, text.as_bytes());
+        let mut client = RawClient::upgrade(stage.shim.addr, "/", &sent).await;
+        client.nonce().await;
+        assert_eq!(client.json().await["ok"], true, "{scopes:?}");
+        if passes {
+            assert_eq!(arrived(&stage, &sent).await, sent);
         }
     }
 }
