@@ -61,7 +61,7 @@ pub async fn serve(
         header_timeout: config.limits.header_timeout,
     };
     info!(
-        gateway = %front.dialer.authority(),
+        gateway = %front.dialer.gateway.authority(),
         store = %front.engine.resolver.store().describe(),
         mode = config.mode.as_str(),
         "listening on {}",
@@ -100,8 +100,7 @@ async fn drain(sessions: &TaskTracker) {
 fn assemble(config: &Config) -> Result<Front, Failure> {
     let delegate = Arc::new(Delegate::load_or_create(&config.data)?);
     let dialer = Arc::new(Dialer {
-        host: config.gateway.url.host.clone(),
-        port: config.gateway.url.port,
+        gateway: config.gateway.url.clone(),
         local_source: config.gateway.sources.local,
         remote_source: config.gateway.sources.remote,
         connect_timeout: config.gateway.connect_timeout,

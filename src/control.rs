@@ -379,7 +379,7 @@ impl Keeper {
         match link {
             Link::Starting | Link::Up => debug!("control connection: {link:?}"),
             Link::Down(reason) => warn!(
-                gateway = %self.settings.dialer.authority(),
+                gateway = %self.settings.dialer.gateway.authority(),
                 "no session of the shim's own with the gateway: {reason}; trying again"
             ),
             Link::AwaitingApproval { request_id } => warn!(

@@ -14,6 +14,8 @@ use thiserror::Error;
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::time::timeout;
 
+use crate::config::GatewayUrl;
+
 pub use redial::{Opened, Redial, wire};
 
 /// Where the client of a connection is.
@@ -28,10 +30,8 @@ pub enum Side {
 /// How the gateway is reached.
 #[derive(Clone, Debug)]
 pub struct Dialer {
-    /// The gateway's host name or address.
-    pub host: String,
-    /// Its port.
-    pub port: u16,
+    /// The gateway's address.
+    pub gateway: GatewayUrl,
     /// The source address for local clients; `None` leaves it to the system.
     pub local_source: Option<IpAddr>,
     /// The source address for remote clients; `None` leaves it to the system.
@@ -63,16 +63,6 @@ pub enum DialError {
 }
 
 impl Dialer {
-    /// Host and port as a URL or a person writes them.
-    #[must_use]
-    pub fn authority(&self) -> String {
-        if self.host.contains(':') {
-            format!("[{}]:{}", self.host, self.port)
-        } else {
-            format!("{}:{}", self.host, self.port)
-        }
-    }
-
     /// Opens a connection on behalf of a client on this side.
     ///
     /// # Errors
@@ -104,10 +94,11 @@ impl Dialer {
     /// The gateway's addresses; with a source, those of its family. A gateway bound to loopback listens on both
     /// 127.0.0.1 and ::1, on every version.
     async fn targets(&self, source: Option<IpAddr>) -> Result<Vec<SocketAddr>, DialError> {
-        let resolved: Vec<SocketAddr> = lookup_host((self.host.as_str(), self.port))
-            .await
-            .map_err(DialError::Resolve)?
-            .collect();
+        let resolved: Vec<SocketAddr> =
+            lookup_host((self.gateway.host.as_str(), self.gateway.port))
+                .await
+                .map_err(DialError::Resolve)?
+                .collect();
         let Some(source) = source else {
             return Ok(resolved);
         };
@@ -122,7 +113,7 @@ impl Dialer {
             } else {
                 std::net::Ipv6Addr::LOCALHOST.into()
             };
-            targets.push(SocketAddr::new(twin, self.port));
+            targets.push(SocketAddr::new(twin, self.gateway.port));
         }
         Ok(targets)
     }

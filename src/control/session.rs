@@ -87,7 +87,7 @@ impl Session {
             .dial(Side::Local)
             .await
             .map_err(|error| OpenError::Failed(error.to_string()))?;
-        let url = format!("ws://{}/", settings.dialer.authority());
+        let url = format!("ws://{}/", settings.dialer.gateway.authority());
         let (mut socket, _) = client_async(url, stream).await.map_err(failed)?;
         let nonce = loop {
             let payload = next_payload(&mut socket).await.map_err(OpenError::Failed)?;

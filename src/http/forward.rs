@@ -34,7 +34,10 @@ impl Upstream {
         match self.send(dialer, side, request).await {
             Ok(response) => response.map(|body| body.boxed()),
             Err(reason) => {
-                let text = format!("scope-shim: the gateway at {} {reason}", dialer.authority());
+                let text = format!(
+                    "scope-shim: the gateway at {} {reason}",
+                    dialer.gateway.authority()
+                );
                 respond::gateway_unreachable(&text)
             }
         }

@@ -73,7 +73,7 @@ pub(super) async fn serve(
         Err(reason) => {
             let text = format!(
                 "scope-shim: the gateway at {} {reason}",
-                front.dialer.authority()
+                front.dialer.gateway.authority()
             );
             turn_away(front, client, &redial.request, &text)
         }
