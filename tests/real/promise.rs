@@ -28,16 +28,7 @@ impl Promise {
             return Self::Heals(report.complaint);
         }
         match scenario {
-            // Between 2026.4 and 2026.7 a command line is pinned to what it asked for first, and asking for more is
-            // for a human to approve.
-            "nothing left pending" if !version.is_at_least(2026, 4, 0) => Self::Works,
-            // They stand for the command line's device, and these versions have pinned it to less by now.
-            "no device at all" | "a probe without a device"
-                if version.is_at_least(2026, 5, 0) && !version.is_at_least(2026, 7, 0) =>
-            {
-                Self::Same
-            }
-            "no device at all" | "a probe without a device" => Self::Works,
+            "nothing left pending" | "no device at all" | "a probe without a device" => Self::Works,
             "the legacy device asks for read"
             | "the legacy device asks for write"
             | "the legacy device asks for everything" => Self::Works,
