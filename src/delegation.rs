@@ -43,7 +43,7 @@ pub struct Delegation {
 }
 
 impl Delegations {
-    /// Enters a session before the gateway hears of it, so that no change of its record goes unseen.
+    /// Enters a session before it is known to be accepted, so that no later change of its record goes unseen.
     pub fn enter(
         self: &Arc<Self>,
         device: Option<DeviceId>,
@@ -81,18 +81,6 @@ impl Delegations {
             }
         }
         ended
-    }
-
-    /// The number of sessions.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.lock().len()
-    }
-
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.lock().is_empty()
     }
 
     fn stop(&self, id: u64, reason: &str) -> Option<Option<DeviceId>> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tracing::{debug, info};
 
 use crate::clock;
@@ -19,11 +19,10 @@ use crate::delegation::Delegations;
 use crate::device::DeviceId;
 use crate::gateway::GatewayAuth;
 use crate::handshake::message::{Claims, Connect};
-
 use crate::identity::Resolver;
 use crate::identity::identify::{self, Circumstances, Credential, Identity, Unidentified};
 use crate::identity::proof::ProofRules;
-use crate::identity::store::StoreError;
+use crate::identity::store::{Snapshot, StoreError};
 use crate::profile::Profile;
 use crate::rewrite::SharedSecret;
 use crate::scope::{self, ScopeSet};
@@ -224,34 +223,22 @@ impl Engine {
         let Ok(list) = self.control.call("device.pair.list", json!({})).await else {
             return;
         };
-        let pending = list
-            .get("pending")
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten();
-        let text =
-            |entry: &Value, key: &str| entry.get(key).and_then(Value::as_str).map(str::to_owned);
-        for entry in pending.filter(|entry| text(entry, "requestId").as_deref() == Some(request_id))
-        {
-            let scopes: ScopeSet = entry
-                .get("scopes")
-                .and_then(Value::as_array)
-                .into_iter()
-                .flatten()
-                .filter_map(Value::as_str)
-                .collect();
-            let own = text(entry, "deviceId").as_deref() == Some(device.as_str());
-            if own && entitled.implies_all(&scopes) {
-                let rejected = self
-                    .control
-                    .call("device.pair.reject", json!({"requestId": request_id}))
-                    .await;
-                debug!(
-                    request = request_id,
-                    ok = rejected.is_ok(),
-                    "took back a needless pairing request"
-                );
-            }
+        let Ok(snapshot) = Snapshot::from_pair_list(&list) else {
+            return;
+        };
+        let needless = snapshot.pending.iter().any(|request| {
+            request.request_id == request_id
+                && request.device_id == *device
+                && entitled.implies_all(&request.scopes)
+        });
+        if needless {
+            let own = json!({"requestId": request_id});
+            let rejected = self.control.call("device.pair.reject", own).await;
+            debug!(
+                request = request_id,
+                ok = rejected.is_ok(),
+                "took back a needless pairing request"
+            );
         }
     }
 

@@ -244,8 +244,8 @@ impl Session {
 
     /// Waits for the answer to a rewritten request.
     ///
-    /// The session enters the register first, and is checked once more when it is accepted: a record that changed in
-    /// between grants nothing.
+    /// The session is in the register before its answer comes, and is checked once more when it is accepted: a record
+    /// that changed in between grants nothing.
     async fn accepted(
         &self,
         exchange: &mut Exchange,

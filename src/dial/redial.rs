@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::Empty;
@@ -11,6 +12,7 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use super::{Dialer, Side};
 use crate::relay::Wire;
@@ -24,6 +26,8 @@ pub struct Redial {
     pub side: Side,
     /// The request, fit for the gateway.
     pub request: Request<Empty<Bytes>>,
+    /// How long the gateway may take to answer it.
+    pub patience: Duration,
 }
 
 /// What the gateway made of an upgrade request.
@@ -57,8 +61,15 @@ impl Redial {
     ///
     /// # Errors
     ///
-    /// When the gateway cannot be reached or breaks off, as a clause for "the gateway at …".
+    /// When the gateway cannot be reached, breaks off or does not answer, as a clause for "the gateway at …".
     pub async fn request_upgrade(&self) -> Result<Opened, String> {
+        let late = |_| Err(format!("does not answer within {:?}", self.patience));
+        timeout(self.patience, self.ask())
+            .await
+            .unwrap_or_else(late)
+    }
+
+    async fn ask(&self) -> Result<Opened, String> {
         let stream = self
             .dialer
             .dial(self.side)

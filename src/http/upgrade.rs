@@ -13,7 +13,6 @@ use hyper::upgrade::OnUpgrade;
 use hyper::{HeaderMap, Request, Response, StatusCode};
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tracing::debug;
 
@@ -62,14 +61,13 @@ pub(super) async fn serve(
         dialer: Arc::clone(&front.dialer),
         side: attribution.side(),
         request: for_gateway(request),
+        patience: front.limits.timeout,
     };
     let Ok(place) = place(front, attribution).await else {
         let text = "scope-shim: too many handshakes of this address are waiting for the gateway; try again";
         return turn_away(front, client, &redial.request, text);
     };
-    let patience = front.limits.timeout;
-    let opened = timeout(patience, redial.request_upgrade()).await;
-    match opened.unwrap_or_else(|_| Err(format!("does not answer within {patience:?}"))) {
+    match redial.request_upgrade().await {
         Err(reason) => {
             let text = format!(
                 "scope-shim: the gateway at {} {reason}",
