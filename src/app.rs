@@ -122,7 +122,7 @@ fn assemble(config: &Config) -> Result<Front, Failure> {
         mode: ModeSwitch::new(config.mode),
         policy: config.policy.clone(),
         auth: config.gateway.auth.clone(),
-        auto_approve_local: config.gateway.facts.auto_approve_local.unwrap_or(true),
+        facts: config.gateway.facts.clone(),
         resolver,
         host: HostDevice::new(config.gateway.state.clone()),
         delegate,

@@ -17,13 +17,13 @@ use crate::decide::{self, Case, Decision, Pass};
 use crate::delegate::Delegate;
 use crate::delegation::Delegations;
 use crate::device::DeviceId;
-use crate::gateway::GatewayAuth;
-use crate::handshake::message::{Claims, Connect};
+use crate::gateway::{GatewayAuth, GatewayFacts};
+use crate::handshake::message::{Claims, Connect, Refusal};
 use crate::identity::Resolver;
 use crate::identity::identify::{self, Circumstances, Credential, Identity, Unidentified};
 use crate::identity::proof::ProofRules;
 use crate::identity::store::{Snapshot, StoreError};
-use crate::profile::Profile;
+use crate::profile::{Lesson, Profile};
 use crate::rewrite::SharedSecret;
 use crate::scope::{self, ScopeSet};
 
@@ -39,8 +39,8 @@ pub struct Engine {
     pub policy: Policy,
     /// What the gateway asks of everyone.
     pub auth: GatewayAuth,
-    /// Whether the gateway approves a fresh local device without asking.
-    pub auto_approve_local: bool,
+    /// What the gateway's own files say.
+    pub facts: GatewayFacts,
     /// The cached lookup of device records.
     pub resolver: Resolver,
     /// The device of this host's own CLI.
@@ -96,6 +96,10 @@ pub struct Visit {
     pub circumstances: Circumstances,
     /// The scopes that `x-openclaw-scopes` allows.
     pub cap: Option<ScopeSet>,
+    /// The page that a browser came from, as it says.
+    pub origin: Option<String>,
+    /// The host that was asked for.
+    pub host: Option<String>,
 }
 
 impl Engine {
@@ -199,7 +203,7 @@ impl Engine {
         };
         match record.filter(|record| record.is_operator()) {
             Some(record) => Ok(Identity::HostDevice(record)),
-            None if self.auto_approve_local => Ok(Identity::FreshLocal),
+            None if self.facts.auto_approve_local.unwrap_or(true) => Ok(Identity::FreshLocal),
             None => Err(Unidentified::NothingSilent),
         }
     }
@@ -214,6 +218,18 @@ impl Engine {
             } => shared_secret(&self.auth),
             _ => None,
         }
+    }
+
+    /// What one session found out the hard way, the next need not: the gateway refused it, or cleared its scopes.
+    pub fn learn(&self, refusal: Option<&Refusal>, claims: &Claims) {
+        let lesson = match refusal {
+            None => Lesson::ClearsDeviceLess(claims.client_id.clone(), claims.client_mode.clone()),
+            Some(refusal) if refusal.reason.as_deref() != Some("metadata-upgrade") => {
+                Lesson::ComparesLiterally
+            }
+            Some(_) => return,
+        };
+        self.control.learn(lesson);
     }
 
     /// Takes back the pairing request that a refused handshake left with the gateway, when the shim has healed it.

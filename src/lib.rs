@@ -22,6 +22,9 @@ pub mod secret;
 pub mod decide;
 pub mod engine;
 
+pub mod diagnosis;
+pub mod findings;
+
 pub mod delegate;
 pub mod delegation;
 pub mod rewrite;

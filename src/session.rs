@@ -1,5 +1,6 @@
 //! One session, from its upgrade to its end: handshake, decision, answer, relay.
 
+mod refusal;
 mod report;
 
 use std::io;
@@ -19,9 +20,8 @@ use crate::delegation::Delegation;
 use crate::dial::Redial;
 use crate::engine::{Engine, EntitledStill, Judgement, Visit};
 use crate::handshake::drive::{Answered, Exchange, Limits, Opening, Request};
-use crate::handshake::message::{Claims, Refusal};
+use crate::handshake::message::Refusal;
 use crate::identity::{Credential, Identity};
-use crate::profile::Lesson;
 use crate::relay::{RelayStats, Stop, Wire, relay};
 use crate::rewrite;
 use crate::scope::ScopeSet;
@@ -56,6 +56,14 @@ struct Established {
     delegation: Option<Delegation>,
 }
 
+/// What the gateway said instead of `hello-ok`.
+struct Refused {
+    message: Value,
+    refusal: Refusal,
+    /// The delegate had asked in the client's place.
+    delegated: bool,
+}
+
 /// A rewritten handshake that the gateway accepted.
 struct Delegated {
     stop: Stop,
@@ -76,7 +84,10 @@ impl Session {
     ) -> io::Result<RelayStats> {
         let established = match self.engine.mode.get() {
             Mode::Off => Established::untouched(client, gateway),
-            mode => self.handshake(mode, client, gateway).await?,
+            mode => match self.handshake(mode, client, gateway).await? {
+                Some(established) => established,
+                None => return Ok(RelayStats::default()),
+            },
         };
         drop(place);
         let Established {
@@ -90,18 +101,27 @@ impl Session {
         stats
     }
 
-    async fn handshake(&self, mode: Mode, client: Wire, gateway: Wire) -> io::Result<Established> {
+    /// `None` where the session was refused, and is over.
+    async fn handshake(
+        &self,
+        mode: Mode,
+        client: Wire,
+        gateway: Wire,
+    ) -> io::Result<Option<Established>> {
         let started = Instant::now();
         let mut exchange = Exchange::new(client, gateway, self.limits);
         let request = match exchange.open().await? {
             Opening::Connect(request) => request,
             Opening::Untouched(why) => {
                 debug!(client = %self.client_address, "relayed without a look: {why:?}");
-                return Ok(Established::untouched(exchange.client, exchange.gateway));
+                return Ok(Established::as_it_is(exchange));
             }
             Opening::Left => return Err(io::ErrorKind::UnexpectedEof.into()),
         };
-        let nonce = request.nonce.as_deref();
+        let nonce = request
+            .challenge
+            .as_ref()
+            .map(|challenge| challenge.nonce.as_str());
         let judgement = self
             .engine
             .judge(&request.connect, nonce, &self.visit)
@@ -127,71 +147,101 @@ impl Session {
         request: &Request,
         judgement: &Judgement,
         report: &mut Report,
-    ) -> io::Result<Established> {
+    ) -> io::Result<Option<Established>> {
         exchange.send_original(request).await?;
         let claims = &request.connect.claims;
-        let refusal = match exchange.answer(&claims.request_id).await? {
-            Answered::Left => return Err(io::ErrorKind::UnexpectedEof.into()),
+        match exchange.answer(&claims.request_id).await? {
+            Answered::Left => Err(io::ErrorKind::UnexpectedEof.into()),
             Answered::Nothing => {
                 report.unanswered();
-                return Ok(Established::untouched(exchange.client, exchange.gateway));
+                Ok(Established::as_it_is(exchange))
             }
             Answered::Hello(hello) => {
                 report.accepted();
-                if !lacks_scopes(&hello, &claims.requested(), &judgement.identity) {
-                    return Ok(Established::untouched(exchange.client, exchange.gateway));
+                if mode == Mode::On
+                    && lacks_scopes(&hello, &claims.requested(), &judgement.identity)
+                {
+                    let healing = self.heal(&mut exchange, request, judgement).await?;
+                    if let Some((again, delegated)) = healing {
+                        report.healed(&again);
+                        self.engine.learn(None, claims);
+                        return Ok(Established::delegated(exchange, delegated));
+                    }
                 }
-                None
+                Ok(Established::as_it_is(exchange))
             }
-            Answered::Refused { refusal, .. } => {
+            Answered::Refused { message, refusal } => {
                 report.refused(&refusal);
-                if !may_be_healed(&refusal, &judgement.identity) {
-                    return Ok(Established::untouched(exchange.client, exchange.gateway));
+                let refused = Refused {
+                    message,
+                    refusal,
+                    delegated: false,
+                };
+                if mode != Mode::On {
+                    self.explain(request, judgement, &refused, report);
+                    return Ok(Established::as_it_is(exchange));
                 }
-                Some(refusal)
+                self.refused(exchange, request, judgement, refused, report)
+                    .await
             }
-        };
-        let again = self
-            .engine
-            .judge_again(claims, &judgement.identity, &self.visit);
-        if mode != Mode::On || !matches!(again, Decision::Rewrite(_)) {
-            return Ok(Established::untouched(exchange.client, exchange.gateway));
         }
-        self.heal(exchange, request, judgement, refusal, again, report)
-            .await
     }
 
-    /// Asks once more in the delegate's name, on a connection of its own; the client never notices. Where that fails
-    /// too, it gets the gateway's first answer.
-    async fn heal(
+    /// The gateway refused: healed where the session is entitled, or becomes so; else explained.
+    async fn refused(
         &self,
         mut exchange: Exchange,
         request: &Request,
         judgement: &Judgement,
-        refusal: Option<Refusal>,
-        again: Decision,
+        refused: Refused,
         report: &mut Report,
-    ) -> io::Result<Established> {
+    ) -> io::Result<Option<Established>> {
+        let claims = &request.connect.claims;
+        if may_be_healed(&refused.refusal, &judgement.identity) {
+            let healing = self.heal(&mut exchange, request, judgement).await?;
+            if let Some((again, delegated)) = healing {
+                report.healed(&again);
+                self.engine.learn(Some(&refused.refusal), claims);
+                self.withdraw(&refused.refusal, judgement);
+                return Ok(Established::delegated(exchange, delegated));
+            }
+        }
+        let diagnosis = self.explain(request, judgement, &refused, report);
+        self.tell(exchange, request, refused, &diagnosis).await
+    }
+
+    /// Asks once more in the delegate's name, on a connection of its own; the client never notices. `None` where that
+    /// is not allowed, or fails too; then the gateway's first answer still lies unread.
+    async fn heal(
+        &self,
+        exchange: &mut Exchange,
+        request: &Request,
+        judgement: &Judgement,
+    ) -> io::Result<Option<(Decision, Delegated)>> {
+        let claims = &request.connect.claims;
+        let again = self
+            .engine
+            .judge_again(claims, &judgement.identity, &self.visit);
+        if !matches!(again, Decision::Rewrite(_)) {
+            return Ok(None);
+        }
         let deadline = exchange.deadline();
         let Ok(mut fresh) = self.redial.open().await else {
-            return Ok(Established::untouched(exchange.client, exchange.gateway));
+            return Ok(None);
         };
         let Ok(Some(nonce)) = Exchange::fresh_nonce(&mut fresh, deadline).await else {
-            return Ok(Established::untouched(exchange.client, exchange.gateway));
+            return Ok(None);
         };
         let first = std::mem::replace(&mut exchange.gateway, fresh);
         let message = self.rewritten(request, judgement, &nonce);
         let sent = exchange.send_message(&message).await;
         if sent.is_ok()
-            && let Ok(delegated) = self.accepted(&mut exchange, request, judgement).await?
+            && let Ok(delegated) = self.accepted(exchange, request, judgement).await?
         {
-            report.healed(&again);
-            self.learn(refusal.as_ref(), &request.connect.claims);
-            self.withdraw(refusal, judgement);
-            return Ok(Established::delegated(exchange, delegated));
+            return Ok(Some((again, delegated)));
         }
         exchange.gateway = first;
-        Ok(Established::untouched(exchange.client, exchange.gateway))
+        Ok(None)
     }
 
     /// The delegate asks in the client's place.
@@ -202,7 +252,7 @@ impl Session {
         judgement: &Judgement,
         nonce: &str,
         report: &mut Report,
-    ) -> io::Result<Established> {
+    ) -> io::Result<Option<Established>> {
         let message = self.rewritten(request, judgement, nonce);
         exchange.send_instead(request, &message).await?;
         match self.accepted(&mut exchange, request, judgement).await? {
@@ -210,14 +260,18 @@ impl Session {
                 report.accepted();
                 Ok(Established::delegated(exchange, delegated))
             }
-            Err(Some((mut message, refusal))) => {
+            Err(Some((message, refusal))) => {
                 report.refused(&refusal);
                 if refusal.wants_pairing() {
                     self.engine.control.delegate_lost();
-                    explain_lost_delegate(&mut message, &refusal);
-                    exchange.show_instead(&message);
                 }
-                Ok(Established::untouched(exchange.client, exchange.gateway))
+                let refused = Refused {
+                    message,
+                    refusal,
+                    delegated: true,
+                };
+                let diagnosis = self.explain(request, judgement, &refused, report);
+                self.tell(exchange, request, refused, &diagnosis).await
             }
             Err(None) => {
                 report.unanswered();
@@ -285,23 +339,10 @@ impl Session {
         }
     }
 
-    /// What one session found out the hard way, the next need not.
-    fn learn(&self, refusal: Option<&Refusal>, claims: &Claims) {
-        let lesson = match refusal {
-            None => Lesson::ClearsDeviceLess(claims.client_id.clone(), claims.client_mode.clone()),
-            Some(refusal) if refusal.reason.as_deref() != Some("metadata-upgrade") => {
-                Lesson::ComparesLiterally
-            }
-            Some(_) => return,
-        };
-        self.engine.control.learn(lesson);
-    }
-
     /// The refused first attempt may have left a pairing request that nobody needs any more.
-    fn withdraw(&self, refusal: Option<Refusal>, judgement: &Judgement) {
-        let request_id = refusal.and_then(|refusal| refusal.request_id);
+    fn withdraw(&self, refusal: &Refusal, judgement: &Judgement) {
         if let (Some(request_id), Identity::Device { record, .. }) =
-            (request_id, &judgement.identity)
+            (refusal.request_id.clone(), &judgement.identity)
         {
             let (engine, record) = (Arc::clone(&self.engine), Arc::clone(record));
             tokio::spawn(async move {
@@ -323,13 +364,18 @@ impl Established {
         }
     }
 
-    fn delegated(exchange: Exchange, delegated: Delegated) -> Self {
-        Self {
+    /// Whatever was answered, it goes on as it came.
+    fn as_it_is(exchange: Exchange) -> Option<Self> {
+        Some(Self::untouched(exchange.client, exchange.gateway))
+    }
+
+    fn delegated(exchange: Exchange, delegated: Delegated) -> Option<Self> {
+        Some(Self {
             client: exchange.client,
             gateway: exchange.gateway,
             stop: delegated.stop,
             delegation: Some(delegated.delegation),
-        }
+        })
     }
 }
 
@@ -365,19 +411,7 @@ fn may_be_healed(refusal: &Refusal, identity: &Identity) -> bool {
     }
 }
 
-/// The gateway asks for an approval, but of the shim's own device: the client would look for a request of its own.
-fn explain_lost_delegate(message: &mut Value, refusal: &Refusal) {
-    let command = crate::control::approve_command(refusal.request_id.as_deref());
-    let text = format!(
-        "{}: scope-shim's own device is not paired with the gateway any more; run: {command}",
-        refusal.message
-    );
-    if let Some(slot) = message.pointer_mut("/error/message") {
-        *slot = Value::String(text);
-    }
-}
-
-async fn end(mut client: Wire, close: &Close) -> io::Result<Established> {
+async fn end(mut client: Wire, close: &Close) -> io::Result<Option<Established>> {
     client.stream.write_all(&close.server_frame()).await?;
     client.stream.shutdown().await?;
     Err(io::Error::new(

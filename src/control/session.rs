@@ -16,7 +16,7 @@ use crate::clock;
 use crate::delegate::PLATFORM;
 use crate::device::DeviceId;
 use crate::dial::Side;
-use crate::handshake::message::{Answer, Connect, Refusal, challenge_nonce};
+use crate::handshake::message::{Answer, Connect, Refusal, challenge};
 use crate::profile::Evidence;
 use crate::rewrite;
 
@@ -91,8 +91,8 @@ impl Session {
         let (mut socket, _) = client_async(url, stream).await.map_err(failed)?;
         let nonce = loop {
             let payload = next_payload(&mut socket).await.map_err(OpenError::Failed)?;
-            if let Some(nonce) = challenge_nonce(&payload) {
-                break nonce;
+            if let Some(challenge) = challenge(&payload) {
+                break challenge.nonce;
             }
         };
         let request = connect_request(settings, client, scopes, &nonce);

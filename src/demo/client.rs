@@ -13,7 +13,7 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 use super::verdict::Verdict;
 use crate::clock;
 use crate::delegate::{Delegate, PLATFORM};
-use crate::handshake::message::{Answer, Claims, Connect, Refusal, challenge_nonce};
+use crate::handshake::message::{Answer, Claims, Connect, Refusal, challenge};
 use crate::rewrite;
 
 /// Who connects, and with which secret.
@@ -74,8 +74,8 @@ impl Client<'_> {
             .map_err(|error| describe(&error))?;
         let nonce = loop {
             let message = next(&mut socket).await?;
-            if let Some(nonce) = challenge_nonce(message.as_bytes()) {
-                break nonce;
+            if let Some(challenge) = challenge(message.as_bytes()) {
+                break challenge.nonce;
             }
         };
         send(&mut socket, &self.request(wish, &nonce)).await?;

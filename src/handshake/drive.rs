@@ -10,10 +10,11 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, timeout_at};
 
-use super::message::{Answer, Connect, Refusal, challenge_nonce};
+use super::message::{Answer, Challenge, Connect, Refusal, challenge};
 use crate::relay::Wire;
+use crate::ws::close::POLICY_VIOLATION;
 use crate::ws::scan::Sender;
-use crate::ws::{Item, Opcode, Scanner, frame};
+use crate::ws::{Close, Item, Opcode, Scanner, frame};
 
 /// What a handshake may take.
 #[derive(Clone, Copy, Debug)]
@@ -51,8 +52,8 @@ pub enum Opening {
 pub struct Request {
     /// The request.
     pub connect: Connect,
-    /// The nonce of the challenge that this connection carried, if it carried one.
-    pub nonce: Option<String>,
+    /// The challenge that this connection carried, if it carried one.
+    pub challenge: Option<Challenge>,
     raw: usize,
     controls: Vec<u8>,
 }
@@ -112,7 +113,7 @@ impl Exchange {
     }
 
     async fn open_unbounded(&mut self) -> io::Result<Opening> {
-        let mut challenge = Challenge::default();
+        let mut challenge = Watched::default();
         let mut scanner = Scanner::new(Sender::Client, self.limits.connect_frame);
         challenge.pass(&mut self.gateway, &mut self.client).await?;
         loop {
@@ -132,10 +133,10 @@ impl Exchange {
                     let Ok(connect) = Connect::parse(&payload) else {
                         return Ok(Opening::Untouched(Untouched::NotConnect));
                     };
-                    let nonce = self.await_challenge(challenge).await?;
+                    let challenge = self.await_challenge(challenge).await?;
                     return Ok(Opening::Connect(Box::new(Request {
                         connect,
-                        nonce,
+                        challenge,
                         raw,
                         controls,
                     })));
@@ -159,16 +160,16 @@ impl Exchange {
     }
 
     /// A client may be faster than the challenge: early ones send their request without waiting for it.
-    async fn await_challenge(&mut self, mut challenge: Challenge) -> io::Result<Option<String>> {
+    async fn await_challenge(&mut self, mut watched: Watched) -> io::Result<Option<Challenge>> {
         let patience = (Instant::now() + CHALLENGE_PATIENCE).min(self.deadline);
-        while challenge.nonce.is_none() && !challenge.hopeless {
+        while watched.challenge.is_none() && !watched.hopeless {
             match timeout_at(patience, self.gateway.read_more()).await {
                 Err(_) | Ok(Ok(0)) => break,
                 Ok(read) => read?,
             };
-            challenge.pass(&mut self.gateway, &mut self.client).await?;
+            watched.pass(&mut self.gateway, &mut self.client).await?;
         }
-        Ok(challenge.nonce)
+        Ok(watched.challenge)
     }
 
     /// Sends the client's own bytes.
@@ -275,6 +276,49 @@ impl Exchange {
         }
     }
 
+    /// Ends the handshake with `message` instead of the answer that lies unread, and closes both ends.
+    ///
+    /// Answer and close go out together: a client that gets the first alone closes by itself, and shows its own reason.
+    ///
+    /// # Errors
+    ///
+    /// When the client's socket fails.
+    pub async fn refuse(mut self, message: &Value, reason: &str) -> io::Result<()> {
+        let code = timeout_at(Instant::now() + CLOSE_PATIENCE, self.close_code())
+            .await
+            .ok()
+            .flatten()
+            .unwrap_or(POLICY_VIOLATION);
+        say_no(self.client, message, &Close::new(code, reason)).await
+    }
+
+    /// The code that the gateway closes with; whatever else it says is left unsaid.
+    async fn close_code(&mut self) -> Option<u16> {
+        let mut scanner = Scanner::new(Sender::Gateway, LONGEST_ANSWER);
+        loop {
+            match scanner.next(&self.gateway.unread) {
+                Err(_) => return None,
+                Ok(Some(Item::Control {
+                    opcode: Opcode::Close,
+                    ..
+                })) => {
+                    // Two bytes of header: a gateway's control frame is short and not masked.
+                    return Some(u16::from_be_bytes(
+                        *self.gateway.unread.get(2..)?.first_chunk()?,
+                    ));
+                }
+                Ok(Some(Item::Control { raw, .. } | Item::Message { raw, .. })) => {
+                    let _ = self.gateway.unread.split_to(raw);
+                    continue;
+                }
+                Ok(None) => {}
+            }
+            if self.gateway.read_more().await.ok()? == 0 {
+                return None;
+            }
+        }
+    }
+
     /// Waits for the challenge of a fresh gateway connection, which the client must not see: it has had one.
     ///
     /// # Errors
@@ -288,8 +332,8 @@ impl Exchange {
                     Err(_) => return Ok(None),
                     Ok(Some(Item::Message { payload, raw, .. })) => {
                         let _ = gateway.unread.split_to(raw);
-                        if let Some(nonce) = challenge_nonce(&payload) {
-                            return Ok(Some(nonce));
+                        if let Some(challenge) = challenge(&payload) {
+                            return Ok(Some(challenge.nonce));
                         }
                         continue;
                     }
@@ -314,7 +358,32 @@ impl Exchange {
     }
 }
 
+/// Answers a client's request with `message` and closes its end.
+///
+/// # Errors
+///
+/// When its socket fails.
+pub async fn say_no(mut client: Wire, message: &Value, close: &Close) -> io::Result<()> {
+    let mut bytes = frame::encode(Opcode::Text, message.to_string().as_bytes(), None);
+    bytes.extend_from_slice(&close.server_frame());
+    client.stream.write_all(&bytes).await?;
+    client.stream.shutdown().await?;
+    // Closing a socket with unread bytes in it would reset it, and the client might never see the answer.
+    let _ = timeout_at(Instant::now() + CLOSE_PATIENCE, client.drain()).await;
+    Ok(())
+}
+
 impl Wire {
+    async fn drain(&mut self) {
+        loop {
+            self.unread.clear();
+            if self.read_more().await.is_ok_and(|read| read > 0) {
+                continue;
+            }
+            return;
+        }
+    }
+
     /// Reads more bytes behind the unread ones; 0 at the end.
     async fn read_more(&mut self) -> io::Result<usize> {
         self.unread.reserve(READ_AT_ONCE);
@@ -324,18 +393,18 @@ impl Wire {
 
 /// Passes the gateway's first bytes on at once, and looks for the challenge among them.
 #[derive(Default)]
-struct Challenge {
+struct Watched {
     seen: BytesMut,
     scanner: Option<Scanner>,
-    nonce: Option<String>,
+    challenge: Option<Challenge>,
     /// There is none to be found any more.
     hopeless: bool,
 }
 
-impl Challenge {
+impl Watched {
     async fn pass(&mut self, gateway: &mut Wire, client: &mut Wire) -> io::Result<()> {
         let bytes = gateway.unread.split();
-        if self.nonce.is_none() && !self.hopeless {
+        if self.challenge.is_none() && !self.hopeless {
             self.seen.extend_from_slice(&bytes);
             self.look();
         }
@@ -358,8 +427,8 @@ impl Challenge {
                 }
                 Ok(Some(Item::Message { payload, raw, .. })) => {
                     let _ = self.seen.split_to(raw);
-                    self.nonce = challenge_nonce(&payload);
-                    if self.nonce.is_some() {
+                    self.challenge = challenge(&payload);
+                    if self.challenge.is_some() {
                         return;
                     }
                 }
@@ -376,6 +445,8 @@ fn masking_key() -> [u8; 4] {
     key
 }
 
+/// How long the gateway's close may lag behind its answer, and a client's behind ours.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
 const READ_AT_ONCE: usize = 8 * 1024;
 /// A challenge is about 120 bytes long.
 const CHALLENGE_LIMIT: usize = 16 * 1024;

@@ -217,15 +217,37 @@ fn text<'a>(message: &'a Value, key: &str) -> Option<&'a str> {
     message.get(key)?.as_str()
 }
 
-/// The nonce, if `payload` is a `connect.challenge` event: `{type:"event", event:"connect.challenge",
+/// The challenge, if `payload` is a `connect.challenge` event: `{type:"event", event:"connect.challenge",
 /// payload:{nonce, ts}}`, the first message of every gateway from 2026.2.17 to 2026.9.6.
 #[must_use]
-pub fn challenge_nonce(payload: &[u8]) -> Option<String> {
+pub fn challenge(payload: &[u8]) -> Option<Challenge> {
     let message: Value = serde_json::from_slice(payload).ok()?;
     let is_challenge = text(&message, "type") == Some("event")
         && text(&message, "event") == Some("connect.challenge");
     is_challenge.then_some(())?;
-    Some(message.get("payload")?.get("nonce")?.as_str()?.to_owned())
+    let payload = message.get("payload")?;
+    Some(Challenge {
+        nonce: payload.get("nonce")?.as_str()?.to_owned(),
+        ts_ms: payload.get("ts").and_then(Value::as_i64),
+    })
+}
+
+/// A `connect.challenge`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Challenge {
+    /// What the client has to sign.
+    pub nonce: String,
+    /// The gateway's clock, in milliseconds since the epoch.
+    pub ts_ms: Option<i64>,
+}
+
+/// Without the nonce.
+impl std::fmt::Debug for Challenge {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Challenge")
+            .field("ts_ms", &self.ts_ms)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The gateway's answer to a `connect` request.
@@ -422,9 +444,9 @@ mod tests {
     fn the_nonce_is_read_from_a_challenge_alone() {
         let challenge =
             br#"{"type":"event","event":"connect.challenge","payload":{"nonce":"n","ts":1}}"#;
-        assert_eq!(challenge_nonce(challenge).as_deref(), Some("n"));
+        assert_eq!(super::challenge(challenge).unwrap().nonce, "n");
         assert_eq!(
-            challenge_nonce(br#"{"type":"event","event":"tick","payload":{"nonce":"n"}}"#),
+            super::challenge(br#"{"type":"event","event":"tick","payload":{"nonce":"n"}}"#),
             None
         );
     }

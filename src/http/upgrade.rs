@@ -6,8 +6,8 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
 use hyper::header::{
-    CONNECTION, CONTENT_LENGTH, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
-    SEC_WEBSOCKET_KEY, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_ACCEPT,
+    SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, TRANSFER_ENCODING, UPGRADE,
 };
 use hyper::upgrade::OnUpgrade;
 use hyper::{HeaderMap, Request, Response, StatusCode};
@@ -43,10 +43,16 @@ pub(super) fn visit(attribution: Attribution, headers: &HeaderMap) -> Visit {
     Visit {
         circumstances: Circumstances {
             direct_local: attribution == Attribution::Local && headers::has_loopback_host(headers),
-            has_origin: headers.contains_key(hyper::header::ORIGIN),
+            has_origin: headers.contains_key(ORIGIN),
         },
         cap: headers::scope_cap(headers),
+        origin: text(headers, &ORIGIN),
+        host: text(headers, &HOST),
     }
+}
+
+fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    Some(headers.get(name)?.to_str().ok()?.to_owned())
 }
 
 /// Serves an upgrade request.

@@ -6,6 +6,7 @@ use tracing::info;
 use super::Session;
 use crate::config::Mode;
 use crate::decide::{self, Decision};
+use crate::diagnosis::Diagnosis;
 use crate::engine::Judgement;
 use crate::handshake::message::{Claims, Refusal};
 use crate::identity::Identity;
@@ -21,6 +22,7 @@ pub(super) struct Report {
     decision: String,
     why: String,
     answer: String,
+    finding: Option<Diagnosis>,
     started: Instant,
 }
 
@@ -48,6 +50,7 @@ impl Report {
             },
             why: judgement.decision.to_string(),
             answer: "the client left".to_owned(),
+            finding: None,
             started,
         }
     }
@@ -65,6 +68,10 @@ impl Report {
         );
     }
 
+    pub(super) fn diagnosed(&mut self, diagnosis: &Diagnosis) {
+        self.finding = Some(diagnosis.clone());
+    }
+
     pub(super) fn unanswered(&mut self) {
         "none".clone_into(&mut self.answer);
     }
@@ -73,6 +80,7 @@ impl Report {
         self.why = format!("{again} ({})", self.answer);
         again.as_str().clone_into(&mut self.decision);
         "hello-ok".clone_into(&mut self.answer);
+        self.finding = None;
     }
 }
 
@@ -87,6 +95,8 @@ impl Drop for Report {
             decision = %self.decision,
             why = %self.why,
             answer = %self.answer,
+            finding = self.finding.as_ref().map(|finding| tracing::field::display(finding.code)),
+            fix = self.finding.as_ref().and_then(|finding| finding.command.as_deref()).map(tracing::field::display),
             ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
             "session"
         );

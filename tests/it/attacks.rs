@@ -14,7 +14,7 @@ const ALL_PROFILES: [Profile; 4] = [
     Profile::Latest,
 ];
 
-/// The attack is refused in the same words with and without the shim, and would have been healed if it were honest.
+/// The attack is refused with the same codes with and without the shim, and would have been healed if it were honest.
 async fn yields_nothing_more(name: &str, attack: impl Fn(Connect) -> Connect) {
     for profile in ALL_PROFILES {
         let stage = Stage::new(profile).await;
@@ -33,7 +33,7 @@ async fn yields_nothing_more(name: &str, attack: impl Fn(Connect) -> Connect) {
             through.session.is_none(),
             "{name}, {profile:?}: refused through the shim"
         );
-        assert_eq!(through.whole(), direct.whole(), "{name}, {profile:?}");
+        assert_eq!(through.verdict(), direct.verdict(), "{name}, {profile:?}");
     }
 }
 
@@ -157,7 +157,7 @@ async fn an_unpaired_device_files_its_request_under_its_own_name() {
         };
         let direct = attempt(stage.direct()).run().await;
         let through = attempt(stage.through()).run().await;
-        assert_eq!(through.whole(), direct.whole(), "{profile:?}");
+        assert_eq!(through.verdict(), direct.verdict(), "{profile:?}");
         if direct.session.is_none() {
             assert_eq!(stage.pending()[0]["deviceId"], device.id().as_str());
         }
@@ -173,7 +173,11 @@ async fn more_than_was_approved() {
             stage.both(|connect| connect.device(&device).scopes(&[READ, WRITE]));
         let direct = direct.run().await;
         assert!(direct.session.is_none());
-        assert_eq!(through.run().await.whole(), direct.whole(), "{profile:?}");
+        assert_eq!(
+            through.run().await.verdict(),
+            direct.verdict(),
+            "{profile:?}"
+        );
         assert_eq!(stage.pending().len(), 1, "a human can approve it");
     }
 }
@@ -211,7 +215,7 @@ async fn stays_without_a_session(attack: impl Fn(Connect) -> Connect) {
             probe(stage.through()).run().await,
         );
         assert!(through.session.is_none());
-        assert_eq!(through.whole(), direct.whole(), "{profile:?}");
+        assert_eq!(through.verdict(), direct.verdict(), "{profile:?}");
     }
 }
 

@@ -126,4 +126,25 @@ impl Outcome {
             .trim_end()
             .to_owned()
     }
+
+    /// What a client's code acts on, without any text for people and without what the shim adds.
+    pub fn verdict(&self) -> String {
+        let Some(error) = &self.error else {
+            return self.whole();
+        };
+        let mut details = error["details"].as_object().cloned().unwrap_or_default();
+        details.remove("scopeShim");
+        for id in ["requestId", "deviceId"] {
+            if let Some(value) = details.get_mut(id) {
+                *value = Value::from("…");
+            }
+        }
+        let close = self.close.as_ref().map(|(code, _)| *code);
+        format!(
+            "{} {} · close {close:?}",
+            self.code(),
+            Value::Object(details)
+        )
+        .replace(" {}", "")
+    }
 }
