@@ -4,14 +4,13 @@
 //! that meet the shim are rewritten; those of the gateway's own agents go from inside its process to its own port, and
 //! wait for somebody to approve the request. Whoever approved `admin` has approved `read`, so the shim does it.
 
-mod audit;
-
 use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tracing::{debug, error, info, warn};
 
+use crate::audit::{Audit, Rule};
 use crate::config::{EntitledRepairs, Mode, Policy};
 use crate::device::DeviceRecord;
 use crate::engine::Engine;
@@ -20,8 +19,6 @@ use crate::identity::proof::raw_public_key;
 use crate::identity::store::{PendingRequest, Snapshot};
 use crate::profile::ScopeCheck;
 use crate::scope::ScopeSet;
-
-use audit::Audit;
 
 /// Looks at the requests that wait, whenever the gateway says that pairing changed, for as long as it says anything.
 pub async fn run(engine: Arc<Engine>, data: &Path) {
@@ -96,7 +93,7 @@ fn widens_nothing(
 
 async fn approve(engine: &Engine, audit: &Audit, request: &PendingRequest, record: &DeviceRecord) {
     // Written first: what cannot be accounted for is not done.
-    if let Err(error) = audit.entitled_repair(request, record) {
+    if let Err(error) = audit.approval(Rule::EntitledRepair, request, Some(record)) {
         warn!(
             "left a pairing request that widens nothing, because the audit log cannot be written: {error}"
         );

@@ -32,6 +32,7 @@ pub mod rewrite;
 pub mod relay;
 
 pub mod approver;
+pub mod audit;
 pub mod control;
 pub mod dial;
 
