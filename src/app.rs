@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::approver;
+use crate::audit::Audit;
 use crate::config::{Config, StoreKind};
 use crate::control::{Control, ControlStore, Settings, Standing};
 use crate::delegate::Delegate;
@@ -121,6 +122,7 @@ fn assemble(config: &Config) -> Result<Front, Failure> {
     let engine = Arc::new(Engine {
         mode: ModeSwitch::new(config.mode),
         policy: config.policy.clone(),
+        audit: Audit::new(&config.data),
         auth: config.gateway.auth.clone(),
         facts: config.gateway.facts.clone(),
         resolver,
@@ -131,8 +133,7 @@ fn assemble(config: &Config) -> Result<Front, Failure> {
     });
     let watch = Watch::start(engine.resolver.clone());
     tokio::spawn(police(Arc::clone(&engine), watch));
-    let (approving, data) = (Arc::clone(&engine), config.data.clone());
-    tokio::spawn(async move { approver::run(approving, &data).await });
+    tokio::spawn(approver::run(Arc::clone(&engine)));
     Ok(Front {
         engine,
         dialer,

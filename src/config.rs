@@ -32,7 +32,7 @@ pub use reader::Setting;
 pub use sources::Sources;
 pub use url::GatewayUrl;
 pub(crate) use value::network;
-pub use words::{DeviceLess, EntitledRepairs, LogFormat, LogLevel, Mode, StoreKind};
+pub use words::{DeviceLess, EntitledRepairs, LocalUpgrades, LogFormat, LogLevel, Mode, StoreKind};
 
 use crate::gateway::{GatewayAuth, GatewayFacts};
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde_json::json;
 use tracing::{debug, info};
 
+use crate::audit::Audit;
 use crate::clock;
 use crate::config::{Mode, Policy};
 use crate::control::{Control, OwnRecord, Standing};
@@ -37,6 +38,8 @@ pub struct Engine {
     pub mode: ModeSwitch,
     /// What the operator allows.
     pub policy: Policy,
+    /// Where approvals are written down.
+    pub audit: Audit,
     /// What the gateway asks of everyone.
     pub auth: GatewayAuth,
     /// What the gateway's own files say.

@@ -13,6 +13,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tracing::debug;
 
+use crate::approver::{self, Asking};
 use crate::clock;
 use crate::config::Mode;
 use crate::decide::Decision;
@@ -20,7 +21,7 @@ use crate::delegation::Delegation;
 use crate::dial::Redial;
 use crate::engine::{Engine, EntitledStill, Judgement, Visit};
 use crate::handshake::drive::{Answered, Exchange, Limits, Opening, Request};
-use crate::handshake::message::Refusal;
+use crate::handshake::message::{Claims, Refusal};
 use crate::identity::{Credential, Identity};
 use crate::relay::{RelayStats, Stop, Wire, relay};
 use crate::rewrite;
@@ -206,8 +207,49 @@ impl Session {
                 return Ok(Established::delegated(exchange, delegated));
             }
         }
+        if let Some(widened) = self
+            .approval(&mut exchange, claims, judgement, &refused.refusal)
+            .await?
+        {
+            let healing = self.heal(&mut exchange, request, &widened).await?;
+            if let Some((again, delegated)) = healing {
+                report.approved(&again);
+                return Ok(Established::delegated(exchange, delegated));
+            }
+        }
         let diagnosis = self.explain(request, judgement, &refused, report);
         self.tell(exchange, request, refused, &diagnosis).await
+    }
+
+    /// The same session, after its device was approved for more: by policy at once, or by somebody while it waits.
+    async fn approval(
+        &self,
+        exchange: &mut Exchange,
+        claims: &Claims,
+        judgement: &Judgement,
+        refusal: &Refusal,
+    ) -> io::Result<Option<Judgement>> {
+        let asking = Asking {
+            claims,
+            identity: &judgement.identity,
+            visit: &self.visit,
+            refusal,
+        };
+        let mut identity = approver::upgrade(&self.engine, asking).await;
+        if identity.is_none()
+            && let Some(patience) = self.engine.policy.wait_for_approval
+        {
+            let started = Instant::now();
+            tokio::select! {
+                decided = approver::wait(&self.engine, asking, patience) => identity = decided,
+                () = exchange.left() => return Err(io::ErrorKind::UnexpectedEof.into()),
+            }
+            exchange.extend(started.elapsed());
+        }
+        Ok(identity.map(|identity| Judgement {
+            identity,
+            decision: judgement.decision.clone(),
+        }))
     }
 
     /// Asks once more in the delegate's name, on a connection of its own; the client never notices. `None` where that

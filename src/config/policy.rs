@@ -1,12 +1,13 @@
 //! What the operator grants, caps and switches off.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::named::Named;
 use super::problem::{Finding, closest};
 use super::reader::Reader;
 use super::value;
-use super::words::{DeviceLess, EntitledRepairs};
+use super::words::{DeviceLess, EntitledRepairs, LocalUpgrades};
 use crate::scope::{self, ScopeSet};
 
 /// The operator's rules. They narrow, except for `grant`.
@@ -18,6 +19,10 @@ pub struct Policy {
     pub device_less: DeviceLess,
     /// What becomes of pairing requests that widen nothing.
     pub entitled_repairs: EntitledRepairs,
+    /// What becomes of local devices that ask for more than was approved for them.
+    pub local_upgrades: LocalUpgrades,
+    /// How long a session that needs an approval waits for it before it is refused; `None` does not wait.
+    pub wait_for_approval: Option<Duration>,
     /// Exceptions by `client.id`.
     pub clients: BTreeMap<String, ClientPolicy>,
 }
@@ -73,6 +78,9 @@ impl Policy {
             EntitledRepairs::Approve,
             value::word,
         );
+        let local_upgrades = reader.read("policy.local_upgrades", LocalUpgrades::Ask, value::word);
+        let wait_for_approval =
+            reader.read("policy.wait_for_approval", None, value::timeout_or_off);
         let clients = reader.named("policy.clients", |section| {
             doubt_client(section);
             let client = ClientPolicy {
@@ -95,6 +103,8 @@ impl Policy {
             max_scopes,
             device_less,
             entitled_repairs,
+            local_upgrades,
+            wait_for_approval,
             clients: clients.into_iter().collect(),
         }
     }

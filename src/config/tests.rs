@@ -181,6 +181,8 @@ fn every_key_has_a_variable() {
         ("POLICY_MAX_SCOPES", "operator.read"),
         ("POLICY_DEVICE_LESS", "off"),
         ("POLICY_ENTITLED_REPAIRS", "off"),
+        ("POLICY_LOCAL_UPGRADES", "approve"),
+        ("POLICY_WAIT_FOR_APPROVAL", "8s"),
         ("POLICY_CLIENTS", "{ cli = { grant = ['operator.read'] } }"),
         ("CACHE_TTL", "1s"),
         ("CACHE_NEGATIVE_TTL", "0s"),

@@ -100,4 +100,12 @@ words! {
         /// It waits for somebody.
         Off = "off",
     }
+
+    /// What becomes of a paired device of this machine that asks for more than was approved for it.
+    LocalUpgrades {
+        /// Its request waits for somebody.
+        Ask = "ask",
+        /// The shim approves it, as gateways before and after 2026.4.21 to 2026.7.1 do by themselves.
+        Approve = "approve",
+    }
 }

@@ -351,6 +351,22 @@ impl Exchange {
         timeout_at(deadline, wait()).await.unwrap_or(Ok(None))
     }
 
+    /// Allows the handshake that much longer: time that somebody else took.
+    pub fn extend(&mut self, by: Duration) {
+        self.deadline += by;
+    }
+
+    /// Completes when the client leaves. Whatever it sends meanwhile is kept.
+    pub async fn left(&mut self) {
+        while self.client.unread.len() < self.limits.connect_frame {
+            match self.client.read_more().await {
+                Ok(0) | Err(_) => return,
+                Ok(_) => {}
+            }
+        }
+        std::future::pending().await
+    }
+
     /// When the handshake has to be over.
     #[must_use]
     pub const fn deadline(&self) -> Instant {

@@ -76,6 +76,11 @@ impl Report {
         "none".clone_into(&mut self.answer);
     }
 
+    pub(super) fn approved(&mut self, again: &Decision) {
+        self.healed(again);
+        "its device was approved for more".clone_into(&mut self.why);
+    }
+
     pub(super) fn healed(&mut self, again: &Decision) {
         self.why = format!("{again} ({})", self.answer);
         again.as_str().clone_into(&mut self.decision);

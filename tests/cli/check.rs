@@ -96,6 +96,8 @@ fn check_says_what_holds_and_who_said_so() {
     policy.max_scopes  every scope  default
     policy.device_less  local  default
     policy.entitled_repairs  approve  default
+    policy.local_upgrades  ask  default
+    policy.wait_for_approval  off  default
     policy.clients.cli.grant  [operator.read]  [HOME]/.config/scope-shim/scope-shim.toml:4:9
     cache.ttl  1m  SCOPE_SHIM_CACHE_TTL
     cache.negative_ttl  5s  default

@@ -42,6 +42,9 @@ mod faults;
 /// Requests that widen nothing are approved, others are not.
 mod approving;
 
+/// A device that asks for more than was approved for it.
+mod upgrades;
+
 /// The delegate: its pairing, its loss, and what could get in its way.
 mod delegate;
 
