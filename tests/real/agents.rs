@@ -16,6 +16,7 @@ use crate::shim::Shim;
 
 const GATEWAY_FIRST: &str = "an agent lists sessions, gateway started first";
 const UNHEARD: &str = "an agent lists sessions behind the shim's back, again";
+const UNHEARD_SPAWN: &str = "an agent spawns one behind the shim's back, again";
 const SHIM_FIRST: &str = "an agent lists sessions, shim started first";
 
 /// Whether this version can be told, by its environment, to send its agents' calls elsewhere.
@@ -32,14 +33,18 @@ fn calls_over_a_connection(version: &Version) -> bool {
 /// Has an agent of a gateway that cannot be told anything call it: a call that never meets the shim. The first one may
 /// fail, and leaves a pairing request; what the later ones do is recorded.
 pub(crate) fn run_unheard(gateway: &RealGateway, recorder: &mut Recorder) -> Result<()> {
-    recorder.record(UNHEARD, || {
-        list_sessions(gateway)?;
-        let works = poll(TIME_TO_APPROVE, || match list_sessions(gateway) {
-            Ok(outcome) if !outcome.works() => None,
-            tried => Some(tried),
-        });
-        works.unwrap_or_else(|| list_sessions(gateway))
-    })
+    recorder.record(UNHEARD, || again(|| list_sessions(gateway)))?;
+    recorder.record(UNHEARD_SPAWN, || again(|| spawn_session(gateway)))
+}
+
+/// The first try, and then as many as fit into the time that an approval may take; the last one counts.
+fn again(call: impl Fn() -> Result<Outcome>) -> Result<Outcome> {
+    call()?;
+    let works = poll(TIME_TO_APPROVE, || match call() {
+        Ok(outcome) if !outcome.works() => None,
+        tried => Some(tried),
+    });
+    works.unwrap_or_else(call)
 }
 
 /// Has an agent of a gateway that was told nothing call it: what the calls through the shim are compared with.
@@ -98,7 +103,27 @@ fn sessions_in(log: &str) -> usize {
 
 /// Has the gateway run the tool with which an agent lists its sessions.
 fn list_sessions(gateway: &RealGateway) -> Result<Outcome> {
-    let body = json!({ "tool": "sessions_list", "args": {} }).to_string();
+    invoke(gateway, &json!({ "tool": "sessions_list", "args": {} }))
+}
+
+/// Has the gateway run the tool with which an agent starts another one: a call that writes.
+fn spawn_session(gateway: &RealGateway) -> Result<Outcome> {
+    invoke(
+        gateway,
+        &json!({ "tool": "sessions_spawn", "args": { "task": "wait" } }),
+    )
+}
+
+/// Settings of a gateway whose `sessions_spawn` may be called like this, instead of by a model.
+pub(crate) fn settings(installed: &Installed) -> Value {
+    if can_be_redirected(installed) {
+        return Value::Null;
+    }
+    json!({ "gateway": { "tools": { "allow": ["sessions_spawn"] } } })
+}
+
+fn invoke(gateway: &RealGateway, call: &Value) -> Result<Outcome> {
+    let body = call.to_string();
     let port = gateway.port();
     let mut stream =
         TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), TIME_LIMIT)?;
@@ -121,8 +146,16 @@ fn list_sessions(gateway: &RealGateway) -> Result<Outcome> {
         .zip(answer.rfind('}'))
         .map_or("", |(start, end)| &answer[start..=end]);
     let tool: Value = serde_json::from_str(json).unwrap_or_default();
-    Ok(match tool["ok"].as_bool() {
-        Some(true) => Outcome::Ok(String::new()),
+    // A tool may say in its result that it came to nothing.
+    let told = tool["result"]["details"].as_object();
+    let came_to_nothing =
+        told.filter(|told| told.get("status").is_some_and(|status| status == "error"));
+    Ok(match (tool["ok"].as_bool(), came_to_nothing) {
+        (Some(true), None) => Outcome::Ok(String::new()),
+        (Some(true), Some(told)) => Outcome::Failed {
+            what: "the tool came to nothing".to_owned(),
+            words: vec![told["error"].as_str().unwrap_or_default().to_owned()],
+        },
         _ => Outcome::Failed {
             what: tool["error"]["type"]
                 .as_str()

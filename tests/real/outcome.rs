@@ -56,6 +56,14 @@ impl Outcome {
         }
     }
 
+    /// The same without the complaint `phrase`, where that is all it complains of.
+    pub(crate) fn without(self, phrase: &str) -> Self {
+        match self {
+            Self::Failed { what, .. } if what == phrase => Self::Ok(String::new()),
+            other => other,
+        }
+    }
+
     /// Whether a busy machine may have caused it, so that a second attempt is fair.
     pub(crate) fn may_be_haste(&self) -> bool {
         *self == Self::TimedOut || HASTE.iter().any(|phrase| self.complains_of(phrase))
@@ -128,6 +136,9 @@ fn last_words(lines: &[String]) -> String {
         .unwrap_or_default()
 }
 
+/// What `status --all` says of a gateway whose presence it may not ask for.
+pub(crate) const GATEWAY_SELF_UNKNOWN: &str = "Gateway self │ unknown";
+
 /// What the command lines of all versions say when a session was refused or may not do everything, most telling first.
 const COMPLAINTS: [&str; 15] = [
     "gateway.probe_failed",
@@ -139,12 +150,12 @@ const COMPLAINTS: [&str; 15] = [
     "scope upgrade pending approval",
     "missing scope: operator.read",
     "missing scope:",
-    "Gateway self │ unknown",
     "unreachable",
     "not reachable",
     "Reachable: no",
     "gateway closed (",
     "gateway timeout",
+    GATEWAY_SELF_UNKNOWN,
 ];
 
 const HASTE: [&str; 4] = ["timeout", "timed out", "ECONNRESET", "abnormal closure"];

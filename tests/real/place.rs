@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use scope_shim::demo::npm::process::{Output, run_to_end};
 use scope_shim::demo::npm::{Credential, GatewayOptions, Installed, RealGateway};
-use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::Result;
+use crate::agents;
 use crate::shim::Shim;
 
 /// How the clients of a place reach its gateway.
@@ -74,7 +74,7 @@ impl Place {
             home: self.home.path().to_owned(),
             port: self.gateway_port,
             credential: Credential::Token(TOKEN.to_owned()),
-            settings: Value::Null,
+            settings: agents::settings(&self.installed),
             environment: Vec::new(),
         }
     }

@@ -110,12 +110,18 @@ const fn report(
 
 const NOT_FIXED: (u16, u16) = (13, 0);
 
-const REPORTS: [Report; 18] = [
+const REPORTS: [Report; 19] = [
     report(
         (2, 19),
         (2, 21),
-        "an agent lists sessions behind the shim's back, again",
+        "an agent lists sessions behind the shim's back",
         "tool execution failed",
+    ),
+    report(
+        (2, 19),
+        (2, 26),
+        "an agent spawns one behind the shim's back",
+        "pairing required",
     ),
     report((2, 19), (2, 21), "health", "pairing required"),
     report((2, 19), (2, 21), "status", "pairing required"),
