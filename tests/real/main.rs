@@ -12,6 +12,7 @@
 mod agents;
 mod browser;
 mod commands;
+mod deadlock;
 mod handshakes;
 mod options;
 mod outcome;
@@ -124,6 +125,11 @@ fn run_column(installed: &Installed, column: Column) -> Tried {
             "agents",
             agents::run_through_the_shim(installed, &mut recorder),
         );
+    }
+    if deadlock::concerns(&installed.version) {
+        let deadlocked =
+            Place::new(installed).and_then(|place| deadlock::run(&place, column, &mut recorder));
+        note("deadlock", deadlocked);
     }
     Tried {
         outcomes: recorder.outcomes,

@@ -80,6 +80,11 @@ impl Place {
     }
 
     pub(crate) fn start_shim(&self) -> Result<Shim> {
+        self.start_shim_with(&[])
+    }
+
+    /// Starts the shim with these variables in its environment.
+    pub(crate) fn start_shim_with(&self, environment: &[(&str, &str)]) -> Result<Shim> {
         let data = self.home.path().join("shim");
         fs::create_dir_all(&data)?;
         Shim::start(
@@ -87,6 +92,7 @@ impl Place {
             self.gateway_port,
             &self.home.path().join(".openclaw"),
             &data,
+            environment,
         )
     }
 

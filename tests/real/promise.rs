@@ -110,7 +110,7 @@ const fn report(
 
 const NOT_FIXED: (u16, u16) = (13, 0);
 
-const REPORTS: [Report; 19] = [
+const REPORTS: [Report; 21] = [
     report(
         (2, 19),
         (2, 21),
@@ -121,6 +121,18 @@ const REPORTS: [Report; 19] = [
         (2, 19),
         (2, 26),
         "an agent spawns one behind the shim's back",
+        "pairing required",
+    ),
+    report(
+        (4, 0),
+        (7, 0),
+        "a pinned command line asks for more, approved",
+        "pairing required",
+    ),
+    report(
+        (4, 0),
+        (7, 0),
+        "a pinned command line asks for more, by policy",
         "pairing required",
     ),
     report((2, 19), (2, 21), "health", "pairing required"),

@@ -1,5 +1,6 @@
 //! The built `scope-shim`, running.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -7,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use scope_shim::demo::npm::process::{Group, poll};
+use scope_shim::demo::npm::process::{Group, Output, poll, run_to_end};
 use tempfile::TempDir;
 
 use crate::Result;
@@ -15,6 +16,8 @@ use crate::Result;
 pub(crate) struct Shim {
     group: Group,
     log: PathBuf,
+    settings: Vec<OsString>,
+    data: PathBuf,
 }
 
 impl Shim {
@@ -24,28 +27,25 @@ impl Shim {
         gateway_port: u16,
         gateway_state: &Path,
         data: &Path,
+        environment: &[(&str, &str)],
     ) -> Result<Self> {
         let log = data.join("shim.log");
         let output = File::create(&log)?;
-        let mut command = Command::new(program()?);
-        for (name, _) in std::env::vars_os() {
-            let name = name.to_string_lossy();
-            if name.starts_with("SCOPE_SHIM_") || name.starts_with("OPENCLAW_") {
-                command.env_remove(&*name);
-            }
-        }
+        let settings: Vec<OsString> = vec![
+            "--listen".into(),
+            format!("127.0.0.1:{port}").into(),
+            "--gateway".into(),
+            format!("ws://127.0.0.1:{gateway_port}").into(),
+            "--gateway-state".into(),
+            gateway_state.into(),
+            "--data".into(),
+            data.into(),
+        ];
+        let mut command = fresh_command()?;
         command
-            .args([
-                "run",
-                "--listen",
-                &format!("127.0.0.1:{port}"),
-                "--gateway",
-                &format!("ws://127.0.0.1:{gateway_port}"),
-            ])
-            .arg("--gateway-state")
-            .arg(gateway_state)
-            .arg("--data")
-            .arg(data)
+            .arg("run")
+            .args(&settings)
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output);
@@ -56,7 +56,12 @@ impl Shim {
                 .is_ok()
                 .then_some(Ok(())),
         });
-        let shim = Self { group, log };
+        let shim = Self {
+            group,
+            log,
+            settings,
+            data: data.to_owned(),
+        };
         match ready {
             Some(Ok(())) => Ok(shim),
             Some(Err(why)) => {
@@ -64,6 +69,13 @@ impl Shim {
             }
             None => Err(format!("the shim did not listen: {}", shim.last_words()).into()),
         }
+    }
+
+    /// Runs one of the shim's other commands with the settings of this one.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Result<Output> {
+        let mut command = fresh_command()?;
+        command.args(arguments).args(&self.settings);
+        Ok(run_to_end(&mut command, &self.data, TIME_LIMIT)?)
     }
 
     /// Everything it has logged so far.
@@ -84,6 +96,18 @@ impl Shim {
     }
 }
 
+/// The program, with nothing of the caller's own gateway in its environment.
+fn fresh_command() -> Result<Command> {
+    let mut command = Command::new(program()?);
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if name.starts_with("SCOPE_SHIM_") || name.starts_with("OPENCLAW_") {
+            command.env_remove(&*name);
+        }
+    }
+    Ok(command)
+}
+
 /// The program that was built with this suite: a copy of it, so that a build in the meantime does not change it.
 pub(crate) fn program() -> Result<&'static Path> {
     static COPY: OnceLock<std::result::Result<(TempDir, PathBuf), String>> = OnceLock::new();
@@ -99,4 +123,5 @@ pub(crate) fn program() -> Result<&'static Path> {
     }
 }
 
+const TIME_LIMIT: Duration = Duration::from_secs(60);
 const TIME_TO_LISTEN: Duration = Duration::from_secs(20);
