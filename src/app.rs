@@ -12,12 +12,13 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::approver;
-use crate::config::{Config, StoreKind};
+use crate::config::{Config, SessionLog, StoreKind};
 use crate::control::{Control, ControlStore, Settings, Standing};
 use crate::delegate::Delegate;
 use crate::delegation::Delegations;
 use crate::dial::Dialer;
 use crate::engine::{self, Engine, HostDevice, ModeSwitch};
+use crate::explain::Traces;
 use crate::gateway::GatewayAuth;
 use crate::handshake::drive;
 use crate::http::Front;
@@ -128,6 +129,7 @@ fn assemble(config: &Config) -> Result<Front, Failure> {
         delegate,
         control,
         delegations: Arc::new(Delegations::default()),
+        traces: (config.log.sessions == SessionLog::On).then(|| Traces::start(&config.data)),
     });
     let watch = Watch::start(engine.resolver.clone());
     tokio::spawn(police(Arc::clone(&engine), watch));

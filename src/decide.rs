@@ -225,6 +225,12 @@ fn credential_covers(record: &DeviceRecord, credential: Credential, scope: &str)
     }
 }
 
+/// Why the gateway would refuse or cripple the handshake as it stands, whatever the session may hold.
+#[must_use]
+pub fn foreseen(case: Case<'_>) -> Option<Rewrite> {
+    foresee(case, &mut ())
+}
+
 /// Why the gateway would refuse or cripple the handshake as it stands; `None` where it accepts it.
 ///
 /// In doubt it would: a rewritten handshake is accepted by every version, a refused one leaves a pairing request.

@@ -85,10 +85,7 @@ fn ground(case: Case<'_>, scope: &str) -> String {
             } else if approved.implies(scope) {
                 format!("covered by the approved {}", covering(approved, scope))
             } else {
-                format!(
-                    "granted by policy.clients.{}",
-                    text(&case.claims.client_id)
-                )
+                format!("granted by policy.clients.{}", text(&case.claims.client_id))
             }
         }
         Identity::FreshLocal => "a fresh local device gets it".to_owned(),
