@@ -393,7 +393,7 @@ fn profile(config: &Config, version: Option<&str>) -> Result<(Profile, String), 
         let from = "by the version that wrote openclaw.json last".to_owned();
         return Ok((Profile::of_version(version), from));
     }
-    let from = "because nothing tells; --gateway-version would".to_owned();
+    let from = "and nothing here tells it: give --gateway-version".to_owned();
     Ok((Profile::from_evidence(&Evidence::default()), from))
 }
 

@@ -63,7 +63,7 @@ impl Page for Explanation {
         }
         steps(page, &self.steps, style);
         conclusion(page, "decision", &self.decision, &self.why, style);
-        line(page, "without", &text(&self.without_the_shim));
+        line(page, "directly", &text(&self.without_the_shim));
     }
 }
 
