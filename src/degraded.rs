@@ -117,8 +117,9 @@ fn explain(
     let Cause { code, why, remedy } = cause(case, missing);
     let client = format!("{}/{}", case.claims.client_id, case.claims.client_mode);
     let client = client.escape_debug();
+    let (asked, lacks) = (some(requested), some(missing));
     let sentence = format!(
-        "this session of {client} from {} asked for {requested} and lacks {missing} on {gateway}: {why}; {remedy}",
+        "this session of {client} from {} asked for {asked} and lacks {lacks} on {gateway}: {why}; {remedy}",
         case.address
     );
     let names = |scopes: &ScopeSet| scopes.iter().map(str::to_owned).collect::<Vec<_>>();
@@ -126,14 +127,14 @@ fn explain(
         "code": code,
         "client": client.to_string(),
         "address": case.address.to_string(),
-        "requested": names(requested),
-        "missing": names(missing),
+        "requested": names(&asked),
+        "missing": names(&lacks),
         "why": why,
         "remedy": remedy,
     });
     Diagnosis {
         code,
-        short: format!("lacks {missing}: {}", code.entry().title),
+        short: code.entry().title.to_owned(),
         sentence,
         command: None,
         data: match data {
@@ -141,6 +142,15 @@ fn explain(
             _ => Map::new(),
         },
     }
+}
+
+/// As many as anybody asks for in earnest; a client may send thousands, and would get them back with each answer.
+fn some(scopes: &ScopeSet) -> ScopeSet {
+    scopes
+        .iter()
+        .filter(|scope| scope.len() <= LONGEST_NAME)
+        .take(MOST_NAMES)
+        .collect()
 }
 
 struct Cause {
@@ -160,7 +170,10 @@ fn cause(case: &Case<'_>, missing: &ScopeSet) -> Cause {
     if let Some(cap) = capped {
         return Cause {
             code: Code::ScopeCap,
-            why: format!("the header x-openclaw-scopes of its proxy allows {cap}"),
+            why: format!(
+                "the header x-openclaw-scopes of its proxy allows {}",
+                some(cap)
+            ),
             remedy: Code::ScopeCap.entry().remedy,
         };
     }
@@ -256,6 +269,9 @@ fn is_localhost(origin: &str) -> bool {
         .any(|local| host.starts_with(local))
 }
 
+/// In bytes.
+const LONGEST_NAME: usize = 64;
+const MOST_NAMES: usize = 16;
 const CONTROL_UI: &str = "openclaw-control-ui";
 /// From here on a client without a device loses its scopes again (GHSA-rqpp-rjj8-7wv8).
 const FIRST_CLEARING: Version = Version::v2026(3, 12);

@@ -167,6 +167,15 @@ fn a_page_that_a_switch_may_have_spared_is_left_alone() {
     assert_eq!(session.on("2026.3.24").unwrap().code, Code::ProxyUser);
 }
 
+#[test]
+fn a_client_that_asks_for_thousands_does_not_get_them_back_with_each_answer() {
+    let mut session = Session::default();
+    session.claims.scopes = (0..5_000).map(|n| format!("operator.{n}")).collect();
+    let told = session.on("2026.9.6").unwrap();
+    assert!(told.sentence.len() < 1_000, "{}", told.sentence.len());
+    assert!(told.data["missing"].as_array().unwrap().len() <= MOST_NAMES);
+}
+
 /// Each reason why the shim did not stand in, in its own words.
 #[test]
 fn every_reason_has_its_own_remedy() {

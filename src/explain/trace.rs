@@ -331,7 +331,7 @@ fn clip_list(list: &mut Vec<String>) {
     let more = list.len().saturating_sub(LONGEST_LIST);
     list.truncate(LONGEST_LIST);
     for text in list.iter_mut() {
-        *text = clipped(text);
+        *text = cut(text, LONGEST_LINE);
     }
     if more > 0 {
         list.push(format!("… and {more} more"));
@@ -339,8 +339,12 @@ fn clip_list(list: &mut Vec<String>) {
 }
 
 /// At most so much of what a client may have sent.
-pub(crate) fn clipped(text: &str) -> String {
-    match text.char_indices().nth(LONGEST_TEXT) {
+fn clipped(text: &str) -> String {
+    cut(text, LONGEST_TEXT)
+}
+
+fn cut(text: &str, characters: usize) -> String {
+    match text.char_indices().nth(characters) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
         None => text.to_owned(),
     }
@@ -348,6 +352,8 @@ pub(crate) fn clipped(text: &str) -> String {
 
 /// In characters; the longest sentence of the shim's own fits.
 const LONGEST_TEXT: usize = 600;
+/// One of many, in characters.
+const LONGEST_LINE: usize = 240;
 const LONGEST_LIST: usize = 24;
 
 #[cfg(test)]

@@ -55,7 +55,7 @@ impl Demo {
 }
 
 /// What differs from run to run.
-const FILTERS: [(&str, &str); 7] = [
+const FILTERS: [(&str, &str); 8] = [
     (r"[^\s=]*/scope-shim-demo-\w+", "[PLACE]"),
     (r"\b[0-9a-f]{12}\b", "[DEVICE]"),
     (r"demo-[0-9a-f]{24}", "[TOKEN]"),
