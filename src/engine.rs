@@ -14,7 +14,7 @@ use tracing::{debug, info};
 use crate::clock;
 use crate::config::{Mode, Policy};
 use crate::control::{Control, OwnRecord, Standing};
-use crate::decide::{self, Case, Decision, Pass};
+use crate::decide::{self, Case, Decision, Pass, Step};
 use crate::delegate::Delegate;
 use crate::delegation::Delegations;
 use crate::device::DeviceId;
@@ -132,12 +132,17 @@ impl Engine {
     pub fn judge_again(&self, claims: &Claims, identity: &Identity, visit: &Visit) -> Judgement {
         let standing = self.control.standing();
         let case = self.case(claims, identity, visit, &standing);
-        let mut steps = Vec::new();
-        let decision = decide::decide_again_traced(case, &mut steps);
+        let (decision, taken) = if self.traces.is_some() {
+            let mut steps = Vec::new();
+            let decision = decide::decide_again_traced(case, &mut steps);
+            (decision, Some(taken(case, visit, steps)))
+        } else {
+            (decide::decide_again(case), None)
+        };
         Judgement {
             identity: identity.clone(),
             decision,
-            taken: Some(Box::new(Taken::new(CaseTrace::new(case, visit), steps))),
+            taken,
         }
     }
 
@@ -154,8 +159,7 @@ impl Engine {
         }
         let mut steps = Vec::new();
         let decision = decide::decide_traced(case, &mut steps);
-        let taken = Taken::new(CaseTrace::new(case, visit), steps);
-        (decision, Some(Box::new(taken)))
+        (decision, Some(taken(case, visit, steps)))
     }
 
     fn case<'a>(
@@ -279,6 +283,10 @@ impl Engine {
             (_, _) => {}
         }
     }
+}
+
+fn taken(case: Case<'_>, visit: &Visit, steps: Vec<Step>) -> Box<Taken> {
+    Box::new(Taken::new(CaseTrace::new(case, visit), steps))
 }
 
 /// The secret that everyone shares, where the shim knows it.
