@@ -13,12 +13,13 @@ use tracing::{info, warn};
 
 use crate::approver;
 use crate::audit::Audit;
-use crate::config::{Config, StoreKind};
+use crate::config::{Config, SessionLog, StoreKind};
 use crate::control::{Control, ControlStore, Settings, Standing};
 use crate::delegate::Delegate;
 use crate::delegation::Delegations;
 use crate::dial::Dialer;
 use crate::engine::{self, Engine, HostDevice, ModeSwitch};
+use crate::explain::Traces;
 use crate::gateway::GatewayAuth;
 use crate::handshake::drive;
 use crate::http::Front;
@@ -130,6 +131,7 @@ fn assemble(config: &Config) -> Result<Front, Failure> {
         delegate,
         control,
         delegations: Arc::new(Delegations::default()),
+        traces: (config.log.sessions == SessionLog::On).then(|| Traces::start(&config.data)),
     });
     let watch = Watch::start(engine.resolver.clone());
     tokio::spawn(police(Arc::clone(&engine), watch));

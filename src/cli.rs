@@ -1,6 +1,7 @@
 //! The command line.
 
 pub mod check;
+pub mod explain;
 mod style;
 
 use std::net::SocketAddr;
@@ -10,6 +11,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::Flag;
+pub use explain::Explain;
 pub use style::Style;
 
 /// A proxy in front of an OpenClaw gateway that repairs what the gateway wrongly refuses.
@@ -35,6 +37,8 @@ pub enum Command {
     Run(Settings),
     /// Check the configuration and say what it amounts to, without starting anything
     Check(Settings),
+    /// Walk the decision about a session step by step: one that was, one that could be, or one that was saved
+    Explain(Box<Explain>),
     /// See the failure and its cure on a gateway made for it
     Demo(Demo),
     /// Print the version

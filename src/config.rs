@@ -32,7 +32,9 @@ pub use reader::Setting;
 pub use sources::Sources;
 pub use url::GatewayUrl;
 pub(crate) use value::network;
-pub use words::{DeviceLess, EntitledRepairs, LocalUpgrades, LogFormat, LogLevel, Mode, StoreKind};
+pub use words::{
+    DeviceLess, EntitledRepairs, LocalUpgrades, LogFormat, LogLevel, Mode, SessionLog, StoreKind,
+};
 
 use crate::gateway::{GatewayAuth, GatewayFacts};
 
@@ -75,6 +77,8 @@ pub struct Log {
     pub format: LogFormat,
     /// The least important level that is written; `RUST_LOG` overrules it.
     pub level: LogLevel,
+    /// Whether the last sessions are kept for `scope-shim explain`.
+    pub sessions: SessionLog,
 }
 
 /// The gateway and how to reach and read it.

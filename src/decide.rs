@@ -1,7 +1,11 @@
 //! The decision: what becomes of a handshake.
 //!
 //! A pure function of what the client claims, who it was found to be, how the gateway behaves, what the delegate may
-//! do and what the operator allows. No I/O and no clock: a table to read and to test.
+//! do and what the operator allows. No I/O and no clock: a table to read and to test. Each step can be listened to
+//! ([`Trace`]), so that an explanation is never anything but what the decision itself went by.
+
+mod evidence;
+mod trace;
 
 use std::sync::Arc;
 
@@ -11,6 +15,9 @@ use crate::handshake::message::Claims;
 use crate::identity::{Credential, Identity, Unidentified};
 use crate::profile::{Profile, ScopeCheck};
 use crate::scope::{ADMIN, PAIRING, ScopeSet};
+
+use evidence::yes_no;
+pub use trace::{Question, Step, Trace};
 
 /// What becomes of a handshake.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,42 +80,88 @@ pub struct Case<'a> {
 /// Decides before the gateway has seen the handshake.
 #[must_use]
 pub fn decide(case: Case<'_>) -> Decision {
-    rewrite_unless(case, foresee(case))
+    decide_traced(case, &mut ())
+}
+
+/// The same, with every step told to `trace`.
+pub fn decide_traced<T: Trace>(case: Case<'_>, trace: &mut T) -> Decision {
+    rewrite_unless(case, foresee, trace)
 }
 
 /// Decides again after the gateway refused, or granted less than was asked for.
 #[must_use]
 pub fn decide_again(case: Case<'_>) -> Decision {
-    rewrite_unless(case, Some(Rewrite::Refused))
+    decide_again_traced(case, &mut ())
 }
 
-fn rewrite_unless(case: Case<'_>, cause: Option<Rewrite>) -> Decision {
-    match (obstacle(case), cause) {
-        (Some(pass), _) => Decision::Pass(pass),
-        (None, None) => Decision::Pass(Pass::Accepted),
-        (None, Some(cause)) => match delegate_lacks(case) {
-            Some(pass) => Decision::Pass(pass),
-            None => Decision::Rewrite(cause),
+/// The same, with every step told to `trace`.
+pub fn decide_again_traced<T: Trace>(case: Case<'_>, trace: &mut T) -> Decision {
+    rewrite_unless(case, refused, trace)
+}
+
+fn rewrite_unless<T: Trace>(
+    case: Case<'_>,
+    cause: impl FnOnce(Case<'_>, &mut T) -> Option<Rewrite>,
+    trace: &mut T,
+) -> Decision {
+    let decision = match obstacle(case, trace) {
+        Some(pass) => Decision::Pass(pass),
+        None => match cause(case, trace) {
+            None => Decision::Pass(Pass::Accepted),
+            Some(cause) => match delegate_lacks(case, trace) {
+                Some(pass) => Decision::Pass(pass),
+                None => Decision::Rewrite(cause),
+            },
         },
-    }
+    };
+    trace.step(|| {
+        Step::new(
+            Question::Decision,
+            decision.as_str(),
+            [decision.to_string()],
+        )
+    });
+    decision
 }
 
 /// Why this session may not be rewritten, whatever the gateway makes of it.
-fn obstacle(case: Case<'_>) -> Option<Pass> {
-    if !case.claims.is_operator() {
+fn obstacle(case: Case<'_>, trace: &mut impl Trace) -> Option<Pass> {
+    let operator = case.claims.is_operator();
+    trace.step(|| Step::new(Question::Role, yes_no(operator), evidence::role(case)));
+    if !operator {
         return Some(Pass::NotOperator);
     }
-    if case.claims.scopes.is_empty() {
+    let requests = !case.claims.scopes.is_empty();
+    trace.step(|| {
+        Step::new(
+            Question::Requested,
+            yes_no(requests),
+            evidence::requested(case),
+        )
+    });
+    if !requests {
         return Some(Pass::NothingRequested);
     }
+    trace.step(|| {
+        Step::new(
+            Question::Identity,
+            evidence::who(case),
+            evidence::identity(case),
+        )
+    });
     if let Identity::Unknown(why) = case.identity {
         return Some(Pass::Unidentified(*why));
     }
     let missing = not_entitled(case);
-    if !missing.is_empty() {
-        return Some(Pass::NotEntitled(missing));
-    }
-    None
+    let entitled = missing.is_empty();
+    trace.step(|| {
+        Step::new(
+            Question::Entitled,
+            yes_no(entitled),
+            evidence::entitled(case),
+        )
+    });
+    (!entitled).then_some(Pass::NotEntitled(missing))
 }
 
 /// The requested scopes that the session may not hold.
@@ -117,27 +170,50 @@ pub fn not_entitled(case: Case<'_>) -> ScopeSet {
     let requested = case.claims.requested();
     requested
         .iter()
-        .filter(|scope| !entitled(case, scope))
+        .filter(|scope| barrier(case, scope).is_some())
         .collect()
 }
 
-/// Whether the session may hold `scope`: it lies in the closure of what was approved or what the policy grants, and
-/// under every cap.
-fn entitled(case: Case<'_>, scope: &str) -> bool {
+/// What keeps a session from holding a scope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Barrier {
+    /// Neither approved nor granted by the policy.
+    NotApproved,
+    /// The device's own token is narrower than its record.
+    Token,
+    /// `policy.max_scopes`, or that of its client.
+    Policy,
+    /// `x-openclaw-scopes`.
+    Header,
+}
+
+/// What keeps the session from holding `scope`. Nothing does where it lies in the closure of what was approved or
+/// what the policy grants, and under every cap.
+fn barrier(case: Case<'_>, scope: &str) -> Option<Barrier> {
     let client_id = &case.claims.client_id;
     let granted = case.policy.granted(client_id).implies(scope);
-    let held = match case.identity {
+    let (held, token) = match case.identity {
         Identity::Device {
             record, credential, ..
-        } => {
-            (record.approved_scopes.implies(scope) || granted)
-                && credential_covers(record, *credential, scope)
-        }
-        Identity::HostDevice(record) => record.approved_scopes.implies(scope) || granted,
-        Identity::FreshLocal => scope.starts_with("operator."),
-        Identity::Unknown(_) => false,
+        } => (
+            record.approved_scopes.implies(scope) || granted,
+            credential_covers(record, *credential, scope),
+        ),
+        Identity::HostDevice(record) => (record.approved_scopes.implies(scope) || granted, true),
+        Identity::FreshLocal => (scope.starts_with("operator."), true),
+        Identity::Unknown(_) => (false, true),
     };
-    held && case.policy.allows(client_id, scope) && case.cap.is_none_or(|cap| cap.implies(scope))
+    if !held {
+        Some(Barrier::NotApproved)
+    } else if !token {
+        Some(Barrier::Token)
+    } else if !case.policy.allows(client_id, scope) {
+        Some(Barrier::Policy)
+    } else if !case.cap.is_none_or(|cap| cap.implies(scope)) {
+        Some(Barrier::Header)
+    } else {
+        None
+    }
 }
 
 /// A device that authenticates with its own token gets what that token was issued for, and no more.
@@ -149,36 +225,89 @@ fn credential_covers(record: &DeviceRecord, credential: Credential, scope: &str)
     }
 }
 
+/// Why the gateway would refuse or cripple the handshake as it stands, whatever the session may hold.
+#[must_use]
+pub fn foreseen(case: Case<'_>) -> Option<Rewrite> {
+    foresee(case, &mut ())
+}
+
 /// Why the gateway would refuse or cripple the handshake as it stands; `None` where it accepts it.
 ///
 /// In doubt it would: a rewritten handshake is accepted by every version, a refused one leaves a pairing request.
-fn foresee(case: Case<'_>) -> Option<Rewrite> {
-    let requested = case.claims.requested();
-    let covers = |held: &ScopeSet| match case.profile.scope_check {
-        ScopeCheck::Implied => held.implies_all(&requested),
-        ScopeCheck::Literal | ScopeCheck::Unknown => held.names_all(&requested),
-    };
+fn foresee(case: Case<'_>, trace: &mut impl Trace) -> Option<Rewrite> {
     match case.identity {
         Identity::Device {
             record, credential, ..
-        } => {
-            if case.profile.pins_metadata && metadata_differs(case.claims, record) {
-                return Some(Rewrite::PinnedMetadata);
-            }
-            let token_covers = match (credential, &record.operator_token) {
-                (Credential::DeviceToken, OperatorToken::Live { scopes, .. }) => covers(scopes),
-                _ => true,
-            };
-            (!covers(&record.approved_scopes) || !token_covers).then_some(Rewrite::LiteralScopes)
-        }
+        } => foresee_device(case, record, *credential, trace),
         Identity::HostDevice(_) | Identity::FreshLocal => {
             let kept = case
                 .profile
                 .keeps_device_less(&case.claims.client_id, &case.claims.client_mode);
+            trace.step(|| {
+                let certain = if kept { "yes" } else { "not for certain" };
+                Step::new(Question::DeviceLess, certain, evidence::device_less(case))
+            });
             (!kept).then_some(Rewrite::DeviceLess)
         }
         Identity::Unknown(_) => None,
     }
+}
+
+fn foresee_device(
+    case: Case<'_>,
+    record: &DeviceRecord,
+    credential: Credential,
+    trace: &mut impl Trace,
+) -> Option<Rewrite> {
+    let same = !(case.profile.pins_metadata && metadata_differs(case.claims, record));
+    trace.step(|| {
+        Step::new(
+            Question::Metadata,
+            yes_no(same),
+            evidence::metadata(case, record),
+        )
+    });
+    if !same {
+        return Some(Rewrite::PinnedMetadata);
+    }
+    let requested = case.claims.requested();
+    let approved = gateway_finds(case.profile, &record.approved_scopes, &requested);
+    trace.step(|| {
+        let evidence = evidence::comparison(case, &record.approved_scopes);
+        Step::new(Question::Record, yes_no(approved), evidence)
+    });
+    let token = match (credential, &record.operator_token) {
+        (Credential::DeviceToken, OperatorToken::Live { scopes, .. }) => {
+            let found = gateway_finds(case.profile, scopes, &requested);
+            trace.step(|| {
+                Step::new(
+                    Question::Token,
+                    yes_no(found),
+                    evidence::comparison(case, scopes),
+                )
+            });
+            found
+        }
+        _ => true,
+    };
+    (!approved || !token).then_some(Rewrite::LiteralScopes)
+}
+
+/// Whether this gateway, comparing as it does, finds every requested scope among those that are held.
+fn gateway_finds(profile: &Profile, held: &ScopeSet, requested: &ScopeSet) -> bool {
+    match profile.scope_check {
+        ScopeCheck::Implied => held.implies_all(requested),
+        ScopeCheck::Literal | ScopeCheck::Unknown => held.names_all(requested),
+    }
+}
+
+/// The gateway has answered already.
+fn refused(_: Case<'_>, trace: &mut impl Trace) -> Option<Rewrite> {
+    trace.step(|| {
+        let because = "it refused the client's own request, or took scopes away from it".to_owned();
+        Step::new(Question::Accepted, "no", [because])
+    });
+    Some(Rewrite::Refused)
 }
 
 /// Whether the client claims another platform or device family than was pinned; a value that was never sent at
@@ -196,7 +325,8 @@ fn metadata_differs(claims: &Claims, record: &DeviceRecord) -> bool {
         )
 }
 
-fn delegate_lacks(case: Case<'_>) -> Option<Pass> {
+/// Why the delegate could not ask for the same; `None` where it can.
+fn delegate_lacks(case: Case<'_>, trace: &mut impl Trace) -> Option<Pass> {
     let requested = case.claims.requested();
     let device_token = matches!(
         case.identity,
@@ -205,21 +335,32 @@ fn delegate_lacks(case: Case<'_>) -> Option<Pass> {
             ..
         }
     );
-    if device_token
+    let confined = device_token
         && requested.names(PAIRING)
         && !requested.names(ADMIN)
-        && !case.profile.device_tokens_manage_others()
-    {
-        return Some(Pass::ConfinedToken);
-    }
-    let Some(delegate) = case.delegate else {
-        return Some(Pass::NoDelegate(requested));
+        && !case.profile.device_tokens_manage_others();
+    let lacks = if confined {
+        Some(Pass::ConfinedToken)
+    } else {
+        match case.delegate {
+            None => Some(Pass::NoDelegate(requested)),
+            Some(delegate) => {
+                let lacking: ScopeSet = requested
+                    .iter()
+                    .filter(|scope| !delegate.names(scope))
+                    .collect();
+                (!lacking.is_empty()).then_some(Pass::NoDelegate(lacking))
+            }
+        }
     };
-    let lacking: ScopeSet = requested
-        .iter()
-        .filter(|scope| !delegate.names(scope))
-        .collect();
-    (!lacking.is_empty()).then_some(Pass::NoDelegate(lacking))
+    trace.step(|| {
+        Step::new(
+            Question::Delegate,
+            yes_no(lacks.is_none()),
+            evidence::delegate(case, lacks.as_ref()),
+        )
+    });
+    lacks
 }
 
 impl Decision {

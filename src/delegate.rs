@@ -90,6 +90,25 @@ impl Delegate {
         })
     }
 
+    /// Loads the key, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// When it is there and broken, or readable by others.
+    pub fn load(data: &Path) -> Result<Option<Self>, DelegateError> {
+        let path = data.join(KEY_FILE);
+        match read(&path) {
+            Ok(key) => Ok(Some(Self {
+                key: ArcSwap::from_pointee(key),
+                path,
+            })),
+            Err(DelegateError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Becomes another device with a key of its own, for a gateway that holds a record which can no longer be used.
     /// The old key is kept beside the new one. Returns the old id.
     ///

@@ -22,7 +22,7 @@ use aws_lc_rs::rand;
 use tempfile::TempDir;
 
 use crate::cli::{self, Style};
-use crate::config::{Log, LogFormat, LogLevel};
+use crate::config::{Log, LogFormat, LogLevel, SessionLog};
 use crate::log;
 use page::Page;
 
@@ -40,6 +40,7 @@ pub async fn run(options: cli::Demo, no_color: bool) -> Result<(), Failure> {
         Log {
             format: LogFormat::Text,
             level: LogLevel::Info,
+            sessions: SessionLog::Off,
         },
         no_color,
     );

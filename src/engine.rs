@@ -2,6 +2,7 @@
 
 mod host;
 mod standing;
+mod who;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -14,22 +15,23 @@ use crate::audit::Audit;
 use crate::clock;
 use crate::config::{Mode, Policy};
 use crate::control::{Control, OwnRecord, Standing};
-use crate::decide::{self, Case, Decision, Pass};
+use crate::decide::{self, Case, Decision, Pass, Step};
 use crate::delegate::Delegate;
 use crate::delegation::Delegations;
 use crate::device::DeviceId;
+use crate::explain::{CaseTrace, Taken, Traces};
 use crate::gateway::{GatewayAuth, GatewayFacts};
 use crate::handshake::message::{Claims, Connect, Refusal};
 use crate::identity::Resolver;
-use crate::identity::identify::{self, Circumstances, Credential, Identity, Unidentified};
-use crate::identity::proof::ProofRules;
-use crate::identity::store::{Snapshot, StoreError};
-use crate::profile::{Lesson, Profile};
+use crate::identity::identify::{Circumstances, Credential, Identity};
+use crate::identity::store::Snapshot;
+use crate::profile::Lesson;
 use crate::rewrite::SharedSecret;
 use crate::scope::{self, ScopeSet};
 
 pub use host::HostDevice;
 pub use standing::EntitledStill;
+pub use who::{Moment, Who};
 
 /// What every session shares.
 #[derive(Debug)]
@@ -54,6 +56,8 @@ pub struct Engine {
     pub control: Control,
     /// The sessions that run in the delegate's name.
     pub delegations: Arc<Delegations>,
+    /// Where the ways to decisions are kept, if anybody wants them.
+    pub traces: Option<Traces>,
 }
 
 /// The mode, switched while sessions run.
@@ -90,6 +94,8 @@ pub struct Judgement {
     pub identity: Identity,
     /// What becomes of it.
     pub decision: Decision,
+    /// How the decision came about, where that is kept.
+    pub taken: Option<Box<Taken>>,
 }
 
 /// Where a session comes from, and the cap that came with it.
@@ -111,19 +117,36 @@ impl Engine {
         let identity = self
             .identify(&connect.claims, nonce, visit.circumstances)
             .await;
-        let mut decision = self.decide(&connect.claims, &identity, visit, &self.control.standing());
+        let (mut decision, mut taken) =
+            self.decide(&connect.claims, &identity, visit, &self.control.standing());
         if matches!(decision, Decision::Pass(Pass::NoDelegate(_))) {
             let standing = self.control.settled(START_PATIENCE).await;
-            decision = self.decide(&connect.claims, &identity, visit, &standing);
+            (decision, taken) = self.decide(&connect.claims, &identity, visit, &standing);
         }
-        Judgement { identity, decision }
+        Judgement {
+            identity,
+            decision,
+            taken,
+        }
     }
 
     /// Decides again, after the gateway refused or granted less.
     #[must_use]
-    pub fn judge_again(&self, claims: &Claims, identity: &Identity, visit: &Visit) -> Decision {
+    pub fn judge_again(&self, claims: &Claims, identity: &Identity, visit: &Visit) -> Judgement {
         let standing = self.control.standing();
-        decide::decide_again(self.case(claims, identity, visit, &standing))
+        let case = self.case(claims, identity, visit, &standing);
+        let (decision, taken) = if self.traces.is_some() {
+            let mut steps = Vec::new();
+            let decision = decide::decide_again_traced(case, &mut steps);
+            (decision, Some(taken(case, visit, steps)))
+        } else {
+            (decide::decide_again(case), None)
+        };
+        Judgement {
+            identity: identity.clone(),
+            decision,
+            taken,
+        }
     }
 
     fn decide(
@@ -132,8 +155,14 @@ impl Engine {
         identity: &Identity,
         visit: &Visit,
         standing: &Standing,
-    ) -> Decision {
-        decide::decide(self.case(claims, identity, visit, standing))
+    ) -> (Decision, Option<Box<Taken>>) {
+        let case = self.case(claims, identity, visit, standing);
+        if self.traces.is_none() {
+            return (decide::decide(case), None);
+        }
+        let mut steps = Vec::new();
+        let decision = decide::decide_traced(case, &mut steps);
+        (decision, Some(taken(case, visit, steps)))
     }
 
     fn case<'a>(
@@ -159,56 +188,19 @@ impl Engine {
         nonce: Option<&str>,
         circumstances: Circumstances,
     ) -> Identity {
-        let found = match &claims.device {
-            Some(_) => self.identify_device(claims, nonce, circumstances).await,
-            None => self.identify_local(claims, circumstances).await,
+        let who = Who {
+            resolver: &self.resolver,
+            host: &self.host,
+            policy: &self.policy,
+            auth: &self.auth,
+            facts: &self.facts,
         };
-        found.unwrap_or_else(Identity::Unknown)
-    }
-
-    async fn identify_device(
-        &self,
-        claims: &Claims,
-        nonce: Option<&str>,
-        circumstances: Circumstances,
-    ) -> Result<Identity, Unidentified> {
-        let (Some(device), Some(nonce)) = (&claims.device, nonce) else {
-            return Err(Unidentified::NoChallenge);
+        let moment = Moment {
+            nonce,
+            now_ms: clock::now_ms(),
         };
-        let rules = proof_rules(&self.control.standing().profile);
-        let (id, payload) =
-            identify::prove(claims, device, nonce, clock::now_ms(), rules, circumstances)?;
-        let record = self
-            .resolver
-            .resolve(&id)
-            .await
-            .map_err(|error| unreadable(&error))?;
-        Ok(identify::recognise(
-            claims, device, payload, record, &self.auth,
-        ))
-    }
-
-    async fn identify_local(
-        &self,
-        claims: &Claims,
-        circumstances: Circumstances,
-    ) -> Result<Identity, Unidentified> {
-        let device_less = self.policy.device_less(&claims.client_id);
-        identify::stands_for_host(claims, circumstances, &self.auth, device_less)?;
-        let host = self.host.id().await.map_err(|error| unreadable(&error))?;
-        let record = match host {
-            Some(id) => self
-                .resolver
-                .resolve(&id)
-                .await
-                .map_err(|error| unreadable(&error))?,
-            None => None,
-        };
-        match record.filter(|record| record.is_operator()) {
-            Some(record) => Ok(Identity::HostDevice(record)),
-            None if self.facts.auto_approve_local.unwrap_or(true) => Ok(Identity::FreshLocal),
-            None => Err(Unidentified::NothingSilent),
-        }
+        let profile = self.control.standing().profile;
+        who.identify(claims, moment, &profile, circumstances).await
     }
 
     /// The secret to send instead of a device token, which is of no use to the delegate.
@@ -296,6 +288,10 @@ impl Engine {
     }
 }
 
+fn taken(case: Case<'_>, visit: &Visit, steps: Vec<Step>) -> Box<Taken> {
+    Box::new(Taken::new(CaseTrace::new(case, visit), steps))
+}
+
 /// The secret that everyone shares, where the shim knows it.
 #[must_use]
 pub fn shared_secret(auth: &GatewayAuth) -> Option<SharedSecret> {
@@ -304,20 +300,6 @@ pub fn shared_secret(auth: &GatewayAuth) -> Option<SharedSecret> {
         GatewayAuth::Password(password) => Some(SharedSecret::Password(password.clone())),
         GatewayAuth::None | GatewayAuth::TrustedProxy { .. } | GatewayAuth::Unknown => None,
     }
-}
-
-/// As strict as the gateway at hand: ±120 s from 2026.2.26, ±600 s before (run on every version).
-const fn proof_rules(profile: &Profile) -> ProofRules {
-    ProofRules {
-        skew_ms: if profile.early { 600_000 } else { 120_000 },
-        allow_v1: profile.early,
-        allow_v3: !profile.early,
-    }
-}
-
-fn unreadable(error: &StoreError) -> Unidentified {
-    debug!("{error}");
-    Unidentified::StoreUnreadable
 }
 
 /// How long a handshake waits for the shim's own first session; a client waits three seconds at the least.

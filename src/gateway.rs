@@ -90,6 +90,8 @@ pub struct GatewayFacts {
     pub auto_approve_local: Option<bool>,
     /// The origins from which browsers may connect.
     pub allowed_origins: Option<Vec<String>>,
+    /// The version that wrote the configuration file last (`meta.lastTouchedVersion`).
+    pub last_touched: Option<String>,
     /// What an operator should know.
     pub findings: Vec<Finding>,
 }
@@ -144,6 +146,7 @@ impl GatewayFacts {
         self.auto_approve_local = Some(auto_approve.unwrap_or(true));
         self.allowed_origins = Some(reader.texts("gateway.controlUi.allowedOrigins"));
         self.host = reader.host();
+        self.last_touched = reader.text("meta.lastTouchedVersion");
         let listed = reader.texts("gateway.trustedProxies");
         let mut proxies = Vec::new();
         for text in listed {

@@ -22,7 +22,9 @@ pub mod secret;
 pub mod decide;
 pub mod engine;
 
+pub mod degraded;
 pub mod diagnosis;
+pub mod explain;
 pub mod findings;
 
 pub mod delegate;

@@ -82,7 +82,11 @@ mod tests {
     fn logged(format: LogFormat, level: LogLevel, directives: Option<&str>) -> String {
         let lines = Lines::default();
         let writer = lines.clone();
-        let log = Log { format, level };
+        let log = Log {
+            format,
+            level,
+            sessions: crate::config::SessionLog::Off,
+        };
         let subscriber = subscriber(log, false, directives, move || writer.clone());
         tracing::subscriber::with_default(subscriber, || {
             tracing::info!(target: "scope_shim::x", client = "cli", "session ended");

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use scope_shim::cli::{Cli, Command, ExitStatus, Settings, Style, check};
+use scope_shim::cli::{Cli, Command, ExitStatus, Explain, Settings, Style, check, explain};
 use scope_shim::config::{Config, Environment, Problems};
 use scope_shim::{app, demo, log};
 
@@ -16,6 +16,7 @@ fn main() -> ExitCode {
     let status = match cli.command {
         Command::Run(settings) => run(&settings, no_color),
         Command::Check(settings) => check(&settings, no_color),
+        Command::Explain(options) => explain(&options, no_color),
         Command::Demo(options) => block_on(demo::run(options, no_color), no_color),
         Command::Version => print(&format!("scope-shim {}\n", env!("CARGO_PKG_VERSION"))),
     };
@@ -43,6 +44,20 @@ fn check(settings: &Settings, no_color: bool) -> ExitStatus {
         Some(problems) => refuse(&problems, no_color),
         None => status,
     }
+}
+
+fn explain(options: &Explain, no_color: bool) -> ExitStatus {
+    let config = match load(&options.settings) {
+        Ok(config) => config,
+        Err(problems) => return refuse(&problems, no_color),
+    };
+    let style = Style::of(&std::io::stdout(), no_color);
+    let explaining = async {
+        let text = explain::explain(options, &config, style).await?;
+        print(&text);
+        Ok(())
+    };
+    block_on(explaining, no_color)
 }
 
 fn load(settings: &Settings) -> Result<Config, Problems> {

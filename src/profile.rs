@@ -132,6 +132,15 @@ impl Profile {
         }
     }
 
+    /// What follows from a version alone, whoever told it.
+    #[must_use]
+    pub fn of_version(version: Version) -> Self {
+        Self::from_evidence(&Evidence {
+            version: Some(version.to_string()),
+            has_server_host: version <= LAST_LITERAL,
+        })
+    }
+
     /// Keeps in mind what the gateway did.
     pub fn learn(&mut self, lesson: Lesson) {
         if lesson == Lesson::ComparesLiterally {

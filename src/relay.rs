@@ -2,10 +2,13 @@
 //!
 //! Both directions run in one task and share one buffer per thread, so an idle session holds none. A direction that
 //! ends closes its half and lets the other finish. Only a delegated session, which the shim may have to close, has its
-//! frame headers counted towards the client, so that its close frame never lands inside another frame.
+//! frame headers counted towards the client, so that its close frame never lands inside another frame. Only a degraded
+//! session has a [`Tap`]; no other session's frames are ever looked at.
 
 mod boundary;
+mod tap;
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::future::pending;
 use std::io;
@@ -20,6 +23,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::ws::Close;
 use boundary::Boundary;
+pub use tap::Tap;
 
 /// One end of a session: the socket, and what was read from it but not yet handed on.
 #[derive(Debug)]
@@ -50,7 +54,7 @@ pub enum Stop {
 
 /// Copies both ways until both directions have ended, one fails, or the session is stopped.
 ///
-/// `idle` ends a session in which nothing went either way for so long.
+/// `idle` ends a session in which nothing went either way for so long. `tap` is for a degraded session alone.
 ///
 /// # Errors
 ///
@@ -60,6 +64,7 @@ pub async fn relay(
     gateway: Wire,
     idle: Option<Duration>,
     stop: Stop,
+    tap: Option<Tap>,
 ) -> io::Result<RelayStats> {
     let (mut client_stream, mut gateway_stream) = (client.stream, gateway.stream);
     let (client_read, client_write) = client_stream.split();
@@ -72,6 +77,7 @@ pub async fn relay(
         pending: client.unread,
         bytes: 0,
         boundary: None,
+        tap: None,
         activity: &activity,
     };
     let down = Direction {
@@ -80,6 +86,7 @@ pub async fn relay(
         pending: gateway.unread,
         bytes: 0,
         boundary: matches!(stop, Stop::When(_)).then(Boundary::default),
+        tap,
         activity: &activity,
     };
     let both = async {
@@ -121,6 +128,7 @@ struct Direction<'a> {
     pending: BytesMut,
     bytes: u64,
     boundary: Option<Boundary>,
+    tap: Option<Tap>,
     activity: &'a watch::Sender<()>,
 }
 
@@ -142,7 +150,9 @@ impl Direction<'_> {
     async fn run(mut self, stop: Stop) -> io::Result<DirectionEnd> {
         let first = std::mem::take(&mut self.pending);
         self.count(&first);
-        self.writer.write_all(&first).await?;
+        let shown = tapped(&mut self.tap, &first);
+        self.writer.write_all(&shown).await?;
+        drop(shown);
         drop(first);
         let mut stopped = Box::pin(stopped(stop));
         let close = loop {
@@ -155,6 +165,9 @@ impl Direction<'_> {
                 Moved::All | Moved::Nothing => {}
                 Moved::Rest(rest) => self.writer.write_all(&rest).await?,
                 Moved::End => {
+                    if let Some(tap) = &mut self.tap {
+                        self.writer.write_all(&tap.finish()).await?;
+                    }
                     let _ = self.writer.shutdown().await;
                     return Ok(DirectionEnd::HalfClosed(self.bytes));
                 }
@@ -181,7 +194,8 @@ impl Direction<'_> {
             };
             let bytes = buffer.get(..read).unwrap_or_default();
             self.count(bytes);
-            let written = match self.writer.try_write(bytes) {
+            let bytes = tapped(&mut self.tap, bytes);
+            let written = match self.writer.try_write(&bytes) {
                 Ok(written) => written,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
                 Err(error) => return Err(error),
@@ -217,6 +231,14 @@ impl Direction<'_> {
             self.writer.write_all(&close.server_frame()).await?;
         }
         self.writer.shutdown().await
+    }
+}
+
+/// What the other side gets of these bytes.
+fn tapped<'b>(tap: &mut Option<Tap>, bytes: &'b [u8]) -> Cow<'b, [u8]> {
+    match tap {
+        None => Cow::Borrowed(bytes),
+        Some(tap) => tap.pass(bytes),
     }
 }
 

@@ -1,5 +1,6 @@
 //! One session, from its upgrade to its end: handshake, decision, answer, relay.
 
+pub mod id;
 mod refusal;
 mod report;
 
@@ -17,13 +18,14 @@ use crate::approver::{self, Asking};
 use crate::clock;
 use crate::config::Mode;
 use crate::decide::Decision;
+use crate::degraded;
 use crate::delegation::Delegation;
 use crate::dial::Redial;
 use crate::engine::{Engine, EntitledStill, Judgement, Visit};
 use crate::handshake::drive::{Answered, Exchange, Limits, Opening, Request};
 use crate::handshake::message::{Claims, Refusal};
 use crate::identity::{Credential, Identity};
-use crate::relay::{RelayStats, Stop, Wire, relay};
+use crate::relay::{RelayStats, Stop, Tap, Wire, relay};
 use crate::rewrite;
 use crate::scope::ScopeSet;
 use crate::ws::Close;
@@ -53,6 +55,8 @@ struct Established {
     client: Wire,
     gateway: Wire,
     stop: Stop,
+    /// Explains the `missing scope` answers of a degraded session; no other has one.
+    tap: Option<Tap>,
     /// Keeps a delegated session in the register for as long as it lives.
     delegation: Option<Delegation>,
 }
@@ -95,9 +99,10 @@ impl Session {
             client,
             gateway,
             stop,
+            tap,
             delegation,
         } = established;
-        let stats = relay(client, gateway, self.idle, stop).await;
+        let stats = relay(client, gateway, self.idle, stop, tap).await;
         drop(delegation);
         stats
     }
@@ -169,7 +174,8 @@ impl Session {
                         return Ok(Established::delegated(exchange, delegated));
                     }
                 }
-                Ok(Established::as_it_is(exchange))
+                let tap = self.degraded(mode, request, judgement, &hello, report);
+                Ok(Established::degraded(exchange, tap))
             }
             Answered::Refused { message, refusal } => {
                 report.refused(&refusal);
@@ -186,6 +192,29 @@ impl Session {
                     .await
             }
         }
+    }
+
+    /// Tells, once, of a session that was let in with fewer scopes than it asked for, and sees to it that its client
+    /// is told too. Observing changes no answer.
+    fn degraded(
+        &self,
+        mode: Mode,
+        request: &Request,
+        judgement: &Judgement,
+        hello: &Value,
+        report: &mut Report,
+    ) -> Option<Tap> {
+        let diagnosis = degraded::diagnose(&degraded::Case {
+            claims: &request.connect.claims,
+            decision: &judgement.decision,
+            mode,
+            visit: &self.visit,
+            address: self.client_address,
+            auth: &self.engine.auth,
+            hello,
+        })?;
+        report.degraded(&diagnosis);
+        (mode == Mode::On).then(|| Tap::new(&diagnosis))
     }
 
     /// The gateway refused: healed where the session is entitled, or becomes so; else explained.
@@ -249,6 +278,7 @@ impl Session {
         Ok(identity.map(|identity| Judgement {
             identity,
             decision: judgement.decision.clone(),
+            taken: None,
         }))
     }
 
@@ -259,12 +289,12 @@ impl Session {
         exchange: &mut Exchange,
         request: &Request,
         judgement: &Judgement,
-    ) -> io::Result<Option<(Decision, Delegated)>> {
+    ) -> io::Result<Option<(Judgement, Delegated)>> {
         let claims = &request.connect.claims;
         let again = self
             .engine
             .judge_again(claims, &judgement.identity, &self.visit);
-        if !matches!(again, Decision::Rewrite(_)) {
+        if !matches!(again.decision, Decision::Rewrite(_)) {
             return Ok(None);
         }
         let deadline = exchange.deadline();
@@ -402,6 +432,7 @@ impl Established {
             client,
             gateway,
             stop: Stop::Never,
+            tap: None,
             delegation: None,
         }
     }
@@ -411,11 +442,20 @@ impl Established {
         Some(Self::untouched(exchange.client, exchange.gateway))
     }
 
+    /// The same, with the answers explained that the session is going to get.
+    fn degraded(exchange: Exchange, tap: Option<Tap>) -> Option<Self> {
+        Some(Self {
+            tap,
+            ..Self::untouched(exchange.client, exchange.gateway)
+        })
+    }
+
     fn delegated(exchange: Exchange, delegated: Delegated) -> Option<Self> {
         Some(Self {
             client: exchange.client,
             gateway: exchange.gateway,
             stop: delegated.stop,
+            tap: None,
             delegation: Some(delegated.delegation),
         })
     }

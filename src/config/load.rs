@@ -12,7 +12,9 @@ use super::reader::Reader;
 use super::show::Show as _;
 use super::upstream::read_gateway;
 use super::value;
-use super::{Cache, Config, Environment, Limits, Log, LogFormat, LogLevel, Mode, Policy};
+use super::{
+    Cache, Config, Environment, Limits, Log, LogFormat, LogLevel, Mode, Policy, SessionLog,
+};
 
 impl Config {
     /// Reads the configuration file (`file`, else `SCOPE_SHIM_CONFIG`, else the one of this user or machine), the
@@ -73,6 +75,7 @@ fn resolve(raw: &RawConfig<'_>, file: Option<&Path>) -> Result<Config, Problems>
     let log = Log {
         format: reader.read("log.format", LogFormat::Text, value::word),
         level: reader.read("log.level", LogLevel::Info, value::word),
+        sessions: reader.read("log.sessions", SessionLog::On, value::word),
     };
     let gateway = read_gateway(reader, listen);
     let policy = Policy::read(reader);

@@ -171,6 +171,7 @@ fn every_key_has_a_variable() {
         ("TRUSTED_PROXIES", "10.0.0.0/8, ::1"),
         ("LOG", "json"),
         ("LOG_LEVEL", "debug"),
+        ("LOG_SESSIONS", "off"),
         ("GATEWAY_URL", "ws://127.0.0.1:8"),
         ("GATEWAY_STATE", "/"),
         ("GATEWAY_STORE", "control"),

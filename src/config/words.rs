@@ -73,6 +73,14 @@ words! {
         Trace = "trace",
     }
 
+    /// Whether the last sessions are kept, without their secrets, for `scope-shim explain`.
+    SessionLog {
+        /// In `sessions.jsonl` in the data directory, 8 MiB at the most.
+        On = "on",
+        /// Nowhere.
+        Off = "off",
+    }
+
     /// Where device records are read.
     StoreKind {
         /// Whichever the gateway uses, found by what is there.

@@ -376,6 +376,16 @@ prop_compose! {
 
 impl Anything {
     fn decide(&self) -> Decision {
+        self.in_case(|case| {
+            if self.again {
+                decide_again(case)
+            } else {
+                decide(case)
+            }
+        })
+    }
+
+    fn in_case<T>(&self, look: impl FnOnce(Case<'_>) -> T) -> T {
         let collect = |scopes: &Vec<String>| -> ScopeSet { scopes.iter().cloned().collect() };
         let mut record = record(&[]);
         record.approved_scopes = collect(&self.approved);
@@ -407,11 +417,7 @@ impl Anything {
             cap: cap.as_ref(),
             delegate: delegate.as_ref(),
         };
-        if self.again {
-            decide_again(case)
-        } else {
-            decide(case)
-        }
+        look(case)
     }
 
     /// An independent statement of what a session may hold.
@@ -462,6 +468,36 @@ proptest! {
         if matches!(fewer.decide(), Decision::Rewrite(_)) {
             prop_assert!(matches!(more.decide(), Decision::Rewrite(_)));
         }
+    }
+
+    #[test]
+    fn the_steps_end_in_the_decision_and_contradict_it_nowhere(anything in anything()) {
+        let decision = anything.decide();
+        let mut steps = Vec::new();
+        let traced = anything.in_case(|case| {
+            if anything.again {
+                decide_again_traced(case, &mut steps)
+            } else {
+                decide_traced(case, &mut steps)
+            }
+        });
+        prop_assert_eq!(&traced, &decision);
+        let (last, before) = steps.split_last().unwrap();
+        prop_assert_eq!(last, &Step::new(Question::Decision, decision.as_str(), [decision.to_string()]));
+        let said = |question| before.iter().find(|step| step.question == question).map(|step| step.answer.as_str());
+        let unless = |ends: bool| if ends { "no" } else { "yes" };
+        prop_assert_eq!(said(Question::Role), Some(unless(decision == Decision::Pass(Pass::NotOperator))));
+        if let Some(requested) = said(Question::Requested) {
+            prop_assert_eq!(requested, unless(decision == Decision::Pass(Pass::NothingRequested)));
+        }
+        if let Some(entitled) = said(Question::Entitled) {
+            prop_assert_eq!(entitled, unless(matches!(decision, Decision::Pass(Pass::NotEntitled(_)))));
+        }
+        if let Some(delegate) = said(Question::Delegate) {
+            prop_assert_eq!(delegate == "yes", matches!(decision, Decision::Rewrite(_)));
+        }
+        let questions: std::collections::HashSet<_> = steps.iter().map(|step| step.question.to_string()).collect();
+        prop_assert_eq!(questions.len(), steps.len(), "nothing is asked twice");
     }
 }
 

@@ -1,19 +1,25 @@
 //! One line a session: who, what was asked, approved and decided, why, and what came of it.
 
 use tokio::time::Instant;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::Session;
+use super::id::SessionId;
+use crate::clock;
 use crate::config::Mode;
 use crate::decide::{self, Decision};
 use crate::diagnosis::Diagnosis;
 use crate::engine::Judgement;
+use crate::explain::{FindingTrace, Outcome, SessionTrace, Taken, Traces};
 use crate::handshake::message::{Claims, Refusal};
 use crate::identity::Identity;
 
 /// What is written when the handshake is over, whatever way it ends.
 #[derive(Debug)]
 pub(super) struct Report {
+    id: SessionId,
+    at_ms: i64,
+    mode: Mode,
     from: String,
     who: String,
     client: String,
@@ -23,6 +29,9 @@ pub(super) struct Report {
     why: String,
     answer: String,
     finding: Option<Diagnosis>,
+    outcome: Outcome,
+    /// Where the way to the decision is kept, and that way, as far as it went.
+    trace: Option<(Traces, Box<Taken>)>,
     started: Instant,
 }
 
@@ -36,6 +45,9 @@ impl Report {
     ) -> Self {
         let verb = judgement.decision.as_str();
         Self {
+            id: SessionId::next(),
+            at_ms: clock::now_ms(),
+            mode,
             from: session.client_address.to_string(),
             who: who(claims, &judgement.identity),
             client: client(claims),
@@ -51,15 +63,22 @@ impl Report {
             why: judgement.decision.to_string(),
             answer: "the client left".to_owned(),
             finding: None,
+            outcome: Outcome::Left,
+            trace: session.engine.traces.clone().zip(judgement.taken.clone()),
             started,
         }
     }
 
     pub(super) fn accepted(&mut self) {
         "hello-ok".clone_into(&mut self.answer);
+        self.outcome = match self.decision.as_str() {
+            "rewrite" => Outcome::Delegated,
+            _ => Outcome::Accepted,
+        };
     }
 
     pub(super) fn refused(&mut self, refusal: &Refusal) {
+        self.outcome = Outcome::Refused;
         let code = refusal.details_code.as_deref().unwrap_or(&refusal.code);
         self.answer = format!(
             "{}: {}",
@@ -72,26 +91,76 @@ impl Report {
         self.finding = Some(diagnosis.clone());
     }
 
+    /// Let in, with fewer scopes than asked for: said once, here.
+    pub(super) fn degraded(&mut self, diagnosis: &Diagnosis) {
+        self.outcome = Outcome::Degraded;
+        self.diagnosed(diagnosis);
+        warn!(
+            session = %self.id,
+            from = %self.from,
+            client = %self.client,
+            finding = %diagnosis.code,
+            "degraded: {}",
+            diagnosis.sentence
+        );
+    }
+
     pub(super) fn unanswered(&mut self) {
+        self.outcome = Outcome::Unanswered;
         "none".clone_into(&mut self.answer);
     }
 
-    pub(super) fn approved(&mut self, again: &Decision) {
+    pub(super) fn approved(&mut self, again: &Judgement) {
         self.healed(again);
         "its device was approved for more".clone_into(&mut self.why);
     }
 
-    pub(super) fn healed(&mut self, again: &Decision) {
-        self.why = format!("{again} ({})", self.answer);
-        again.as_str().clone_into(&mut self.decision);
+    pub(super) fn healed(&mut self, again: &Judgement) {
+        self.why = format!("{} ({})", again.decision, self.answer);
+        again.decision.as_str().clone_into(&mut self.decision);
+        self.outcome = Outcome::Healed;
+        if let (Some((_, taken)), Some(again)) = (&mut self.trace, &again.taken) {
+            taken.steps.extend(again.steps.iter().cloned());
+        }
         "hello-ok".clone_into(&mut self.answer);
         self.finding = None;
     }
 }
 
+impl Report {
+    fn ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Leaves what `scope-shim explain` needs to tell how it came to this.
+    fn keep_trace(&mut self) {
+        let Some((traces, taken)) = self.trace.take() else {
+            return;
+        };
+        traces.keep(SessionTrace {
+            session: self.id.to_string(),
+            at_ms: self.at_ms,
+            ms: self.ms(),
+            mode: self.mode.as_str().to_owned(),
+            address: self.from.clone(),
+            case: taken.case,
+            steps: taken.steps,
+            decision: self.decision.clone(),
+            why: self.why.clone(),
+            answer: self.answer.chars().take(LONGEST_ANSWER).collect(),
+            finding: self.finding.as_ref().map(|finding| {
+                FindingTrace::new(finding.code, &finding.sentence, finding.command.as_deref())
+            }),
+            outcome: self.outcome,
+        });
+    }
+}
+
 impl Drop for Report {
     fn drop(&mut self) {
+        self.keep_trace();
         info!(
+            session = %self.id,
             from = %self.from,
             who = %self.who,
             client = %self.client,
@@ -102,7 +171,7 @@ impl Drop for Report {
             answer = %self.answer,
             finding = self.finding.as_ref().map(|finding| tracing::field::display(finding.code)),
             fix = self.finding.as_ref().and_then(|finding| finding.command.as_deref()).map(tracing::field::display),
-            ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            ms = self.ms(),
             "session"
         );
     }
@@ -141,3 +210,5 @@ fn client(claims: &Claims) -> String {
 }
 
 const LONGEST_NAME: usize = 80;
+/// How much of a gateway's answer is kept, in characters.
+const LONGEST_ANSWER: usize = 600;

@@ -86,6 +86,7 @@ fn check_says_what_holds_and_who_said_so() {
     trusted_proxies  []  default
     log.format  text  default
     log.level  info  default
+    log.sessions  on  default
     gateway.url  ws://127.0.0.1:[PORT]  [HOME]/.openclaw/openclaw.json: gateway.port
     gateway.state  [HOME]/.openclaw  .openclaw of the home directory
     gateway.store  auto  default

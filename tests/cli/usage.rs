@@ -15,6 +15,8 @@ fn help_fits_one_screen() {
     Commands:
       run  Start the proxy
       check  Check the configuration and say what it amounts to, without starting anything
+      explain  Walk the decision about a session step by step: one that was, one that could be, or one
+               that was saved
       demo  See the failure and its cure on a gateway made for it
       version  Print the version
 

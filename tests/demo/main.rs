@@ -55,7 +55,7 @@ impl Demo {
 }
 
 /// What differs from run to run.
-const FILTERS: [(&str, &str); 7] = [
+const FILTERS: [(&str, &str); 8] = [
     (r"[^\s=]*/scope-shim-demo-\w+", "[PLACE]"),
     (r"\b[0-9a-f]{12}\b", "[DEVICE]"),
     (r"demo-[0-9a-f]{24}", "[TOKEN]"),
@@ -63,6 +63,7 @@ const FILTERS: [(&str, &str); 7] = [
     (r"GATEWAY_PORT=\d+", "GATEWAY_PORT=[PORT]"),
     (r"\d{4}-\d\d-\d\dT\S+Z", "[TIME]"),
     (r"ms=\d+", "ms=[MS]"),
+    (r"session=[0-9a-z]{8} ", "session=[SESSION] "),
 ];
 
 fn text(bytes: &[u8]) -> String {

@@ -48,6 +48,12 @@ mod upgrades;
 /// The delegate: its pairing, its loss, and what could get in its way.
 mod delegate;
 
+/// A session that stays without its scopes is told why; no other session's frames are looked at.
+mod degraded;
+
+/// Sessions leave what `explain` needs, and nothing that is secret.
+mod explain;
+
 /// Nobody gets more than a share.
 mod limits;
 

@@ -1,0 +1,266 @@
+//! The traces of the last sessions, in a file of bounded size that another process can read.
+//!
+//! One task writes; a session never waits for it. A disk that is full costs traces, not sessions.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::mpsc;
+use tracing::{debug, warn};
+
+use super::SessionTrace;
+
+/// Takes the traces of sessions, to be written when there is time. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Traces {
+    sender: mpsc::Sender<SessionTrace>,
+    dropped: Arc<AtomicU64>,
+}
+
+impl Traces {
+    /// Starts the task that writes below the data directory; it ends when every handle is gone.
+    #[must_use]
+    pub fn start(data: &Path) -> Self {
+        let (sender, receiver) = mpsc::channel(WAITING);
+        tokio::spawn(write(receiver, Sink::new(data, LARGEST)));
+        Self {
+            sender,
+            dropped: Arc::default(),
+        }
+    }
+
+    /// Keeps a trace, unless too many wait to be written already.
+    pub fn keep(&self, trace: SessionTrace) {
+        if self.sender.try_send(trace).is_err() {
+            let dropped = self.dropped.fetch_add(1, Ordering::Relaxed) + 1;
+            debug!(
+                dropped,
+                "a session left no trace: too many wait to be written"
+            );
+        }
+    }
+
+    /// How many traces were not kept.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+}
+
+async fn write(mut traces: mpsc::Receiver<SessionTrace>, mut sink: Sink) {
+    let mut batch = Vec::new();
+    while traces.recv_many(&mut batch, WAITING).await > 0 {
+        let traces = std::mem::take(&mut batch);
+        let written = tokio::task::spawn_blocking(move || {
+            sink.append(&traces);
+            sink
+        });
+        match written.await {
+            Ok(returned) => sink = returned,
+            Err(_) => return,
+        }
+    }
+}
+
+/// The file itself, and the one before it.
+struct Sink {
+    path: PathBuf,
+    largest: u64,
+    file: Option<(File, u64)>,
+    /// Whether the last attempt failed, which was told then.
+    failing: bool,
+}
+
+impl Sink {
+    fn new(data: &Path, largest: u64) -> Self {
+        Self {
+            path: data.join(FILE),
+            largest,
+            file: None,
+            failing: false,
+        }
+    }
+
+    fn append(&mut self, traces: &[SessionTrace]) {
+        match self.try_append(traces) {
+            Ok(()) => self.failing = false,
+            Err(error) => {
+                self.file = None;
+                if !std::mem::replace(&mut self.failing, true) {
+                    warn!(
+                        "cannot keep session traces in {}: {error}; `scope-shim explain` will not know these sessions",
+                        self.path.display()
+                    );
+                }
+            }
+        }
+    }
+
+    fn try_append(&mut self, traces: &[SessionTrace]) -> io::Result<()> {
+        for trace in traces {
+            let mut line = serde_json::to_vec(trace)?;
+            line.push(b'\n');
+            let (file, size) = self.open()?;
+            file.write_all(&line)?;
+            *size += line.len() as u64;
+            if *size >= self.largest {
+                self.file = None;
+                fs::rename(&self.path, before(&self.path))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn open(&mut self) -> io::Result<&mut (File, u64)> {
+        let opened = match self.file.take() {
+            Some(opened) => opened,
+            None => {
+                let mut options = OpenOptions::new();
+                options.append(true).create(true);
+                #[cfg(unix)]
+                std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+                let mut file = options.open(&self.path)?;
+                // The last line may be half a line, of a full disk or a crash.
+                let size = file.metadata()?.len();
+                if size > 0 {
+                    file.write_all(b"\n")?;
+                }
+                (file, size)
+            }
+        };
+        Ok(self.file.insert(opened))
+    }
+}
+
+/// The traces that were kept, oldest first.
+#[derive(Clone, Debug, Default)]
+pub struct Kept {
+    /// Where was looked.
+    pub path: PathBuf,
+    /// What was there.
+    pub traces: Vec<SessionTrace>,
+}
+
+impl Kept {
+    /// Reads what the shim with this data directory kept. Lines that are no traces are passed over.
+    ///
+    /// # Errors
+    ///
+    /// When a file is there and cannot be read.
+    pub fn read(data: &Path) -> io::Result<Self> {
+        let path = data.join(FILE);
+        let mut traces = Vec::new();
+        for file in [before(&path), path.clone()] {
+            match File::open(&file) {
+                Ok(file) => traces.extend(lines(file)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Self { path, traces })
+    }
+}
+
+fn lines(file: File) -> impl Iterator<Item = SessionTrace> {
+    BufReader::new(file.take(2 * LARGEST))
+        .split(b'\n')
+        .map_while(Result::ok)
+        .filter_map(|line| serde_json::from_slice(&line).ok())
+}
+
+fn before(path: &Path) -> PathBuf {
+    path.with_extension("1.jsonl")
+}
+
+const FILE: &str = "sessions.jsonl";
+/// A file that has grown so far, in bytes, is put aside in the place of the one before it: about two thousand sessions.
+const LARGEST: u64 = 4 << 20;
+/// How many traces may wait to be written.
+const WAITING: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+    use super::*;
+    use crate::explain::page::tests::trace;
+
+    fn named(names: &[&str]) -> Vec<SessionTrace> {
+        let named = names.iter().map(|&name| SessionTrace {
+            session: name.to_owned(),
+            ..trace()
+        });
+        named.collect()
+    }
+
+    fn kept(data: &Path) -> Vec<String> {
+        let kept = Kept::read(data).unwrap().traces;
+        kept.into_iter().map(|trace| trace.session).collect()
+    }
+
+    #[test]
+    fn what_is_kept_can_be_read_also_after_a_restart_and_behind_half_a_line() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(kept(dir.path()).is_empty());
+        Sink::new(dir.path(), LARGEST).append(&named(&["a", "b"]));
+        let path = dir.path().join(FILE);
+        let half = fs::read(&path).unwrap();
+        fs::write(&path, &half[..half.len() - 20]).unwrap();
+        Sink::new(dir.path(), LARGEST).append(&named(&["c"]));
+        assert_eq!(kept(dir.path()), ["a", "c"]);
+        assert_eq!(Kept::read(dir.path()).unwrap().traces[0], named(&["a"])[0]);
+    }
+
+    #[test]
+    fn the_files_never_grow_beyond_twice_their_limit() {
+        let dir = tempfile::tempdir().unwrap();
+        let one = serde_json::to_vec(&trace()).unwrap().len() as u64;
+        let mut sink = Sink::new(dir.path(), 3 * one);
+        let names: Vec<String> = (0..20).map(|n| n.to_string()).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        sink.append(&named(&names));
+        let kept = kept(dir.path());
+        assert!(kept.len() <= 8, "{kept:?}");
+        assert_eq!(kept.last().map(String::as_str), Some("19"));
+        assert!(fs::read_dir(dir.path()).unwrap().count() <= 2);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn nobody_else_can_read_them() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        Sink::new(dir.path(), LARGEST).append(&named(&["a"]));
+        let mode = fs::metadata(dir.path().join(FILE)).unwrap().permissions();
+        assert_eq!(mode.mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_written_is_tried_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("later");
+        let mut sink = Sink::new(&data, LARGEST);
+        sink.append(&named(&["lost"]));
+        assert!(sink.failing);
+        fs::create_dir(&data).unwrap();
+        sink.append(&named(&["kept"]));
+        assert!(!sink.failing);
+        assert_eq!(kept(&data), ["kept"]);
+    }
+
+    #[tokio::test]
+    async fn a_writer_that_lags_costs_traces_and_holds_nobody_up() {
+        let (sender, _unread) = mpsc::channel(1);
+        let traces = Traces {
+            sender,
+            dropped: Arc::default(),
+        };
+        for trace in named(&["a", "b", "c"]) {
+            traces.keep(trace);
+        }
+        assert_eq!(traces.dropped(), 2);
+    }
+}
