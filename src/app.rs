@@ -128,6 +128,7 @@ fn assemble(config: &Config) -> Result<Front, Failure> {
         delegate,
         control,
         delegations: Arc::new(Delegations::default()),
+        newcomers: std::sync::Mutex::default(),
     });
     let watch = Watch::start(engine.resolver.clone());
     tokio::spawn(police(Arc::clone(&engine), watch));

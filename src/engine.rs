@@ -3,8 +3,8 @@
 mod host;
 mod standing;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::json;
@@ -17,6 +17,7 @@ use crate::decide::{self, Case, Decision, Pass};
 use crate::delegate::Delegate;
 use crate::delegation::Delegations;
 use crate::device::DeviceId;
+use crate::diagnosis::newcomers::Newcomers;
 use crate::gateway::{GatewayAuth, GatewayFacts};
 use crate::handshake::message::{Claims, Connect, Refusal};
 use crate::identity::Resolver;
@@ -51,6 +52,8 @@ pub struct Engine {
     pub control: Control,
     /// The sessions that run in the delegate's name.
     pub delegations: Arc<Delegations>,
+    /// The new devices of late.
+    pub newcomers: Mutex<Newcomers>,
 }
 
 /// The mode, switched while sessions run.
