@@ -68,7 +68,13 @@ fn narrow(case: &Case<'_>, scopes: Option<&ScopeSet>) -> Draft {
     let mut draft = Draft::new(
         Code::NarrowToken,
         format!("asks for {}, but {held}{approved}", secrets.scopes(&asked)),
-        format!("{RECONNECT}, which issues a wider token"),
+        match record
+            .as_ref()
+            .is_none_or(|approved| approved.implies_all(&asked))
+        {
+            true => format!("{RECONNECT}, which issues a wider token"),
+            false => format!("{RECONNECT}, and approve the pairing request that this makes"),
+        },
         format!("its device token is too narrow; {RECONNECT}"),
     )
     .evidence(
@@ -123,7 +129,7 @@ fn shared_or_device(case: &Case<'_>, said: Said) -> Draft {
         _ if auth.device_token.is_some() && !token && !password => stale_device_token(case),
         _ if token => wrong(case, "token", said),
         _ if password => wrong(case, "password", said),
-        _ => missing(case, "credential"),
+        _ => missing(case, "token"),
     }
 }
 
@@ -131,7 +137,7 @@ fn missing(case: &Case<'_>, kind: &str) -> Draft {
     Draft::new(
         Code::MissingSecret,
         format!("sent no {kind}"),
-        format!("{}{}", give(case, kind), holder(case)),
+        format!("{}; {}", give(case, kind), holder(case, kind)),
         format!("no {kind} sent; {}", give(case, kind)),
     )
 }
@@ -140,7 +146,7 @@ fn other_kind(case: &Case<'_>, sent: &str, wanted: &str) -> Draft {
     Draft::new(
         Code::WrongSecret,
         format!("sent a {sent}, but the gateway asks for a {wanted}"),
-        format!("{}{}", give(case, wanted), holder(case)),
+        format!("{}; {}", give(case, wanted), holder(case, wanted)),
         format!("sent a {sent}; the gateway asks for a {wanted}"),
     )
 }
@@ -149,7 +155,7 @@ fn blank(case: &Case<'_>, kind: &str) -> Draft {
     Draft::new(
         Code::WrongSecret,
         format!("sent the gateway's {kind} with blanks or a line end around it"),
-        format!("remove them{}", holder(case)),
+        format!("remove them; {}", holder(case, kind)),
         format!("the {kind} has blanks around it"),
     )
 }
@@ -174,7 +180,7 @@ fn wrong(case: &Case<'_>, kind: &str, said: Said) -> Draft {
     Draft::new(
         Code::WrongSecret,
         format!("sent a {kind} that is not the gateway's{nor}"),
-        format!("{}{}", give(case, kind), holder(case)),
+        format!("{}; {}", give(case, kind), holder(case, kind)),
         format!("wrong {kind}; {}", give(case, kind)),
     )
     .command(unset(case, kind))
@@ -194,55 +200,68 @@ fn drift(case: &Case<'_>, kind: &str) -> Draft {
 
 fn stale_device_token(case: &Case<'_>) -> Draft {
     let (state, why) = match case.record.map(|record| &record.operator_token) {
-        None => ("unpaired", "and the device is not known to be paired"),
+        None => (
+            "not valid any more",
+            "and its device is not known to be paired",
+        ),
         Some(OperatorToken::Revoked) => ("revoked", "because it was revoked"),
         Some(OperatorToken::None) => ("cleared", "because it was cleared"),
         Some(OperatorToken::Live { .. }) => (
             "rotated",
             "because it was rotated: another one is on record",
         ),
-        Some(OperatorToken::Withheld) => ("unknown", "because it was rotated, revoked or cleared"),
+        Some(OperatorToken::Withheld) => (
+            "not valid any more",
+            "because it was rotated, revoked or cleared",
+        ),
     };
     Draft::new(
         Code::StaleDeviceToken,
         format!("sent a device token that is not valid any more, {why}"),
         format!("{RECONNECT}, which issues a new one"),
-        format!("its device token is {state}; {RECONNECT}"),
+        format!("stale device token ({state}); {RECONNECT}"),
     )
     .evidence("deviceToken", state)
 }
 
 /// What the client must be given, and where it stands; whoever is not on this machine is told no paths.
 fn give(case: &Case<'_>, kind: &str) -> String {
-    format!("give it the {kind} of {}", source(case, kind))
+    format!("give it the gateway's {kind} ({})", source(case, kind))
 }
 
 fn source(case: &Case<'_>, kind: &str) -> String {
     let from = &case.facts.auth_from;
     match case.visit.circumstances.direct_local && !from.is_empty() {
         true => own(from),
-        false if kind == "credential" => "the gateway".to_owned(),
-        false => format!("gateway.auth.{kind} on the gateway's machine"),
+        false => format!("gateway.auth.{kind} on its machine"),
     }
 }
 
 /// Where a client of this kind keeps the one that it sends.
-fn holder(case: &Case<'_>) -> &'static str {
+fn holder(case: &Case<'_>, kind: &str) -> String {
+    let variable = variable(kind);
     match case.claims.client_id.as_str() {
         "openclaw-control-ui" | "webchat-ui" | "webchat" => {
-            "; the page keeps its own in its connection settings (`openclaw dashboard` opens it with the right one)"
+            "the page keeps its own in its connection settings; `openclaw dashboard` opens it with the right one"
+                .to_owned()
         }
-        "node-host" => {
-            "; a node keeps its own in OPENCLAW_GATEWAY_TOKEN of its service unit (`openclaw node install --force` \
-             writes it anew)"
-        }
+        "node-host" => format!(
+            "a node keeps its own in {variable} of its service unit; `openclaw node install --force` writes it anew"
+        ),
         "openclaw-macos" | "openclaw-ios" | "openclaw-android" => {
-            "; the app keeps its own in its connection settings"
+            "the app keeps its own in its connection settings".to_owned()
         }
-        _ => {
-            "; a stale one usually stands in OPENCLAW_GATEWAY_TOKEN (shell, .env or service unit) or in \
-             gateway.remote.token of the client's openclaw.json"
-        }
+        _ => format!(
+            "the client takes its own from {variable} (shell, .env or service unit) or from gateway.remote.{kind} in \
+             its openclaw.json"
+        ),
+    }
+}
+
+fn variable(kind: &str) -> &'static str {
+    match kind {
+        "password" => "OPENCLAW_GATEWAY_PASSWORD",
+        _ => "OPENCLAW_GATEWAY_TOKEN",
     }
 }
 
@@ -251,10 +270,14 @@ fn unset(case: &Case<'_>, kind: &str) -> Option<String> {
     let command_line = ["cli", "gateway-client", "openclaw-tui", "openclaw-probe"]
         .contains(&case.claims.client_id.as_str());
     (command_line && case.visit.circumstances.direct_local)
-        .then(|| format!("unset OPENCLAW_GATEWAY_{}", kind.to_ascii_uppercase()))
+        .then(|| format!("unset {}", variable(kind)))
 }
 
 pub(super) fn rate_limited(case: &Case<'_>) -> Draft {
+    let kind = match case.auth {
+        GatewayAuth::Password(_) => "password",
+        _ => "token",
+    };
     let error = |key: &str| case.message.pointer(&format!("/error/{key}"));
     let after = error("retryAfterMs").and_then(Value::as_u64);
     let wait = match after {
@@ -269,8 +292,8 @@ pub(super) fn rate_limited(case: &Case<'_>) -> Draft {
         Code::RateLimited,
         format!("is locked out, because the gateway saw too many wrong credentials from {who}"),
         format!(
-            "stop what sends the wrong one there and wait {wait}{}",
-            holder(case)
+            "stop what sends the wrong one there and wait {wait}; {}",
+            holder(case, kind)
         ),
         format!("locked out after wrong credentials from {who}; wait {wait}"),
     )

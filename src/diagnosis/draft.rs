@@ -13,6 +13,8 @@ use crate::ws::close::MAX_REASON;
 pub(super) struct Draft {
     /// What is wrong.
     pub(super) code: Code,
+    /// The words of the gateways that clients look for: the Control UI up to 2026.3.13 shows its hints by them.
+    pub(super) lead: &'static str,
     /// What the session did, after its name: "asks for …".
     pub(super) what: String,
     /// What a person is to do.
@@ -40,6 +42,7 @@ impl Draft {
     ) -> Self {
         Self {
             code,
+            lead: "",
             what: what.into(),
             way_out: way_out.into(),
             brief: brief.into(),
@@ -49,6 +52,11 @@ impl Draft {
             pairing: None,
             evidence: Map::new(),
         }
+    }
+
+    pub(super) const fn lead(mut self, words: &'static str) -> Self {
+        self.lead = words;
+        self
     }
 
     pub(super) fn command(mut self, command: impl Into<Option<String>>) -> Self {
@@ -80,9 +88,9 @@ impl Draft {
         let data = this.data(case, &secrets);
         let short = this.short();
         let lead = if this.pairing.is_some() {
-            "pairing required: "
+            PAIRING
         } else {
-            ""
+            this.lead
         };
         let sentence = format!("{lead}{who} {}; {}", this.what, this.way_out);
         Diagnosis {
@@ -105,7 +113,7 @@ impl Draft {
             .unwrap_or_default();
         let command = self.command.as_deref().unwrap_or_default();
         let wordings = [
-            format!("pairing required: {}; run: {command} {id}", self.brief),
+            format!("{PAIRING}{}; run: {command} {id}", self.brief),
             format!("pairing required; run: {command} {id}"),
             format!("pairing required; {command} {id}"),
             format!("pairing required; {command}"),
@@ -114,15 +122,17 @@ impl Draft {
             .into_iter()
             .map(|wording| wording.trim_end().to_owned())
             .find(|wording| wording.len() <= MAX_REASON);
+        // A request id may be 128 characters long.
         fitting.unwrap_or_else(|| "pairing required; run: scope-shim devices".to_owned())
     }
 
     fn brief_with_command(&self) -> String {
+        let brief = format!("{}{}", self.lead, self.brief);
         self.command
             .as_ref()
-            .map(|command| format!("{}; run: {command}", self.brief))
+            .map(|command| format!("{brief}; run: {command}"))
             .filter(|short| short.len() <= MAX_REASON)
-            .unwrap_or_else(|| self.brief.clone())
+            .unwrap_or(brief)
     }
 
     fn data(&self, case: &Case<'_>, secrets: &Secrets) -> Map<String, Value> {
@@ -170,11 +180,11 @@ fn device(claims: &Claims, secrets: &Secrets, most: usize) -> Option<String> {
 pub(super) fn client(claims: &Claims, secrets: &Secrets) -> String {
     let id = secrets.clean(&claims.client_id, LONGEST_NAME);
     let mode = secrets.clean(&claims.client_mode, LONGEST_NAME);
-    match &claims.client_version {
-        Some(version) => format!("{id}/{mode} {}", secrets.clean(version, LONGEST_NAME)),
-        None => format!("{id}/{mode}"),
-    }
+    let version = claims.client_version.as_deref().unwrap_or_default();
+    let version = secrets.clean(version, LONGEST_NAME);
+    harmless(format!("{id}/{mode} {version}").trim_end())
 }
 
+const PAIRING: &str = "pairing required: ";
 const LONGEST_NAME: usize = 40;
 const LONGEST_MESSAGE: usize = 240;

@@ -7,6 +7,7 @@ use super::draft::Draft;
 use super::text::Secrets;
 use crate::findings::Code;
 use crate::gateway::GatewayAuth;
+use crate::profile::Version;
 
 /// The gateway believes a proxy that names the user, and it named none, or one that is not allowed.
 pub(super) fn proxy_user(case: &Case<'_>) -> Draft {
@@ -41,7 +42,11 @@ pub(super) fn proxy_user(case: &Case<'_>) -> Draft {
             ),
         ),
     };
-    let command = (reason == "trusted_proxy_loopback_source")
+    let has_switch = case
+        .profile
+        .version
+        .is_none_or(|version| version >= Version::v2026(5, 0));
+    let command = (reason == "trusted_proxy_loopback_source" && has_switch)
         .then(|| "openclaw config set gateway.auth.trustedProxy.allowLoopback true".to_owned());
     Draft::new(
         Code::ProxyUser,

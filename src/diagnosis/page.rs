@@ -27,10 +27,13 @@ pub(super) fn no_device(case: &Case<'_>) -> Draft {
         .evidence("origin", shown);
     };
     let port = page.port.unwrap_or(80);
-    let tunnel = format!("ssh -N -L {port}:127.0.0.1:{port} {}", page.host);
+    // A port below 1024 is not everybody's to listen on.
+    let here = if port < 1024 { 18789 } else { port };
+    let host = page.host.trim_matches(['[', ']']);
+    let tunnel = format!("ssh -N -L {here}:127.0.0.1:{port} {host}");
     let way_out = format!(
         "open it as https:// (TLS in scope-shim or in a proxy before it), or through a tunnel: {tunnel}, then \
-         http://localhost:{port}"
+         http://localhost:{here}"
     );
     Draft::new(
         Code::InsecureContext,
@@ -38,7 +41,7 @@ pub(super) fn no_device(case: &Case<'_>) -> Draft {
             "comes from {shown}, which is no secure context, so the browser cannot prove a device"
         ),
         way_out,
-        "plain HTTP page cannot prove a device: use https, or localhost",
+        "a page on plain HTTP has none; use https, or localhost",
     )
     .command(tunnel)
     .evidence("origin", shown)
@@ -56,7 +59,7 @@ fn device_required(case: &Case<'_>) -> Draft {
         Code::DeviceRequired,
         what,
         "use a client that keeps a device identity, or, on the gateway's machine, one with the shared secret",
-        "the gateway demands a device identity, or the shared secret on its own machine",
+        "use a client that keeps one, or the shared secret on the gateway's machine",
     )
 }
 
@@ -93,7 +96,7 @@ pub(super) fn origin(case: &Case<'_>) -> Draft {
             }
             None => format!("add \"{entry}\" to it in the gateway's openclaw.json"),
         },
-        format!("origin not allowed; add \"{entry}\" to gateway.controlUi.allowedOrigins"),
+        format!("add \"{entry}\" to gateway.controlUi.allowedOrigins"),
     )
     .command(command)
     .evidence("origin", entry)
@@ -109,7 +112,7 @@ fn allow(case: &Case<'_>, entry: &str) -> Option<String> {
     })
 }
 
-pub(super) fn stale_build(_case: &Case<'_>) -> Draft {
+pub(super) fn stale_build() -> Draft {
     Draft::new(
         Code::StaleBuild,
         "is a page of another build than the gateway, which was updated meanwhile",

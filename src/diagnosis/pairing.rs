@@ -26,13 +26,7 @@ pub(super) fn explain(case: &Case<'_>, reason: Option<Upgrade>) -> Draft {
     let approved = approved(case);
     let asked = case.claims.requested();
     let missing = approved.as_ref().map(|approved| approved.missing(&asked));
-    let command = match case.approver {
-        true => format!(
-            "scope-shim approve {}",
-            request_id.as_deref().unwrap_or("<request id>")
-        ),
-        false => approve_command(request_id.as_deref()),
-    };
+    let command = approve(case.approver, request_id.as_deref());
     let mut draft = match reason {
         Upgrade::NotPaired => not_paired(case, &secrets),
         Upgrade::Role => role(case, &secrets),
@@ -67,8 +61,18 @@ fn guess(case: &Case<'_>) -> Upgrade {
     }
 }
 
+/// The command that approves the request; without an id that can stand in a command, the one that shows it.
+fn approve(by_shim: bool, request_id: Option<&str>) -> String {
+    match (by_shim, request_id) {
+        (true, Some(id)) => format!("scope-shim approve {id}"),
+        (true, None) => "scope-shim devices".to_owned(),
+        (false, Some(id)) => approve_command(Some(id)),
+        (false, None) => "openclaw devices list".to_owned(),
+    }
+}
+
 fn delegate(request_id: Option<String>) -> Draft {
-    let command = approve_command(request_id.as_deref());
+    let command = approve(false, request_id.as_deref());
     let mut draft = Draft::new(
         Code::DelegateNotPaired,
         "cannot be helped yet, because scope-shim's own device is not paired with the gateway",
@@ -310,6 +314,7 @@ fn request_id(case: &Case<'_>) -> Option<String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._:-".contains(c);
     let fits = id.len() <= 128
         && id.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && id.chars().all(plain);
+        && id.chars().all(plain)
+        && Secrets::of(case.claims, case.challenge).clean(id, id.len()) == id;
     fits.then(|| id.to_owned())
 }

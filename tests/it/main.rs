@@ -45,6 +45,9 @@ mod approving;
 /// The delegate: its pairing, its loss, and what could get in its way.
 mod delegate;
 
+/// What a refused client is told.
+mod refusals;
+
 /// Nobody gets more than a share.
 mod limits;
 
