@@ -252,7 +252,7 @@ fn holder(case: &Case<'_>, kind: &str) -> String {
             "the app keeps its own in its connection settings".to_owned()
         }
         _ => format!(
-            "the client takes its own from {variable} (shell, .env or service unit) or from gateway.remote.{kind} in \
+            "the client takes its own from --{kind}, {variable} (shell, .env or service unit) or gateway.remote.{kind} in \
              its openclaw.json"
         ),
     }

@@ -6,6 +6,7 @@ use super::text::{Secrets, harmless, shorten};
 use super::{Case, Diagnosis};
 use crate::findings::Code;
 use crate::handshake::message::Claims;
+use crate::http::headers::NOBODY;
 use crate::scope::ScopeSet;
 use crate::ws::close::MAX_REASON;
 
@@ -161,9 +162,10 @@ impl Draft {
 
 fn who(case: &Case<'_>, secrets: &Secrets) -> String {
     let client = client(case.claims, secrets);
-    let place = match case.visit.circumstances.direct_local {
-        true => "on this machine".to_owned(),
-        false => format!("at {}", case.address),
+    let place = match case.address {
+        _ if case.visit.circumstances.direct_local => "on this machine".to_owned(),
+        NOBODY => "behind a proxy that scope-shim does not trust".to_owned(),
+        address => format!("at {address}"),
     };
     match device(case.claims, secrets, 12) {
         Some(device) => format!("device {device} ({client} {place})"),

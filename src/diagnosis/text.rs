@@ -26,7 +26,7 @@ impl Secrets {
             .chain(device.and_then(|device| device.nonce.as_deref()))
             .chain(challenge.map(|challenge| challenge.nonce.as_str()));
         let mut secrets: Vec<String> = secrets
-            .filter(|secret| !secret.trim().is_empty())
+            .filter(|secret| secret.len() >= SHORTEST_SECRET)
             .map(str::to_owned)
             .collect();
         // A secret may be a part of another one.
@@ -119,6 +119,8 @@ pub(super) fn own(text: &str) -> String {
 }
 
 const FATAL: &str = "device token mismatch";
+/// Anything shorter is no secret, and taking it out of a text would only make that unreadable.
+const SHORTEST_SECRET: usize = 6;
 const ELLIPSIS: &str = "...";
 const MOST_SCOPES: usize = 12;
 const LONGEST_SCOPE: usize = 48;

@@ -61,10 +61,11 @@ fn explained(
     let said = said.unwrap_or("Proxy client attribution is required");
     error.insert("message".to_owned(), json!(format!("{text} ({said})")));
     let entry = code.entry();
-    error.insert(
-        "scopeShim".to_owned(),
-        json!({"finding": entry.code, "family": entry.family, "address": attribution.address(), "command": command}),
-    );
+    let mut data = json!({"finding": entry.code, "family": entry.family, "address": peer});
+    if let Some(command) = command {
+        data["command"] = command.into();
+    }
+    error.insert("scopeShim".to_owned(), data);
     Some(message)
 }
 
