@@ -138,7 +138,7 @@ fn missing(case: &Case<'_>, kind: &str) -> Draft {
         Code::MissingSecret,
         format!("sent no {kind}"),
         format!("{}; {}", give(case, kind), holder(case, kind)),
-        format!("no {kind} sent; {}", give(case, kind)),
+        format!("no {kind} sent; {}", the_right_one(case, kind)),
     )
 }
 
@@ -181,9 +181,8 @@ fn wrong(case: &Case<'_>, kind: &str, said: Said) -> Draft {
         Code::WrongSecret,
         format!("sent a {kind} that is not the gateway's{nor}"),
         format!("{}; {}", give(case, kind), holder(case, kind)),
-        format!("wrong {kind}; {}", give(case, kind)),
+        format!("wrong {kind}; {}", the_right_one(case, kind)),
     )
-    .command(unset(case, kind))
 }
 
 /// The files say that it is right.
@@ -229,6 +228,13 @@ fn give(case: &Case<'_>, kind: &str) -> String {
     format!("give it the gateway's {kind} ({})", source(case, kind))
 }
 
+/// The same in a few words, without the directory.
+fn the_right_one(case: &Case<'_>, kind: &str) -> String {
+    let source = source(case, kind);
+    let file = source.rsplit('/').next().unwrap_or(&source);
+    format!("the gateway's is in {file}")
+}
+
 fn source(case: &Case<'_>, kind: &str) -> String {
     let from = &case.facts.auth_from;
     match case.visit.circumstances.direct_local && !from.is_empty() {
@@ -263,14 +269,6 @@ fn variable(kind: &str) -> &'static str {
         "password" => "OPENCLAW_GATEWAY_PASSWORD",
         _ => "OPENCLAW_GATEWAY_TOKEN",
     }
-}
-
-/// On the gateway's machine the command line finds the right token by itself, once no variable is in its way.
-fn unset(case: &Case<'_>, kind: &str) -> Option<String> {
-    let command_line = ["cli", "gateway-client", "openclaw-tui", "openclaw-probe"]
-        .contains(&case.claims.client_id.as_str());
-    (command_line && case.visit.circumstances.direct_local)
-        .then(|| format!("unset {}", variable(kind)))
 }
 
 pub(super) fn rate_limited(case: &Case<'_>) -> Draft {

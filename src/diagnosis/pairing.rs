@@ -7,6 +7,7 @@ use super::draft::Draft;
 use super::said::Upgrade;
 use super::text::Secrets;
 use crate::control::approve_command;
+use crate::decide::{Decision, Pass};
 use crate::device::DeviceRecord;
 use crate::findings::Code;
 use crate::handshake::message::Claims;
@@ -56,7 +57,7 @@ fn name(reason: Upgrade) -> &'static str {
 fn guess(case: &Case<'_>) -> Upgrade {
     match case.record {
         None => Upgrade::NotPaired,
-        Some(record) if !record.roles.iter().any(|role| *role == case.claims.role) => Upgrade::Role,
+        Some(record) if !record.roles.contains(&case.claims.role) => Upgrade::Role,
         Some(_) => Upgrade::Scope,
     }
 }
@@ -228,10 +229,16 @@ fn scopes(case: &Case<'_>, secrets: &Secrets, approved: Option<&ScopeSet>) -> Dr
     };
     let missing = approved.missing(&asked);
     if missing.is_empty() {
+        let help = match case.decision {
+            Decision::Pass(Pass::NoDelegate(_)) => {
+                "; scope-shim would help, once its own device is paired (`openclaw devices list`)"
+            }
+            _ => "",
+        };
         return Draft::new(
             Code::LiteralScopes,
             format!(
-                "asks for {}, which its approved {} cover, but this gateway compares the names literally",
+                "asks for {}, which its approved {} cover, but this gateway compares the names literally{help}",
                 secrets.scopes(&asked),
                 secrets.scopes(approved)
             ),

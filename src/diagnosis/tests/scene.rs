@@ -84,7 +84,7 @@ pub(super) fn scene(version: &str, error: Value) -> Scene {
         auth: GatewayAuth::Token(Secret::new(SECRET)),
         facts: GatewayFacts {
             state: Some(PathBuf::from("/home/me/.openclaw")),
-            auth_from: "gateway.auth.token in /home/me/.openclaw/openclaw.json".to_owned(),
+            auth_from: "/home/me/.openclaw/openclaw.json: gateway.auth.token".to_owned(),
             allowed_origins: Some(vec!["https://chat.example".to_owned()]),
             ..GatewayFacts::default()
         },
@@ -149,7 +149,7 @@ impl Scene {
         self
     }
 
-    pub(super) fn from_afar(mut self) -> Self {
+    pub(super) fn afar(mut self) -> Self {
         self.address = "203.0.113.9".parse().unwrap();
         self.visit.circumstances.direct_local = false;
         self
@@ -160,7 +160,7 @@ impl Scene {
         self.claims.client_mode = "webchat".to_owned();
         self.visit.origin = Some(origin.to_owned());
         self.visit.circumstances.has_origin = true;
-        self.from_afar()
+        self.afar()
     }
 
     pub(super) fn without_device(mut self) -> Self {
@@ -188,7 +188,10 @@ impl Scene {
             claims: &self.claims,
             identity: &self.identity,
             record: self.record.as_deref(),
-            decision: &Decision::Pass(Pass::NotEntitled(ScopeSet::new())),
+            decision: &Decision::Pass(match self.approver {
+                true => Pass::NotEntitled(ScopeSet::new()),
+                false => Pass::NoDelegate(ScopeSet::new()),
+            }),
             visit: &self.visit,
             address: self.address,
             profile: &self.profile,

@@ -80,7 +80,7 @@ fn table() -> Vec<(&'static str, Scene)> {
         ),
         (
             "F3, 2026.3.13: scope-upgrade from afar",
-            scene("2026.3.13", pairing("2026.3.13", "scope-upgrade")).from_afar(),
+            scene("2026.3.13", pairing("2026.3.13", "scope-upgrade")).afar(),
         ),
         (
             "F3, 2026.5.7: scope-upgrade",
@@ -99,7 +99,7 @@ fn table() -> Vec<(&'static str, Scene)> {
             "not paired, 2026.9.6",
             scene("2026.9.6", pairing("2026.9.6", "not-paired"))
                 .unknown(Unidentified::NotPaired)
-                .from_afar(),
+                .afar(),
         ),
         (
             "not paired, without a request id that can be shown",
@@ -221,7 +221,7 @@ fn table() -> Vec<(&'static str, Scene)> {
             "F7, 2026.2.19: a wrong token without a device",
             wrong_token(scene("2026.2.19", refused(TOKEN, Value::Null)))
                 .without_device()
-                .from_afar(),
+                .afar(),
         ),
         (
             "F7: the right token with a line end",
@@ -294,7 +294,7 @@ fn table() -> Vec<(&'static str, Scene)> {
                 error["retryAfterMs"] = 299_001.into();
                 error
             })
-            .from_afar(),
+            .afar(),
         ),
         (
             "F7, 2026.5.7: locked out, no time given",
@@ -402,7 +402,7 @@ fn table() -> Vec<(&'static str, Scene)> {
         (
             "F15, 2026.2.19: the client's clock is behind",
             scene("2026.2.19", refused("device signature expired", Value::Null))
-                .from_afar()
+                .afar()
                 .with(|s| s.claims.device.as_mut().unwrap().signed_at_ms = NOW_MS - 900_000),
         ),
         (
@@ -414,7 +414,7 @@ fn table() -> Vec<(&'static str, Scene)> {
                     proof("DEVICE_AUTH_INVALID", "device-signature-stale"),
                 ),
             )
-            .from_afar()
+            .afar()
             .with(|s| {
                 s.claims.platform = "MacIntel".to_owned();
                 s.claims.device.as_mut().unwrap().signed_at_ms = NOW_MS + 180_000;
@@ -429,7 +429,7 @@ fn table() -> Vec<(&'static str, Scene)> {
                     proof("DEVICE_AUTH_SIGNATURE_EXPIRED", "device-signature-stale"),
                 ),
             )
-            .from_afar()
+            .afar()
             .with(|s| s.gateway_ms = NOW_MS + 300_000),
         ),
         (
