@@ -132,6 +132,7 @@ fn assemble(config: &Config) -> Result<Front, Failure> {
         control,
         delegations: Arc::new(Delegations::default()),
         traces: (config.log.sessions == SessionLog::On).then(|| Traces::start(&config.data)),
+        newcomers: std::sync::Mutex::default(),
     });
     let watch = Watch::start(engine.resolver.clone());
     tokio::spawn(police(Arc::clone(&engine), watch));

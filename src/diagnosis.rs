@@ -1,23 +1,39 @@
 //! Why the gateway refused a session, and what ends it.
 //!
 //! A pure function of everything that the shim knows about the session and of what the gateway answered; no I/O and no
-//! clock.
+//! clock. Where something cannot be known, the sentence says less, never more.
 
+mod credential;
+mod draft;
+mod gateway;
+pub mod newcomers;
+mod page;
+mod pairing;
+mod proof;
+mod protocol;
+mod said;
 mod shape;
+mod silence;
+mod text;
 
 use std::net::IpAddr;
 
 use serde_json::{Map, Value};
 
 use crate::decide::Decision;
+use crate::device::DeviceRecord;
 use crate::engine::Visit;
 use crate::findings::Code;
-use crate::gateway::GatewayFacts;
+use crate::gateway::{GatewayAuth, GatewayFacts};
 use crate::handshake::message::{Challenge, Claims, Refusal};
 use crate::identity::Identity;
 use crate::profile::Profile;
 
+use draft::Draft;
+use said::Said;
+
 pub use shape::shape;
+pub use silence::{Reached, Silence, no_answer};
 
 /// Everything that is known about a session that the gateway refused.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +42,8 @@ pub struct Case<'a> {
     pub claims: &'a Claims,
     /// Who it was found to be.
     pub identity: &'a Identity,
+    /// The record of its device, where it proved that it is this device; whatever it authenticated with.
+    pub record: Option<&'a DeviceRecord>,
     /// What the shim decided before the gateway answered.
     pub decision: &'a Decision,
     /// Where it came from.
@@ -34,6 +52,8 @@ pub struct Case<'a> {
     pub address: IpAddr,
     /// How the gateway behaves.
     pub profile: &'a Profile,
+    /// What the gateway asks of everyone.
+    pub auth: &'a GatewayAuth,
     /// What the gateway's own files say.
     pub facts: &'a GatewayFacts,
     /// The challenge that it had to sign.
@@ -46,6 +66,10 @@ pub struct Case<'a> {
     pub refusal: &'a Refusal,
     /// Whether the delegate asked in the client's place.
     pub delegated: bool,
+    /// Whether the shim's own session is there to approve requests.
+    pub approver: bool,
+    /// How many new devices of this client and address were seen lately, this one among them.
+    pub newcomers: usize,
 }
 
 /// A refusal, explained.
@@ -60,18 +84,34 @@ pub struct Diagnosis {
     /// The command that ends it, where there is one.
     pub command: Option<String>,
     /// The same as data, for `error.details.scopeShim`.
+    ///
+    /// `finding` and `family` are always there; `device`, `client`, `address`, `asked`, `approved`, `missing` (lists of
+    /// scopes), `requestId` and `command` where they are known; `evidence` holds what led to the finding.
     pub data: Map<String, Value>,
 }
 
 /// Explains a refusal.
 #[must_use]
 pub fn diagnose(case: &Case<'_>) -> Diagnosis {
-    let message = &case.refusal.message;
-    Diagnosis {
-        code: Code::Refused,
-        sentence: message.clone(),
-        short: message.clone(),
-        command: None,
-        data: Map::new(),
+    draft(case).finish(case)
+}
+
+fn draft(case: &Case<'_>) -> Draft {
+    match Said::of(case.refusal, case.message) {
+        Said::Pairing(reason) => pairing::explain(case, reason),
+        Said::Credential(said) => credential::explain(case, said).lead("unauthorized: "),
+        Said::RateLimited => credential::rate_limited(case).lead("unauthorized: "),
+        Said::ProxyUser => gateway::proxy_user(case).lead("unauthorized: "),
+        Said::NoDevice => page::no_device(case).lead("device identity required: "),
+        Said::Origin => page::origin(case).lead("origin not allowed: "),
+        Said::StaleBuild => page::stale_build(),
+        Said::Proof(fault) => proof::explain(case, fault),
+        Said::Protocol => protocol::explain(case).lead("protocol mismatch: "),
+        Said::Schema => protocol::schema(case),
+        Said::Unavailable => gateway::unavailable(case),
+        Said::Other => gateway::other(case),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,8 +4,8 @@ mod host;
 mod standing;
 mod who;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::json;
@@ -19,6 +19,7 @@ use crate::decide::{self, Case, Decision, Pass, Step};
 use crate::delegate::Delegate;
 use crate::delegation::Delegations;
 use crate::device::DeviceId;
+use crate::diagnosis::newcomers::Newcomers;
 use crate::explain::{CaseTrace, Taken, Traces};
 use crate::gateway::{GatewayAuth, GatewayFacts};
 use crate::handshake::message::{Claims, Connect, Refusal};
@@ -58,6 +59,8 @@ pub struct Engine {
     pub delegations: Arc<Delegations>,
     /// Where the ways to decisions are kept, if anybody wants them.
     pub traces: Option<Traces>,
+    /// The new devices of late.
+    pub newcomers: Mutex<Newcomers>,
 }
 
 /// The mode, switched while sessions run.

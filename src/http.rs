@@ -1,5 +1,6 @@
 //! The HTTP side of a client connection: upgrades become sessions, everything else is forwarded as it is.
 
+mod forbidden;
 pub mod forward;
 pub mod headers;
 pub mod pacing;
@@ -82,12 +83,13 @@ impl Connection {
         self.front
             .trust
             .cleanse(self.peer, attribution, request.headers_mut());
-        Ok(if upgrade::is_upgrade(request.headers()) {
+        let response = if upgrade::is_upgrade(request.headers()) {
             upgrade::serve(&self.front, attribution, visit, request).await
         } else {
             self.upstream
                 .forward(&self.front.dialer, attribution.side(), request)
                 .await
-        })
+        };
+        Ok(forbidden::explain(&self.front, self.peer, attribution, response).await)
     }
 }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::time::Duration;
 
 /// A gateway version, `2026.3.13` being `Version { year: 2026, month: 3, patch: 13 }`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -179,6 +180,21 @@ impl Profile {
             && self
                 .version
                 .is_none_or(|version| version >= Version::v2026(4, 21))
+    }
+
+    /// How long the gateway waits for a handshake to be over, where that was seen: 10 s up to 2026.2.26 and from
+    /// 2026.3.24, 3 s in 2026.3.13, 15 s from 2026.5.7.
+    #[must_use]
+    pub fn handshake_timeout(&self) -> Option<Duration> {
+        let seconds = match self.version {
+            None if self.early => 10,
+            None => return None,
+            Some(version) if version >= Version::v2026(5, 7) => 15,
+            Some(version) if version >= Version::v2026(3, 22) => 10,
+            Some(version) if version >= Version::v2026(3, 12) => 3,
+            Some(_) => 10,
+        };
+        Some(Duration::from_secs(seconds))
     }
 
     /// Whether a session that authenticated with its device's token may manage other devices: up to 2026.3.24.

@@ -159,7 +159,7 @@ impl Session {
         match exchange.answer(&claims.request_id).await? {
             Answered::Left => Err(io::ErrorKind::UnexpectedEof.into()),
             Answered::Nothing => {
-                report.unanswered();
+                self.explain_silence(request, &exchange, report);
                 Ok(Established::as_it_is(exchange))
             }
             Answered::Hello(hello) => {
@@ -185,7 +185,7 @@ impl Session {
                     delegated: false,
                 };
                 if mode != Mode::On {
-                    self.explain(request, judgement, &refused, report);
+                    self.explain(request, judgement, &refused, report).await;
                     return Ok(Established::as_it_is(exchange));
                 }
                 self.refused(exchange, request, judgement, refused, report)
@@ -246,7 +246,7 @@ impl Session {
                 return Ok(Established::delegated(exchange, delegated));
             }
         }
-        let diagnosis = self.explain(request, judgement, &refused, report);
+        let diagnosis = self.explain(request, judgement, &refused, report).await;
         self.tell(exchange, request, refused, &diagnosis).await
     }
 
@@ -342,15 +342,12 @@ impl Session {
                     refusal,
                     delegated: true,
                 };
-                let diagnosis = self.explain(request, judgement, &refused, report);
+                let diagnosis = self.explain(request, judgement, &refused, report).await;
                 self.tell(exchange, request, refused, &diagnosis).await
             }
             Err(None) => {
-                report.unanswered();
-                let close = Close::new(
-                    TRY_AGAIN_LATER,
-                    "scope-shim: the gateway did not answer the handshake",
-                );
+                let diagnosis = self.explain_silence(request, &exchange, report);
+                let close = Close::new(TRY_AGAIN_LATER, diagnosis.short);
                 end(exchange.client, &close).await
             }
         }

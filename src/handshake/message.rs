@@ -21,6 +21,8 @@ pub struct Connect {
 pub struct Claims {
     /// The request's id; the answer carries the same.
     pub request_id: String,
+    /// `params.minProtocol` and `params.maxProtocol`.
+    pub protocol: (Option<i64>, Option<i64>),
     /// `params.role`; the gateway takes `operator` where it is missing.
     pub role: String,
     /// `params.scopes` in the order sent: the order is part of what is signed.
@@ -152,6 +154,7 @@ fn claims(message: &Value) -> Option<Claims> {
     let client = params.get("client")?.as_object()?;
     Some(Claims {
         request_id: message.get("id")?.as_str()?.to_owned(),
+        protocol: (number(params, "minProtocol"), number(params, "maxProtocol")),
         role: optional_text(params, "role")?.unwrap_or_else(|| OPERATOR.to_owned()),
         scopes: texts(params.get("scopes"))?,
         client_id: optional_text(client, "id")??,
@@ -201,6 +204,10 @@ fn optional_text(object: &Map<String, Value>, key: &str) -> Option<Option<String
         None => Some(None),
         Some(value) => Some(Some(value.as_str()?.to_owned())),
     }
+}
+
+fn number(object: &Map<String, Value>, key: &str) -> Option<i64> {
+    object.get(key)?.as_i64()
 }
 
 fn texts(list: Option<&Value>) -> Option<Vec<String>> {

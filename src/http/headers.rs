@@ -211,7 +211,7 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
 }
 
 /// What stands for a client whose address nobody vouches for (RFC 5737: an address of no host).
-const NOBODY: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+pub const NOBODY: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
 /// Forwarding headers that the shim writes itself, also for a trusted proxy.
 const REBUILT: [&str; 5] = [

@@ -1,38 +1,109 @@
 //! A refused session: why, what ends it, and how the client is told.
 
 use std::io;
+use std::sync::{Arc, PoisonError};
+
+use tokio::time::Instant;
 
 use super::report::Report;
 use super::{Established, Refused, Session};
 use crate::clock;
-use crate::diagnosis::{self, Case, Diagnosis};
+use crate::control::Link;
+use crate::device::{DeviceId, DeviceRecord};
+use crate::diagnosis::{self, Case, Diagnosis, Reached, Silence};
 use crate::engine::Judgement;
 use crate::handshake::drive::{Exchange, Request};
+use crate::handshake::message::{Claims, Refusal};
+use crate::identity::{Identity, Unidentified};
 
 impl Session {
     /// Finds out why the gateway refused, and notes it.
-    pub(super) fn explain(
+    pub(super) async fn explain(
         &self,
         request: &Request,
         judgement: &Judgement,
         refused: &Refused,
         report: &mut Report,
     ) -> Diagnosis {
-        let standing = self.engine.control.standing();
+        let engine = &self.engine;
+        let standing = engine.control.standing();
+        let claims = &request.connect.claims;
+        let record = self.record(claims, &judgement.identity).await;
         let diagnosis = diagnosis::diagnose(&Case {
-            claims: &request.connect.claims,
+            claims,
             identity: &judgement.identity,
+            record: record.as_deref(),
             decision: &judgement.decision,
             visit: &self.visit,
             address: self.client_address,
             profile: &standing.profile,
-            facts: &self.engine.facts,
+            auth: &engine.auth,
+            facts: &engine.facts,
             challenge: request.challenge.as_ref(),
             now_ms: clock::now_ms(),
             message: &refused.message,
             refusal: &refused.refusal,
             delegated: refused.delegated,
+            approver: standing.link == Link::Up,
+            newcomers: self.newcomers(claims, &judgement.identity, &refused.refusal),
         });
+        report.diagnosed(&diagnosis);
+        diagnosis
+    }
+
+    /// The record of a device that proved that it is this device. Others are told nothing of it.
+    async fn record(&self, claims: &Claims, identity: &Identity) -> Option<Arc<DeviceRecord>> {
+        match identity {
+            Identity::Device { record, .. } => Some(Arc::clone(record)),
+            Identity::Unknown(Unidentified::Credential | Unidentified::NotAnOperator) => {
+                let id = DeviceId::new(claims.device.as_ref()?.id.as_str());
+                self.engine.resolver.resolve(&id).await.ok().flatten()
+            }
+            Identity::HostDevice(_) | Identity::FreshLocal | Identity::Unknown(_) => None,
+        }
+    }
+
+    /// How many new devices of its kind there were lately, where this is one.
+    fn newcomers(&self, claims: &Claims, identity: &Identity, refusal: &Refusal) -> usize {
+        let (Some(device), Identity::Unknown(Unidentified::NotPaired)) = (&claims.device, identity)
+        else {
+            return 0;
+        };
+        if !refusal.wants_pairing() {
+            return 0;
+        }
+        let newcomers = &self.engine.newcomers;
+        let mut newcomers = newcomers.lock().unwrap_or_else(PoisonError::into_inner);
+        newcomers.note(
+            self.client_address,
+            &claims.client_id,
+            &claims.client_mode,
+            &device.id,
+            clock::now_ms(),
+        )
+    }
+
+    /// Finds out how far an unanswered handshake got, and notes it.
+    pub(super) fn explain_silence(
+        &self,
+        request: &Request,
+        exchange: &Exchange,
+        report: &mut Report,
+    ) -> Diagnosis {
+        let now = Instant::now();
+        let deadline = exchange.deadline();
+        let diagnosis = diagnosis::no_answer(&Silence {
+            claims: Some(&request.connect.claims),
+            address: self.client_address,
+            profile: &self.engine.control.standing().profile,
+            reached: Reached::Request,
+            elapsed: self
+                .limits
+                .timeout
+                .saturating_sub(deadline.saturating_duration_since(now)),
+            closed: now < deadline,
+        });
+        report.unanswered();
         report.diagnosed(&diagnosis);
         diagnosis
     }

@@ -55,8 +55,12 @@ impl Demo {
 }
 
 /// What differs from run to run.
-const FILTERS: [(&str, &str); 8] = [
+const FILTERS: [(&str, &str); 9] = [
     (r"[^\s=]*/scope-shim-demo-\w+", "[PLACE]"),
+    (
+        r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b",
+        "[REQUEST]",
+    ),
     (r"\b[0-9a-f]{12}\b", "[DEVICE]"),
     (r"demo-[0-9a-f]{24}", "[TOKEN]"),
     (r"127\.0\.0\.1:\d+", "127.0.0.1:[PORT]"),

@@ -304,10 +304,9 @@ async fn a_captured_request_sent_again_on_another_connection() {
     let mut second = RawClient::upgrade(stage.shim.addr, "/", b"").await;
     second.nonce().await;
     second.write(&captured).await;
-    assert_eq!(
-        second.json().await["error"]["message"],
-        "device nonce mismatch"
-    );
+    let told = second.json().await["error"]["details"]["scopeShim"].take();
+    assert_eq!(told["finding"], "invalid-proof");
+    assert_eq!(told["evidence"]["gatewayMessage"], "device nonce mismatch");
 }
 
 #[tokio::test]

@@ -124,7 +124,11 @@ async fn an_unapproved_delegate_leaves_everything_to_the_gateway_until_it_is_app
     );
     let wanting = stage.through().device(&device).scopes(&[READ]);
     let refused = wanting.clone().run().await;
-    assert_eq!(refused.message(), "pairing required");
+    let said = refused.message();
+    assert!(said.starts_with("pairing required: "), "{said}");
+    assert!(said.contains("once its own device is paired"), "{said}");
+    let command = format!("run: openclaw devices approve {}", refused.request_id());
+    assert!(said.ends_with(&command), "nobody else can approve: {said}");
     let mut owner = stage
         .direct()
         .device(&stage.paired(FULL))

@@ -54,6 +54,9 @@ mod degraded;
 /// Sessions leave what `explain` needs, and nothing that is secret.
 mod explain;
 
+/// What a refused client is told.
+mod refusals;
+
 /// Nobody gets more than a share.
 mod limits;
 

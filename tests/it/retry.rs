@@ -54,7 +54,12 @@ async fn a_refusal_that_the_session_is_not_entitled_to_get_past_stays_one() {
     let stage = surprising(Profile::Literal, "2026.3.13").await;
     let device = stage.paired(&[READ]);
     let refused = stage.through().device(&device).scopes(&[WRITE]).run().await;
-    assert_eq!(refused.message(), "pairing required");
+    let said = refused.message();
+    assert!(said.starts_with("pairing required: "), "{said}");
+    assert!(
+        said.contains("asks for write; approved: read; missing: write"),
+        "{said}"
+    );
     assert_eq!(handshakes(&stage), 1);
     assert_eq!(stage.pending().len(), 1, "for a human to approve");
 }

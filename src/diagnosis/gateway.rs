@@ -1,0 +1,93 @@
+//! The gateway itself, and the proxy before it: F11, F17, and whatever else it says.
+
+use serde_json::Value;
+
+use super::Case;
+use super::draft::Draft;
+use super::text::Secrets;
+use crate::findings::Code;
+use crate::gateway::GatewayAuth;
+use crate::profile::Version;
+
+/// The gateway believes a proxy that names the user, and it named none, or one that is not allowed.
+pub(super) fn proxy_user(case: &Case<'_>) -> Draft {
+    let secrets = Secrets::of(case.claims, case.challenge);
+    let detail = |key: &str| {
+        let value = case.message.pointer(&format!("/error/details/{key}"));
+        value.and_then(Value::as_str)
+    };
+    let reason = detail("authReason").unwrap_or_default();
+    let header = match case.auth {
+        GatewayAuth::TrustedProxy { user_header } => secrets.clean(user_header, 60),
+        _ => "that gateway.auth.trustedProxy.userHeader names".to_owned(),
+    };
+    let (what, way_out) = match reason {
+        "trusted_proxy_loopback_source" => (
+            "came through a proxy on the gateway's own machine, which this gateway does not believe",
+            "set gateway.auth.trustedProxy.allowLoopback to true (from 2026.5; 2026.4.21 has no such switch)".to_owned(),
+        ),
+        "trusted_proxy_untrusted_source" | "trusted_proxy_no_proxies_configured" => (
+            "came through a proxy that gateway.trustedProxies does not list",
+            "list the address that scope-shim reaches the gateway from for remote clients".to_owned(),
+        ),
+        "trusted_proxy_user_not_allowed" => (
+            "is a user that gateway.auth.trustedProxy.allowUsers does not list",
+            "add the user to that list".to_owned(),
+        ),
+        _ => (
+            "has no scopes of its own here, because no proxy that scope-shim trusts named its user",
+            format!(
+                "come through the proxy that authenticates, list that proxy in scope-shim's trusted_proxies, and let \
+                 it send the header {header}"
+            ),
+        ),
+    };
+    let has_switch = case
+        .profile
+        .version
+        .is_none_or(|version| version >= Version::v2026(5, 0));
+    let command = (reason == "trusted_proxy_loopback_source" && has_switch)
+        .then(|| "openclaw config set gateway.auth.trustedProxy.allowLoopback true".to_owned());
+    Draft::new(
+        Code::ProxyUser,
+        what,
+        way_out,
+        "no user that a trusted proxy vouches for",
+    )
+    .command(command)
+    .evidence("authReason", secrets.clean(reason, 60))
+    .evidence("userHeader", header)
+}
+
+pub(super) fn unavailable(case: &Case<'_>) -> Draft {
+    let secrets = Secrets::of(case.claims, case.challenge);
+    let after = case.message.pointer("/error/retryAfterMs");
+    let after = after.and_then(Value::as_u64);
+    let wait = match after {
+        Some(ms) => format!("it asks to be tried again in {ms} ms"),
+        None => "try again in a few seconds".to_owned(),
+    };
+    let said = secrets.clean(&case.refusal.message, 120);
+    Draft::new(
+        Code::GatewayStarting,
+        format!("came while the gateway starts or restarts (\"{said}\")"),
+        format!("wait: {wait}"),
+        "the gateway is starting; try again in a few seconds",
+    )
+    .evidence("retryAfterMs", after)
+}
+
+/// The gateway's own words are the best there is.
+pub(super) fn other(case: &Case<'_>) -> Draft {
+    let secrets = Secrets::of(case.claims, case.challenge);
+    let said = match case.refusal.message.trim() {
+        "" => secrets.clean(&case.refusal.code, 60),
+        message => secrets.clean(message, 240),
+    };
+    Draft::new(
+        Code::Refused,
+        format!("was refused: {said}"),
+        "the gateway's log says more: openclaw logs",
+        said.clone(),
+    )
+}
