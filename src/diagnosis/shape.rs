@@ -37,22 +37,19 @@ use crate::ws::close::MAX_REASON;
 ///
 /// The gateway's `error.code` and `error.details.code` stay: clients stop or try again by them.
 pub fn shape(message: &mut Value, diagnosis: &Diagnosis, claims: &Claims) -> String {
-    let Some(error) = message.get_mut("error").filter(|error| error.is_object()) else {
-        return cut(scrubbed(&diagnosis.short));
-    };
-    let refusal = message::refusal(error);
+    let refusal = message::refusal(message.get("error").unwrap_or(&Value::Null));
     let texts = Texts::new(&refusal, diagnosis, claims);
-    error["message"] = json!(texts.message());
-    if error.get("details").is_none_or(Value::is_null) {
-        error["details"] = json!({});
-    }
-    if let Some(details) = error["details"].as_object_mut() {
-        if refusal.details_code.is_some() && refusal.wants_pairing() {
-            details.insert("remediationHint".to_owned(), json!(texts.sentence));
+    if let Some(error) = message.get_mut("error").and_then(Value::as_object_mut) {
+        error.insert("message".to_owned(), json!(texts.message()));
+        let details = error.entry("details").or_insert_with(|| json!({}));
+        if let Some(details) = details.as_object_mut() {
+            if refusal.details_code.is_some() && refusal.wants_pairing() {
+                details.insert("remediationHint".to_owned(), json!(texts.sentence));
+            }
+            details.insert("scopeShim".to_owned(), json!(diagnosis.data));
         }
-        details.insert("scopeShim".to_owned(), json!(diagnosis.data));
     }
-    scrub(error);
+    scrub(message);
     texts.close_reason()
 }
 
@@ -174,9 +171,9 @@ fn scrubbed(text: &str) -> String {
 
 /// Without the words by which clients would take another refusal for one that wants pairing.
 fn unmistakable(text: String) -> String {
-    PAIRING_WORDS
-        .iter()
-        .fold(text, |text, (words, instead)| replaced(&text, words, instead))
+    PAIRING_WORDS.iter().fold(text, |text, (words, instead)| {
+        replaced(&text, words, instead)
+    })
 }
 
 /// Replaces `words`, in whatever case.
@@ -224,3 +221,6 @@ const PAIRING_WORDS: &[(&str, &str)] = &[
 ];
 
 const LAST_THAT_DOES_NOT: Version = Version::v2026(5, 7);
+
+#[cfg(test)]
+mod tests;
