@@ -144,12 +144,13 @@ fn after(lead: &str, text: &str) -> String {
     }
 }
 
-/// Whether the client looks for the request id in a text: a command line from 2026.6, by what 6.11 and 7.1 do. Who is
-/// not known is taken for one; a command line up to 2026.2.26 says `dev` for its version.
+/// Whether the client looks for the request id in a text, as the command lines 2026.6.11 and 7.1 do. Who is not known is
+/// taken for one: other people's programs read it too. Up to 2026.2.26 a command line says `dev` for its version.
 fn reads_request_id(claims: &Claims) -> bool {
     let version = claims.client_version.as_deref().unwrap_or_default();
-    let known = Version::parse(version).is_some_and(|version| version <= LAST_THAT_DOES_NOT);
-    !known && version != "dev"
+    let known_not_to = Version::parse(version)
+        .is_some_and(|version| (FIRST_OF_ALL..=LAST_THAT_DOES_NOT).contains(&version));
+    !known_not_to && version != "dev"
 }
 
 /// Takes the words that cost old clients their pairing out of every text of a message.
@@ -220,6 +221,8 @@ const PAIRING_WORDS: &[(&str, &str)] = &[
     (" pending approval", " awaiting approval"),
 ];
 
+/// A lower number is the version of somebody else's program.
+const FIRST_OF_ALL: Version = Version::v2026(1, 0);
 const LAST_THAT_DOES_NOT: Version = Version::v2026(5, 7);
 
 #[cfg(test)]

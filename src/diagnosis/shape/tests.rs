@@ -128,13 +128,18 @@ fn show(message: &Value, reason: &str) -> String {
 fn a_pairing_refusal_has_one_form_for_each_generation() {
     let mut shown = String::new();
     for (gateway, error) in pairing_refusals() {
+        let mut forms: Vec<(String, Vec<&str>)> = Vec::new();
         for (client, id, version) in CLIENTS {
             let mut message = refused(error.clone());
             let reason = shape(&mut message, &scope_upgrade(), &claims(id, version));
-            shown += &format!(
-                "-- {client}, gateway {gateway}\n{}\n",
-                show(&message, &reason)
-            );
+            let form = show(&message, &reason);
+            match forms.iter_mut().find(|(known, _)| *known == form) {
+                Some((_, clients)) => clients.push(client),
+                None => forms.push((form, vec![client])),
+            }
+        }
+        for (form, clients) in forms {
+            shown += &format!("-- {}, gateway {gateway}\n{form}\n", clients.join(", "));
         }
     }
     insta::assert_snapshot!(shown);
