@@ -43,7 +43,8 @@ pub fn shape(message: &mut Value, diagnosis: &Diagnosis, claims: &Claims) -> Str
         error.insert("message".to_owned(), json!(texts.message()));
         let details = error.entry("details").or_insert_with(|| json!({}));
         if let Some(details) = details.as_object_mut() {
-            if refusal.details_code.is_some() && refusal.wants_pairing() {
+            let found = diagnosis.sentence != refusal.message;
+            if found && refusal.details_code.is_some() && refusal.wants_pairing() {
                 details.insert("remediationHint".to_owned(), json!(texts.sentence));
             }
             details.insert("scopeShim".to_owned(), json!(diagnosis.data));
@@ -74,18 +75,15 @@ impl Texts {
         Self {
             sentence: own(&diagnosis.sentence),
             short: own(&diagnosis.short),
-            command: diagnosis.command.clone(),
+            command: diagnosis.command.as_deref().map(scrubbed),
             leads: leads(refusal),
-            request: match &refusal.request_id {
-                Some(id) if pairing && reads_request_id(claims) => format!(" (requestId: {id})"),
-                _ => String::new(),
-            },
+            request: request(refusal, claims).unwrap_or_default(),
         }
     }
 
     fn message(&self) -> String {
         let lead = self.leads.first().map_or("", String::as_str);
-        format!("{}{}", after(lead, &self.sentence), self.request)
+        after(lead, &self.sentence)
     }
 
     /// The fullest text that a close frame can carry: rather without the gateway's full words than without the
@@ -111,7 +109,7 @@ impl Texts {
     }
 }
 
-/// The gateway's own words, from the fullest to the fewest that clients recognise the refusal by; at least one.
+/// The gateway's own words, from the fullest to the fewest that clients recognise the refusal by.
 fn leads(refusal: &Refusal) -> Vec<String> {
     if refusal.wants_pairing() {
         return vec![PAIRING_REQUIRED.to_owned()];
@@ -144,7 +142,15 @@ fn after(lead: &str, text: &str) -> String {
     }
 }
 
-/// Whether the client looks for the request id in a text, as the command lines 2026.6.11 and 7.1 do. Who is not known is
+/// ` (requestId: …)`, where the gateway's own close reason has it too (from 2026.4.21, which explains what it requires)
+/// and the client may look for it.
+fn request(refusal: &Refusal, claims: &Claims) -> Option<String> {
+    let id = refusal.request_id.as_ref()?;
+    let has_it = refusal.wants_pairing() && refusal.message != PAIRING_REQUIRED;
+    (has_it && reads_request_id(claims)).then(|| format!(" (requestId: {id})"))
+}
+
+/// Whether the client looks for the request id in the close reason, as the command lines 2026.6.11 and 7.1 do. Who is not known is
 /// taken for one: other people's programs read it too. Up to 2026.2.26 a command line says `dev` for its version.
 fn reads_request_id(claims: &Claims) -> bool {
     let version = claims.client_version.as_deref().unwrap_or_default();
@@ -156,7 +162,7 @@ fn reads_request_id(claims: &Claims) -> bool {
 /// Takes the words that cost old clients their pairing out of every text of a message.
 ///
 /// On a close reason with them 2026.2.19 forgets its device token, and 2026.2.21 removes the device from the gateway's
-/// own store. Newer gateways say `device token rejected` themselves.
+/// own store, as its `node run` was seen to do. Clients from 2026.5.7 know `device token rejected` too.
 fn scrub(value: &mut Value) {
     match value {
         Value::String(text) if find(text, DEADLY).is_some() => *text = scrubbed(text),

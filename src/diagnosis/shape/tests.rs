@@ -171,7 +171,7 @@ fn the_words_that_delete_a_pairing_never_come_out() {
         diagnosis(
             &deadly.repeat(9),
             &format!("ä{}", deadly.repeat(9)),
-            Some(""),
+            Some(deadly),
         ),
     ];
     let pairing = pairing_refusals().map(|(_, error)| error);
