@@ -302,7 +302,8 @@ impl Answer {
     }
 }
 
-fn refusal(error: &Value) -> Refusal {
+/// Reads `error` of a refused handshake.
+pub(crate) fn refusal(error: &Value) -> Refusal {
     let details = error.get("details").unwrap_or(&Value::Null);
     let owned = |value: &Value, key: &str| text(value, key).map(str::to_owned);
     Refusal {

@@ -134,6 +134,8 @@ impl Outcome {
         };
         let mut details = error["details"].as_object().cloned().unwrap_or_default();
         details.remove("scopeShim");
+        // Text for people, too.
+        details.remove("remediationHint");
         for id in ["requestId", "deviceId"] {
             if let Some(value) = details.get_mut(id) {
                 *value = Value::from("…");
