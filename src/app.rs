@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::approver;
+use crate::breaker::{self, Breaker};
 use crate::config::{Config, StoreKind};
 use crate::control::{Control, ControlStore, Settings, Standing};
 use crate::delegate::Delegate;
@@ -128,7 +129,9 @@ fn assemble(config: &Config) -> Result<Front, Failure> {
         delegate,
         control,
         delegations: Arc::new(Delegations::default()),
+        breaker: Breaker::new()?,
     });
+    tokio::spawn(breaker::forget_when_changed(Arc::clone(&engine)));
     let watch = Watch::start(engine.resolver.clone());
     tokio::spawn(police(Arc::clone(&engine), watch));
     let (approving, data) = (Arc::clone(&engine), config.data.clone());

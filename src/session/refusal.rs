@@ -7,7 +7,8 @@ use super::{Established, Refused, Session};
 use crate::clock;
 use crate::diagnosis::{self, Case, Diagnosis};
 use crate::engine::Judgement;
-use crate::handshake::drive::{Exchange, Request};
+use crate::handshake::drive::{Exchange, Request, say_no};
+use crate::ws::Close;
 
 impl Session {
     /// Finds out why the gateway refused, and notes it.
@@ -40,14 +41,16 @@ impl Session {
     /// Tells the client in the form that it shows to its user, and ends the session.
     pub(super) async fn tell(
         &self,
-        exchange: Exchange,
+        mut exchange: Exchange,
         request: &Request,
         refused: Refused,
         diagnosis: &Diagnosis,
     ) -> io::Result<Option<Established>> {
+        let code = exchange.close_code().await;
+        self.remember(&refused, code).await;
         let mut message = refused.message;
         let reason = diagnosis::shape(&mut message, diagnosis, &request.connect.claims);
-        exchange.refuse(&message, &reason).await?;
+        say_no(exchange.client, &message, &Close::new(code, reason)).await?;
         Ok(None)
     }
 }

@@ -23,6 +23,7 @@ pub(super) struct Report {
     why: String,
     answer: String,
     finding: Option<Diagnosis>,
+    quiet: bool,
     started: Instant,
 }
 
@@ -51,6 +52,7 @@ impl Report {
             why: judgement.decision.to_string(),
             answer: "the client left".to_owned(),
             finding: None,
+            quiet: false,
             started,
         }
     }
@@ -65,6 +67,23 @@ impl Report {
             "{}: {}",
             code.escape_debug(),
             refusal.message.escape_debug()
+        );
+    }
+
+    /// The shim answered by itself, for the so-manieth time: told each time that the number has doubled.
+    pub(super) fn repeated(&mut self, repeat: u32, refusal: &Refusal) {
+        "answer".clone_into(&mut self.decision);
+        self.why = format!("the gateway refused the same before; repeat {repeat}");
+        self.quiet = !repeat.is_power_of_two();
+        self.refused(refusal);
+    }
+
+    /// The shim expected a repeat, and this was none.
+    pub(super) fn sent_back(&mut self) {
+        "answer".clone_into(&mut self.decision);
+        self.why = format!(
+            "{}; asked to come back, to speak with the gateway",
+            self.why
         );
     }
 
@@ -86,6 +105,9 @@ impl Report {
 
 impl Drop for Report {
     fn drop(&mut self) {
+        if self.quiet {
+            return;
+        }
         info!(
             from = %self.from,
             who = %self.who,
