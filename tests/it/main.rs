@@ -42,6 +42,9 @@ mod faults;
 /// Requests that widen nothing are approved, others are not.
 mod approving;
 
+/// A client that never stops asking is answered without the gateway.
+mod breaker;
+
 /// The delegate: its pairing, its loss, and what could get in its way.
 mod delegate;
 
