@@ -40,7 +40,8 @@ pub struct Breaker {
     fingerprints: Fingerprints,
     refusals: Cache<Digest, Arc<Remembered>>,
     loops: Cache<Trace, Arc<Loop>>,
-    straight: Cache<Trace, ()>,
+    /// Kinds of upgrade that go to the gateway, because this attempt has to come back to be heard.
+    sent_back: Cache<Trace, Option<Digest>>,
     holds: Arc<Semaphore>,
 }
 
@@ -83,9 +84,9 @@ impl Breaker {
                 .max_capacity(CAPACITY)
                 .time_to_idle(absorb::LONGEST)
                 .build(),
-            straight: Cache::builder()
+            sent_back: Cache::builder()
                 .max_capacity(CAPACITY)
-                .time_to_live(STRAIGHT)
+                .time_to_live(WAY_OPEN)
                 .build(),
             holds: Arc::new(Semaphore::new(HOLDS)),
         })
@@ -118,6 +119,7 @@ impl Breaker {
 
     /// Remembers what the gateway answered to an attempt, if the same would come again.
     pub async fn remember(&self, attempt: &Attempt, absorption: Absorption) {
+        self.heard(attempt).await;
         let mut keys = vec![attempt.exact];
         if absorption.refusal.wants_pairing() {
             keys.extend(attempt.pairing);
@@ -139,7 +141,7 @@ impl Breaker {
             return false;
         };
         known.refusal.is_valid()
-            && !self.straight.contains_key(trace)
+            && !self.sent_back.contains_key(trace)
             && known.pace().expects(Instant::now())
     }
 
@@ -159,9 +161,17 @@ impl Breaker {
         }
     }
 
-    /// Lets upgrades of this kind go to the gateway for a while: one of them was not the expected repeat.
-    pub async fn let_through(&self, trace: Trace) {
-        self.straight.insert(trace, ()).await;
+    /// Lets upgrades of this kind go to the gateway until this attempt has come back: it was not the expected repeat.
+    pub async fn send_back(&self, trace: Trace, attempt: Option<&Attempt>) {
+        let attempt = attempt.map(|attempt| attempt.exact);
+        self.sent_back.insert(trace, attempt).await;
+    }
+
+    /// Notes that the gateway has answered an attempt.
+    pub async fn heard(&self, attempt: &Attempt) {
+        if self.sent_back.get(&attempt.trace).await == Some(Some(attempt.exact)) {
+            self.sent_back.invalidate(&attempt.trace).await;
+        }
     }
 
     /// A place for one more client that is answered without a gateway; `None` where there are too many.
@@ -248,4 +258,7 @@ const CAPACITY: u64 = 2_000;
 /// Clients that are answered without a gateway at a time; a local flood must not fill the memory with waiting ones.
 const HOLDS: usize = 256;
 /// Longer than any client waits between two attempts (30 s), so that one which was sent away finds the way open.
-const STRAIGHT: Duration = Duration::from_secs(45);
+const WAY_OPEN: Duration = Duration::from_secs(45);
+
+#[cfg(test)]
+mod tests;

@@ -202,6 +202,7 @@ impl Session {
             }
             Answered::Hello(hello) => {
                 report.accepted();
+                self.heard().await;
                 if mode == Mode::On
                     && lacks_scopes(&hello, &claims.requested(), &judgement.identity)
                 {

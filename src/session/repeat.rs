@@ -56,6 +56,13 @@ impl Session {
         found
     }
 
+    /// The gateway has let the session in.
+    pub(super) async fn heard(&self) {
+        if let Some(attempt) = self.attempt.get() {
+            self.engine.breaker.heard(attempt).await;
+        }
+    }
+
     /// Remembers a refusal that would come again.
     pub(super) async fn remember(&self, refused: &Refused, close_code: u16) {
         // What the delegate is refused is the shim's own trouble, and passes.
@@ -247,7 +254,10 @@ impl Session {
 
     /// Closes in the way that makes a client of its kind come back at once.
     async fn send_back(&self, client: Wire, connect: &Connect) -> io::Result<Option<Established>> {
-        self.engine.breaker.let_through(self.trace).await;
+        self.engine
+            .breaker
+            .send_back(self.trace, self.attempt.get())
+            .await;
         let claims = &connect.claims;
         let version = claims.client_version.as_deref().and_then(Version::parse);
         if version.is_none_or(|version| version < FIRST_TO_WAIT) {

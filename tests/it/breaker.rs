@@ -13,12 +13,15 @@ use crate::support::device::TestDevice;
 use crate::support::outcome::Outcome;
 use crate::wire::{RawClient, masked};
 
-const ALL_PROFILES: [Profile; 4] = [
-    Profile::Literal,
-    Profile::Clearing,
-    Profile::Pending,
-    Profile::Latest,
-];
+/// Runs a scenario on all of them at a time, because its clients wait as real ones do.
+async fn on_every_profile(scenario: impl AsyncFn(Profile)) {
+    tokio::join!(
+        scenario(Profile::Literal),
+        scenario(Profile::Clearing),
+        scenario(Profile::Pending),
+        scenario(Profile::Latest),
+    );
+}
 
 /// The shortest pause that any real client makes before it tries again.
 const PAUSE: Duration = Duration::from_millis(800);
@@ -84,7 +87,7 @@ fn pending_id(stage: &Stage) -> Value {
 
 #[tokio::test]
 async fn a_client_that_never_stops_reaches_the_gateway_once_and_files_one_request() {
-    for profile in ALL_PROFILES {
+    on_every_profile(async |profile| {
         let stage = scene(profile).await;
         let connect = looping(&stage, &stage.paired(&[READ]));
         let first = connect.clone().run().await;
@@ -95,7 +98,8 @@ async fn a_client_that_never_stops_reaches_the_gateway_once_and_files_one_reques
         }
         assert_eq!(seen(&stage), (1, 0), "{profile:?}");
         assert_eq!(pending_id(&stage), id);
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -121,7 +125,7 @@ async fn a_command_that_is_run_again_is_answered_promptly_and_asks_the_gateway_o
 
 #[tokio::test]
 async fn an_approval_lets_the_client_in_with_its_next_attempt() {
-    for profile in ALL_PROFILES {
+    on_every_profile(async |profile| {
         let stage = scene(profile).await;
         let connect = looping(&stage, &stage.paired(&[READ]));
         let mut owner = owner(&stage).await;
@@ -131,7 +135,8 @@ async fn an_approval_lets_the_client_in_with_its_next_attempt() {
         owner.call("device.pair.approve", params).await.unwrap();
         let mut outcome = connect.run().await;
         assert_eq!(outcome.label().await, "ok rwAap", "{profile:?}");
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -186,7 +191,7 @@ async fn a_gateway_that_was_restarted_is_asked_again() {
 
 #[tokio::test]
 async fn other_scope_sets_of_a_device_leave_its_request_as_it_is() {
-    for profile in ALL_PROFILES {
+    on_every_profile(async |profile| {
         let stage = scene(profile).await;
         let device = stage.paired(&[READ]);
         let connect = looping(&stage, &device);
@@ -208,12 +213,13 @@ async fn other_scope_sets_of_a_device_leave_its_request_as_it_is() {
             within.session.is_some(),
             "{profile:?}: what it may have, it gets"
         );
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn others_who_look_the_same_are_let_in_while_one_loops() {
-    for profile in ALL_PROFILES {
+    on_every_profile(async |profile| {
         let stage = scene(profile).await;
         let looping = looping(&stage, &stage.paired(&[READ]));
         assert!(looping.clone().run().await.session.is_none());
@@ -224,7 +230,8 @@ async fn others_who_look_the_same_are_let_in_while_one_loops() {
             .device(&stage.paired(FULL));
         let mut outcome = healthy.scopes(&[READ, WRITE]).run().await;
         assert_eq!(outcome.label().await, "ok rw", "{profile:?}");
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -248,6 +255,9 @@ async fn a_fresh_device_pairs_while_a_local_client_loops() {
         "every client comes back at once"
     );
     assert_eq!(fresh.run().await.label().await, "ok rwAap");
+    let before = seen(&stage);
+    repeatedly(&looping, 1).await;
+    assert_eq!(seen(&stage), before, "then the gateway is left alone again");
     let mut without = stage
         .through()
         .client("cli", "probe")
@@ -283,7 +293,7 @@ async fn newer_clients_are_sent_back_in_the_way_that_they_repeat_silently() {
 
 #[tokio::test]
 async fn a_wrong_token_is_tried_once_and_the_right_one_passes_at_once() {
-    for profile in ALL_PROFILES {
+    on_every_profile(async |profile| {
         let stage = scene(profile).await;
         let device = stage.paired(LEGACY);
         let client = || {
@@ -306,7 +316,8 @@ async fn a_wrong_token_is_tried_once_and_the_right_one_passes_at_once() {
         }
         let right = client().device(&device).run().await;
         assert_eq!(right.verdict(), "ok", "{profile:?}");
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
