@@ -39,7 +39,7 @@ pub use watch::run as forget_when_changed;
 pub struct Breaker {
     fingerprints: Fingerprints,
     refusals: Cache<Digest, Arc<Remembered>>,
-    loops: Cache<Trace, Arc<Loop>>,
+    loops: Cache<Trace, Arc<Mutex<Loop>>>,
     /// Kinds of upgrade that go to the gateway, because this attempt has to come back to be heard.
     sent_back: Cache<Trace, Option<Digest>>,
     holds: Arc<Semaphore>,
@@ -49,7 +49,7 @@ pub struct Breaker {
 #[derive(Debug)]
 struct Loop {
     refusal: Arc<Remembered>,
-    pace: Mutex<Pace>,
+    pace: Pace,
 }
 
 /// One attempt to connect, as far as it matters whether it was made before.
@@ -65,6 +65,8 @@ pub struct Attempt {
     pub requested: ScopeSet,
     /// Whether the client tries again and again by itself.
     pub persistent: bool,
+    /// Whether somebody has to approve it.
+    pub needs_approval: bool,
     exact: Digest,
     pairing: Option<Digest>,
 }
@@ -100,11 +102,13 @@ impl Breaker {
 
     /// The refusal that the gateway would give to this attempt again.
     ///
-    /// `asks_again` says whether the attempt, with whatever scopes, needs the approval that a pairing request of the
-    /// same device already waits for; then it is the same to the breaker as the one that filed the request.
-    pub async fn find(&self, attempt: &Attempt, asks_again: bool) -> Option<Arc<Remembered>> {
-        let pairing = attempt.pairing.filter(|_| asks_again);
-        for key in [Some(attempt.exact), pairing].into_iter().flatten() {
+    /// An attempt that needs the approval which a pairing request of its device already waits for is the same as the
+    /// one that filed the request, whatever scopes it asks for.
+    pub async fn find(&self, attempt: &Attempt) -> Option<Arc<Remembered>> {
+        for key in [Some(attempt.exact), attempt.unapproved()]
+            .into_iter()
+            .flatten()
+        {
             let Some(found) = self.refusals.get(&key).await else {
                 continue;
             };
@@ -140,9 +144,11 @@ impl Breaker {
         let Some(known) = self.loops.get(trace).await else {
             return false;
         };
-        known.refusal.is_valid()
-            && !self.sent_back.contains_key(trace)
-            && known.pace().expects(Instant::now())
+        let expected = {
+            let known = lock(&known);
+            known.refusal.is_valid() && known.pace.expects(Instant::now())
+        };
+        expected && !self.sent_back.contains_key(trace)
     }
 
     /// Notes that the attempt is a repeat, and returns which one: 1 is the first.
@@ -157,7 +163,7 @@ impl Breaker {
     /// Notes that a repeat has been answered, or has left.
     pub async fn answered(&self, trace: Trace) {
         if let Some(known) = self.loops.get(&trace).await {
-            known.pace().left(Instant::now());
+            lock(&known).pace.left(Instant::now());
         }
     }
 
@@ -209,23 +215,21 @@ impl Breaker {
     }
 
     async fn follow(&self, trace: Trace, refusal: Arc<Remembered>, note: impl FnOnce(&mut Pace)) {
-        let mut pace = match self.loops.get(&trace).await {
-            Some(known) => known.pace().clone(),
-            None => Pace::new(Instant::now()),
+        let fresh = async {
+            Arc::new(Mutex::new(Loop {
+                refusal: Arc::clone(&refusal),
+                pace: Pace::new(Instant::now()),
+            }))
         };
-        note(&mut pace);
-        let followed = Loop {
-            refusal,
-            pace: Mutex::new(pace),
-        };
-        self.loops.insert(trace, Arc::new(followed)).await;
+        let known = self.loops.get_with(trace, fresh).await;
+        let mut known = lock(&known);
+        note(&mut known.pace);
+        known.refusal = refusal;
     }
 }
 
-impl Loop {
-    fn pace(&self) -> MutexGuard<'_, Pace> {
-        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock(known: &Mutex<Loop>) -> MutexGuard<'_, Loop> {
+    known.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Attempt {
@@ -239,10 +243,12 @@ impl Attempt {
         device: Option<DeviceId>,
         footing: Footing,
     ) -> Self {
+        let requested = connect.claims.requested();
         Self {
             trace,
+            needs_approval: !footing.covers(&connect.claims.role, &requested),
             footing,
-            requested: connect.claims.requested(),
+            requested,
             persistent: pace::tries_by_itself(&connect.claims),
             exact: fingerprints.exact(&trace, connect, direct_local),
             pairing: device
@@ -250,6 +256,10 @@ impl Attempt {
                 .map(|_| fingerprints.pairing(&trace, connect, direct_local)),
             device,
         }
+    }
+
+    fn unapproved(&self) -> Option<Digest> {
+        self.pairing.filter(|_| self.needs_approval)
     }
 }
 

@@ -28,6 +28,14 @@ enum Token {
 }
 
 impl Footing {
+    /// Whether the device was approved for these scopes in this role, or for what implies them.
+    pub(super) fn covers(&self, role: &str, scopes: &ScopeSet) -> bool {
+        self.0.as_ref().is_some_and(|paired| {
+            paired.roles.iter().any(|approved| approved == role)
+                && paired.approved.implies_all(scopes)
+        })
+    }
+
     /// Of a record, or of its absence.
     #[must_use]
     pub fn of(record: Option<&DeviceRecord>) -> Self {

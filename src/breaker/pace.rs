@@ -12,7 +12,7 @@ pub(super) struct Pace {
     /// When the last attempt was answered.
     last: Instant,
     /// The time between the last answers and the attempts that followed.
-    gaps: [Duration; 3],
+    gaps: [Duration; 2],
     repeats: u32,
     /// How many repeats make a loop.
     evidence: u32,
@@ -24,7 +24,7 @@ impl Pace {
     pub(super) const fn new(now: Instant) -> Self {
         Self {
             last: now,
-            gaps: [SHORTEST_GAP; 3],
+            gaps: [SHORTEST_GAP; 2],
             repeats: 0,
             evidence: EVIDENCE,
             here: 0,
@@ -58,7 +58,8 @@ impl Pace {
     /// Whether an attempt that comes now is most likely the next of the loop.
     ///
     /// Clients wait longer each time, or always as long; one that comes sooner is somebody else, who had better speak
-    /// with the gateway. So had everyone while the looping client is here, or has not come for long.
+    /// with the gateway. So had everyone while the looping client is here, or has not come for long. Two gaps count,
+    /// because two clients of one kind may come in turns.
     pub(super) fn expects(&self, now: Instant) -> bool {
         let since = now.duration_since(self.last);
         let due = self

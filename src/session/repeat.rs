@@ -14,7 +14,7 @@ use super::{Established, Refused, Session};
 use crate::breaker::{Absorption, Attempt, Footing, Remembered};
 use crate::clock;
 use crate::config::Mode;
-use crate::decide::{Decision, Pass};
+use crate::decide::Decision;
 use crate::device::DeviceId;
 use crate::diagnosis;
 use crate::engine::Judgement;
@@ -47,10 +47,7 @@ impl Session {
         let found = match judgement.decision {
             // It has a way past the refusal now.
             Decision::Rewrite(_) => None,
-            _ => {
-                let asks_again = needs_approval(&judgement.decision, &request.connect);
-                self.engine.breaker.find(&attempt, asks_again).await
-            }
+            _ => self.engine.breaker.find(&attempt).await,
         };
         let _ = self.attempt.set(attempt);
         found
@@ -261,14 +258,14 @@ impl Session {
         let claims = &connect.claims;
         let version = claims.client_version.as_deref().and_then(Version::parse);
         if version.is_none_or(|version| version < FIRST_TO_WAIT) {
-            let close = Close::new(SERVICE_RESTART, "scope-shim: please connect again");
+            let close = Close::new(SERVICE_RESTART, MISTAKEN);
             return super::end(client, &close).await;
         }
         // The one refusal that commands from 2026.5.7 on repeat silently (run with 2026.5.7, 2026.6.11 and 2026.9.6).
         let wait = json!({
             "type": "res", "id": claims.request_id, "ok": false,
             "error": {
-                "code": "UNAVAILABLE", "message": "scope-shim: please connect again",
+                "code": "UNAVAILABLE", "message": MISTAKEN,
                 "retryable": true, "retryAfterMs": u64::try_from(COME_BACK.as_millis()).unwrap_or_default(),
                 "details": {"reason": "startup-sidecars"},
             },
@@ -291,15 +288,6 @@ async fn hold(deferred: &mut Deferred, known: &Remembered, delay: Duration) -> H
     }
 }
 
-/// Whether an attempt needs what a pending request of its device waits for, whichever scopes that one names.
-fn needs_approval(decision: &Decision, connect: &Connect) -> bool {
-    !connect.claims.is_operator()
-        || matches!(
-            decision,
-            Decision::Pass(Pass::NotEntitled(_) | Pass::Unidentified(_))
-        )
-}
-
 /// A challenge of the shim's own, as gateways send it.
 fn challenge() -> io::Result<Challenge> {
     let mut bytes = [0; 16];
@@ -310,6 +298,9 @@ fn challenge() -> io::Result<Challenge> {
     })
 }
 
+/// What somebody reads whose command does not try again by itself.
+const MISTAKEN: &str =
+    "scope-shim: please try again; this was mistaken for a client that keeps being refused";
 /// The first version whose commands wait for a gateway that is starting.
 const FIRST_TO_WAIT: Version = Version::v2026(5, 7);
 /// The shortest wait that clients keep to is 100 ms.

@@ -1,6 +1,7 @@
 //! A handshake that the shim begins by itself: the gateway is not asked before it is known what for.
 
 use std::io;
+use std::time::Duration;
 
 use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
@@ -105,7 +106,7 @@ impl Deferred {
     ///
     /// When the gateway sends no challenge in time; then the client comes back.
     pub async fn join(self, mut gateway: Wire) -> Result<(Exchange, String), Self> {
-        let deadline = Instant::now() + self.limits.timeout;
+        let deadline = self.deadline;
         match Exchange::fresh_nonce(&mut gateway, deadline).await {
             Ok(Some(nonce)) => {
                 let exchange = Exchange {
@@ -120,9 +121,9 @@ impl Deferred {
         }
     }
 
-    /// How long the whole handshake may take.
+    /// How long the handshake may go on.
     #[must_use]
-    pub const fn patience(&self) -> std::time::Duration {
-        self.limits.timeout
+    pub fn patience(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
     }
 }
