@@ -428,3 +428,31 @@ async fn a_gateway_that_went_away_is_named_where_a_repeat_was_expected() {
     assert_eq!(code, 1013);
     assert!(reason.contains("the gateway at"), "{reason}");
 }
+
+#[tokio::test]
+async fn the_shims_own_agreement_is_that_of_the_gateway() {
+    let stage = expecting("").await;
+    let request = format!(
+        "GET / HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+         Sec-WebSocket-Protocol: foo, bar\r\n\r\n",
+        stage.shim.addr
+    );
+    let mut heads = Vec::new();
+    for addr in [stage.shim.addr, stage.gateway.addr()] {
+        let mut client = RawClient::connect(addr).await;
+        client.write(request.as_bytes()).await;
+        heads.push(client.head().await.to_ascii_lowercase());
+        client.nonce().await;
+    }
+    for line in [
+        "http/1.1 101 switching protocols",
+        "upgrade: websocket",
+        "sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=",
+        "sec-websocket-protocol: foo",
+    ] {
+        for head in &heads {
+            assert!(head.contains(line), "{head}");
+        }
+    }
+}
