@@ -63,8 +63,8 @@ pub struct Attempt {
     pub footing: Footing,
     /// What is asked for.
     pub requested: ScopeSet,
-    /// Whether the client tries again and again by itself.
-    pub persistent: bool,
+    /// The longest that the client waits before it tries again, where it does so by itself.
+    pub longest_wait: Option<Duration>,
     /// Whether somebody has to approve it.
     pub needs_approval: bool,
     exact: Digest,
@@ -132,9 +132,9 @@ impl Breaker {
         for key in refusal.keys() {
             self.refusals.insert(*key, Arc::clone(&refusal)).await;
         }
-        let persistent = attempt.persistent;
+        let longest = attempt.longest_wait;
         self.follow(attempt.trace, refusal, |pace| {
-            pace.refused(Instant::now(), persistent)
+            pace.refused(Instant::now(), longest)
         })
         .await;
     }
@@ -249,7 +249,7 @@ impl Attempt {
             needs_approval: !footing.covers(&connect.claims.role, &requested),
             footing,
             requested,
-            persistent: pace::tries_by_itself(&connect.claims),
+            longest_wait: pace::longest_wait(&connect.claims),
             exact: fingerprints.exact(&trace, connect, direct_local),
             pairing: device
                 .as_ref()

@@ -12,10 +12,10 @@ pub(super) struct Pace {
     /// When the last attempt was answered.
     last: Instant,
     /// The time between the last answers and the attempts that followed.
-    gaps: [Duration; 2],
+    gaps: [Duration; 3],
     repeats: u32,
-    /// How many repeats make a loop.
-    evidence: u32,
+    /// The longest that a client of this kind waits; `None` for one that is not known to try again by itself.
+    longest: Option<Duration>,
     /// Attempts that are being answered.
     here: u32,
 }
@@ -24,19 +24,17 @@ impl Pace {
     pub(super) const fn new(now: Instant) -> Self {
         Self {
             last: now,
-            gaps: [SHORTEST_GAP; 2],
+            gaps: [SHORTEST_GAP; 3],
             repeats: 0,
-            evidence: EVIDENCE,
+            longest: None,
             here: 0,
         }
     }
 
     /// The gateway has refused an attempt.
-    pub(super) fn refused(&mut self, now: Instant, persistent: bool) {
+    pub(super) fn refused(&mut self, now: Instant, longest: Option<Duration>) {
         self.last = now;
-        if persistent {
-            self.evidence = 0;
-        }
+        self.longest = longest.or(self.longest);
     }
 
     /// A repeat has come.
@@ -58,18 +56,22 @@ impl Pace {
     /// Whether an attempt that comes now is most likely the next of the loop.
     ///
     /// Clients wait longer each time, or always as long; one that comes sooner is somebody else, who had better speak
-    /// with the gateway. So had everyone while the looping client is here, or has not come for long. Two gaps count,
-    /// because two clients of one kind may come in turns.
+    /// with the gateway. So had everyone while the looping client is here, or has not come for long.
     pub(super) fn expects(&self, now: Instant) -> bool {
         let since = now.duration_since(self.last);
-        let due = self
-            .gaps
-            .iter()
-            .min()
-            .copied()
-            .unwrap_or_default()
-            .mul_f64(EARLY);
-        self.repeats >= self.evidence && self.here == 0 && since >= due && since <= LOOP_OVER
+        let evident = self.longest.is_some() || self.repeats >= EVIDENCE;
+        evident && self.here == 0 && since >= self.next_gap().mul_f64(EARLY) && since <= LOOP_OVER
+    }
+
+    /// How long the next wait is at the least. Of the last two the shorter, because two clients may come in turns;
+    /// but as long as the waits keep growing, it is one client, whose next one will have grown, too.
+    fn next_gap(&self) -> Duration {
+        let [before, last, newest] = self.gaps;
+        let grows = last >= before.mul_f64(GROWING) && newest >= last.mul_f64(GROWING);
+        match self.longest {
+            Some(longest) if grows => newest.mul_f64(GROWTH).min(longest),
+            _ => newest.min(last),
+        }
     }
 }
 
@@ -86,16 +88,25 @@ pub(super) fn delay(repeat: u32, patience: Duration) -> Duration {
     }
 }
 
-/// Whether a client of this kind goes on by itself: browsers, terminal interfaces and nodes do, on every version, as
-/// long as nobody tells them in a way that they understand; commands end at the first refusal.
-pub(super) fn tries_by_itself(claims: &Claims) -> bool {
-    matches!(claims.client_mode.as_str(), "webchat" | "ui" | "node")
+/// The longest that a client of this kind waits before it tries again: browsers, terminal interfaces and nodes do so by
+/// themselves, on every version, as long as nobody stops them in a way that they understand. Commands end at the first
+/// refusal.
+pub(super) fn longest_wait(claims: &Claims) -> Option<Duration> {
+    match claims.client_mode.as_str() {
+        "webchat" => Some(Duration::from_secs(15)),
+        "ui" | "node" => Some(Duration::from_secs(30)),
+        _ => None,
+    }
 }
 
 /// Shorter than the shortest first wait of any client: 800 ms in browsers, 1 s elsewhere.
 const SHORTEST_GAP: Duration = Duration::from_millis(500);
-/// How much earlier than the shortest of the last gaps an attempt may come.
+/// How much earlier than expected an attempt may come.
 const EARLY: f64 = 0.9;
+/// The least growth that counts as such.
+const GROWING: f64 = 1.3;
+/// How much the waits grow: 1.7 times in browsers, twice elsewhere.
+const GROWTH: f64 = 1.7;
 /// Three times what the most patient client waits.
 const LOOP_OVER: Duration = Duration::from_secs(90);
 /// A command that was run again by hand is no loop yet.
@@ -122,33 +133,73 @@ mod tests {
         );
     }
 
-    /// A client of the node generation: 1 s, 2 s, … 30 s.
-    #[test]
-    fn a_loop_is_expected_when_it_is_due_and_nobody_else_is() {
+    const NODE: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0, 30.0];
+    const BROWSER: [f64; 9] = [0.8, 1.36, 2.31, 3.93, 6.68, 11.36, 15.0, 15.0, 15.0];
+
+    /// What a client of this kind would be taken for that comes after each share of the looping client's waits.
+    fn taken_for_it(waits: [f64; 9], longest: u64, share: f64) -> Vec<bool> {
         let mut now = Instant::now();
         let mut pace = Pace::new(now);
-        pace.refused(now, true);
-        for seconds in [1, 2, 4, 8, 16, 30, 30, 30] {
-            now += Duration::from_secs(seconds);
-            assert!(pace.expects(now), "after {seconds} s");
+        pace.refused(now, Some(Duration::from_secs(longest)));
+        let mut taken = Vec::new();
+        for wait in waits {
+            taken.push(pace.expects(now + Duration::from_secs_f64(wait * share)));
+            now += Duration::from_secs_f64(wait + LATENESS);
             pace.arrived(now);
             assert!(!pace.expects(now), "it is here already");
             now += Duration::from_secs(7);
             pace.left(now);
         }
-        assert!(
-            !pace.expects(now + Duration::from_secs(20)),
-            "too early for it"
-        );
-        assert!(pace.expects(now + Duration::from_secs(30)));
-        assert!(!pace.expects(now + Duration::from_secs(91)), "it has gone");
+        taken
     }
+
+    #[test]
+    fn a_loop_is_always_expected_when_it_comes() {
+        assert_eq!(taken_for_it(NODE, 30, 1.0), [true; 9]);
+        assert_eq!(taken_for_it(BROWSER, 15, 1.0), [true; 9]);
+    }
+
+    #[test]
+    fn who_comes_before_it_is_due_is_somebody_else() {
+        let somebody_else = |waits, longest| {
+            let taken = taken_for_it(waits, longest, 0.7);
+            taken.iter().filter(|taken| !**taken).count()
+        };
+        assert_eq!(somebody_else(NODE, 30), 7, "but for the first two");
+        assert_eq!(somebody_else(BROWSER, 15), 7, "but for the first two");
+    }
+
+    #[test]
+    fn a_loop_that_does_not_come_any_more_is_not_waited_for() {
+        let now = Instant::now();
+        let mut pace = Pace::new(now);
+        pace.refused(now, Some(Duration::from_secs(30)));
+        assert!(pace.expects(now + LOOP_OVER));
+        assert!(!pace.expects(now + LOOP_OVER + Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn two_clients_in_turns_are_both_expected() {
+        let mut now = Instant::now();
+        let mut pace = Pace::new(now);
+        pace.refused(now, Some(Duration::from_secs(30)));
+        for turn in 0..8 {
+            now += Duration::from_secs(if turn % 2 == 0 { 10 } else { 20 });
+            // At first they look like one that waits longer and longer.
+            assert!(turn == 2 || pace.expects(now), "turn {turn}");
+            pace.arrived(now);
+            pace.left(now);
+        }
+    }
+
+    /// Timers are late, never early.
+    const LATENESS: f64 = 0.03;
 
     #[test]
     fn a_command_that_is_run_again_is_no_loop_until_it_is_run_again_and_again() {
         let mut now = Instant::now();
         let mut pace = Pace::new(now);
-        pace.refused(now, false);
+        pace.refused(now, None);
         for _ in 0..EVIDENCE {
             now += Duration::from_secs(10);
             assert!(!pace.expects(now));
