@@ -13,6 +13,7 @@ use tracing::{info, warn};
 
 use crate::approver;
 use crate::audit::Audit;
+use crate::breaker::{self, Breaker};
 use crate::config::{Config, SessionLog, StoreKind};
 use crate::control::{Control, ControlStore, Settings, Standing};
 use crate::delegate::Delegate;
@@ -133,7 +134,9 @@ fn assemble(config: &Config) -> Result<Front, Failure> {
         delegations: Arc::new(Delegations::default()),
         traces: (config.log.sessions == SessionLog::On).then(|| Traces::start(&config.data)),
         newcomers: std::sync::Mutex::default(),
+        breaker: Breaker::new()?,
     });
+    tokio::spawn(breaker::forget_when_changed(Arc::clone(&engine)));
     let watch = Watch::start(engine.resolver.clone());
     tokio::spawn(police(Arc::clone(&engine), watch));
     tokio::spawn(approver::run(Arc::clone(&engine)));

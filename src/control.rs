@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use thiserror::Error;
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 use tracing::{debug, info, warn};
 
 use crate::delegate::Delegate;
@@ -83,6 +83,7 @@ pub struct Control {
     standing: watch::Receiver<Standing>,
     teach: watch::Sender<Standing>,
     pairing: watch::Receiver<u64>,
+    resolved: broadcast::Sender<String>,
     calls: mpsc::Sender<Call>,
     nudge: Arc<Notify>,
     lost: Arc<Notify>,
@@ -119,6 +120,7 @@ impl Control {
         let (standing, standing_seen) = watch::channel(Standing::default());
         let teach = standing.clone();
         let (pairing, pairing_seen) = watch::channel(0);
+        let (resolved, _) = broadcast::channel(RESOLUTIONS_KEPT);
         let (calls, calls_taken) = mpsc::channel(CALLS_WAITING);
         let nudge = Arc::new(Notify::new());
         let lost = Arc::new(Notify::new());
@@ -131,6 +133,7 @@ impl Control {
             lost: Arc::clone(&lost),
             own_record: Arc::clone(&own_record),
             pairing,
+            resolved: resolved.clone(),
             outgrown: None,
             announced: None,
         };
@@ -139,6 +142,7 @@ impl Control {
             standing: standing_seen,
             teach,
             pairing: pairing_seen,
+            resolved,
             calls,
             nudge,
             lost,
@@ -165,6 +169,12 @@ impl Control {
     #[must_use]
     pub fn pairing_changes(&self) -> watch::Receiver<u64> {
         self.pairing.clone()
+    }
+
+    /// The ids of pairing requests that were approved or rejected, as the gateway tells of them.
+    #[must_use]
+    pub fn resolutions(&self) -> broadcast::Receiver<String> {
+        self.resolved.subscribe()
     }
 
     /// Follows the standing.
@@ -237,6 +247,8 @@ struct Keeper {
     outgrown: Option<DeviceId>,
     /// Counts what changed about pairing.
     pairing: watch::Sender<u64>,
+    /// Tells which requests were answered.
+    resolved: broadcast::Sender<String>,
     /// The last state that was logged, so that a gateway that stays away does not fill the log.
     announced: Option<Link>,
 }
@@ -251,7 +263,7 @@ impl Keeper {
                     backoff = Backoff::default();
                     self.opened(&session);
                     match session
-                        .serve(&mut self.calls, &self.lost, &self.pairing)
+                        .serve(&mut self.calls, &self.lost, &self.pairing, &self.resolved)
                         .await
                     {
                         Ended::HandlesGone => return,
@@ -419,6 +431,7 @@ impl Backoff {
 }
 
 const CALLS_WAITING: usize = 32;
+const RESOLUTIONS_KEPT: usize = 64;
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);

@@ -4,14 +4,15 @@ mod host;
 mod standing;
 mod who;
 
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::json;
+use tokio::sync::watch;
 use tracing::{debug, info};
 
 use crate::audit::Audit;
+use crate::breaker::Breaker;
 use crate::clock;
 use crate::config::{Mode, Policy};
 use crate::control::{Control, OwnRecord, Standing};
@@ -61,32 +62,36 @@ pub struct Engine {
     pub traces: Option<Traces>,
     /// The new devices of late.
     pub newcomers: Mutex<Newcomers>,
+    /// What the gateway refused, and would again.
+    pub breaker: Breaker,
 }
 
 /// The mode, switched while sessions run.
 #[derive(Debug)]
-pub struct ModeSwitch(AtomicU8);
+pub struct ModeSwitch(watch::Sender<Mode>);
 
 impl ModeSwitch {
     /// Starts in this mode.
     #[must_use]
-    pub const fn new(mode: Mode) -> Self {
-        Self(AtomicU8::new(mode as u8))
+    pub fn new(mode: Mode) -> Self {
+        Self(watch::Sender::new(mode))
     }
 
     /// The mode for the next handshake.
     #[must_use]
     pub fn get(&self) -> Mode {
-        let now = self.0.load(Ordering::Relaxed);
-        [Mode::On, Mode::Observe, Mode::Off]
-            .into_iter()
-            .find(|mode| *mode as u8 == now)
-            .unwrap_or(Mode::Off)
+        *self.0.borrow()
     }
 
     /// Switches.
     pub fn set(&self, mode: Mode) {
-        self.0.store(mode as u8, Ordering::Relaxed);
+        self.0.send_replace(mode);
+    }
+
+    /// Follows the mode.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<Mode> {
+        self.0.subscribe()
     }
 }
 

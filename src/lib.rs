@@ -19,6 +19,7 @@ pub mod profile;
 pub mod scope;
 pub mod secret;
 
+pub mod breaker;
 pub mod decide;
 pub mod engine;
 

@@ -2,10 +2,11 @@
 
 pub mod id;
 mod refusal;
+mod repeat;
 mod report;
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -15,6 +16,7 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use crate::approver::{self, Asking};
+use crate::breaker::{Attempt, Trace};
 use crate::clock;
 use crate::config::Mode;
 use crate::decide::Decision;
@@ -48,6 +50,10 @@ pub struct Session {
     pub limits: Limits,
     /// How long it may be silent.
     pub idle: Option<Duration>,
+    /// What its upgrade looks like.
+    pub trace: Trace,
+    /// What was known of it before the gateway was asked.
+    pub attempt: OnceLock<Attempt>,
 }
 
 /// A session whose handshake is over.
@@ -95,6 +101,29 @@ impl Session {
             },
         };
         drop(place);
+        self.relay(established).await
+    }
+
+    /// Runs a session to its end that is most likely to be refused as it was before; see [`crate::breaker`]. `place`
+    /// is its share of what the shim answers by itself.
+    ///
+    /// # Errors
+    ///
+    /// As [`Session::run`].
+    pub async fn run_deferred(
+        self,
+        client: Wire,
+        place: OwnedSemaphorePermit,
+    ) -> io::Result<RelayStats> {
+        let established = self.deferred(client).await?;
+        drop(place);
+        match established {
+            Some(established) => self.relay(established).await,
+            None => Ok(RelayStats::default()),
+        }
+    }
+
+    async fn relay(&self, established: Established) -> io::Result<RelayStats> {
         let Established {
             client,
             gateway,
@@ -133,6 +162,21 @@ impl Session {
             .judge(&request.connect, nonce, &self.visit)
             .await;
         let mut report = Report::new(self, mode, &request.connect.claims, &judgement, started);
+        if mode == Mode::On
+            && let Some(known) = self.refused_before(&request, &judgement).await
+        {
+            let repeat = self.engine.breaker.repeated(self.trace, &known).await;
+            return self
+                .answer(
+                    exchange.client,
+                    &request,
+                    &judgement,
+                    &known,
+                    repeat,
+                    &mut report,
+                )
+                .await;
+        }
         match (mode, &judgement.decision, nonce) {
             (Mode::On, Decision::Rewrite(_), Some(nonce)) => {
                 self.delegate(exchange, &request, &judgement, nonce, &mut report)
@@ -164,6 +208,7 @@ impl Session {
             }
             Answered::Hello(hello) => {
                 report.accepted();
+                self.heard().await;
                 if mode == Mode::On
                     && lacks_scopes(&hello, &claims.requested(), &judgement.identity)
                 {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
@@ -123,6 +123,7 @@ impl Session {
         calls: &mut mpsc::Receiver<Call>,
         lost: &Notify,
         pairing: &watch::Sender<u64>,
+        resolved: &broadcast::Sender<String>,
     ) -> Ended {
         let mut waiting: HashMap<String, oneshot::Sender<Result<Value, CallError>>> =
             HashMap::new();
@@ -143,7 +144,7 @@ impl Session {
                     Ok(None) => return Ended::Lost("the gateway closed the connection".to_owned()),
                     Ok(Some(Err(error))) => return Ended::Lost(describe(&error)),
                     Ok(Some(Ok(Message::Close(frame)))) => return closed(frame),
-                    Ok(Some(Ok(message))) => received(&message.into_data(), &mut waiting, pairing),
+                    Ok(Some(Ok(message))) => received(&message.into_data(), &mut waiting, pairing, resolved),
                 },
             }
         }
@@ -265,6 +266,7 @@ fn received(
     payload: &[u8],
     waiting: &mut HashMap<String, oneshot::Sender<Result<Value, CallError>>>,
     pairing: &watch::Sender<u64>,
+    resolved: &broadcast::Sender<String>,
 ) {
     let Ok(message) = serde_json::from_slice::<Value>(payload) else {
         return;
@@ -272,6 +274,14 @@ fn received(
     if let Some(event) = message.get("event").and_then(Value::as_str) {
         if event.starts_with("device.pair.") {
             pairing.send_modify(|count| *count += 1);
+            if let Some(request_id) = message
+                .pointer("/payload/requestId")
+                .and_then(Value::as_str)
+                && event == "device.pair.resolved"
+            {
+                // Nobody may be listening.
+                let _ = resolved.send(request_id.to_owned());
+            }
         }
         return;
     }

@@ -204,6 +204,10 @@ pub enum Outcome {
     Healed,
     /// The gateway refused it.
     Refused,
+    /// The shim gave the gateway's refusal of before again.
+    Repeated,
+    /// The shim asked the client to come back.
+    SentBack,
 }
 
 impl Outcome {
@@ -214,6 +218,8 @@ impl Outcome {
             Self::Left => "the client left before there was an answer",
             Self::Unanswered => "the gateway did not answer",
             Self::Accepted => "the gateway let it in",
+            Self::Repeated => "the shim gave the gateway's refusal of before again",
+            Self::SentBack => "the shim asked the client to come back",
             Self::Degraded => "the gateway let it in with fewer scopes than it asked for",
             Self::Delegated => "the gateway let it in, on behalf of the shim's own device",
             Self::Healed => {

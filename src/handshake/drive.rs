@@ -2,6 +2,8 @@
 //!
 //! Whatever is not understood, or does not come in time, is relayed untouched: the gateway is the one that decides.
 
+mod deferred;
+
 use std::io;
 use std::time::Duration;
 
@@ -15,6 +17,8 @@ use crate::relay::Wire;
 use crate::ws::close::POLICY_VIOLATION;
 use crate::ws::scan::Sender;
 use crate::ws::{Close, Item, Opcode, Scanner, frame};
+
+pub use deferred::Deferred;
 
 /// What a handshake may take.
 #[derive(Clone, Copy, Debug)]
@@ -276,24 +280,16 @@ impl Exchange {
         }
     }
 
-    /// Ends the handshake with `message` instead of the answer that lies unread, and closes both ends.
-    ///
-    /// Answer and close go out together: a client that gets the first alone closes by itself, and shows its own reason.
-    ///
-    /// # Errors
-    ///
-    /// When the client's socket fails.
-    pub async fn refuse(mut self, message: &Value, reason: &str) -> io::Result<()> {
-        let code = timeout_at(Instant::now() + CLOSE_PATIENCE, self.close_code())
+    /// The code that the gateway closes a refused handshake with; whatever else it says is left unsaid.
+    pub async fn close_code(&mut self) -> u16 {
+        timeout_at(Instant::now() + CLOSE_PATIENCE, self.await_close())
             .await
             .ok()
             .flatten()
-            .unwrap_or(POLICY_VIOLATION);
-        say_no(self.client, message, &Close::new(code, reason)).await
+            .unwrap_or(POLICY_VIOLATION)
     }
 
-    /// The code that the gateway closes with; whatever else it says is left unsaid.
-    async fn close_code(&mut self) -> Option<u16> {
+    async fn await_close(&mut self) -> Option<u16> {
         let mut scanner = Scanner::new(Sender::Gateway, LONGEST_ANSWER);
         loop {
             match scanner.next(&self.gateway.unread) {
@@ -375,6 +371,8 @@ impl Exchange {
 }
 
 /// Answers a client's request with `message` and closes its end.
+///
+/// Answer and close go out together: a client that gets the first alone closes by itself, and shows its own reason.
 ///
 /// # Errors
 ///

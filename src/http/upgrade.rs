@@ -1,13 +1,15 @@
 //! Upgrades: the same request to the gateway, and two plain sockets where it agrees.
 
-use std::sync::Arc;
+use std::io;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
 use hyper::header::{
     CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_ACCEPT,
-    SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, TRANSFER_ENCODING, UPGRADE,
+    SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, TRANSFER_ENCODING,
+    UPGRADE,
 };
 use hyper::upgrade::OnUpgrade;
 use hyper::{HeaderMap, Request, Response, StatusCode};
@@ -19,10 +21,11 @@ use tracing::debug;
 use super::forward::origin_form;
 use super::headers::{self, Attribution};
 use super::{Body, Front, respond};
+use crate::config::Mode;
 use crate::dial::{Opened, Redial, wire};
 use crate::engine::Visit;
 use crate::identity::Circumstances;
-use crate::relay::was_stopped;
+use crate::relay::{RelayStats, was_stopped};
 use crate::session::Session;
 use crate::ws::Close;
 use crate::ws::close::TRY_AGAIN_LATER;
@@ -69,6 +72,31 @@ pub(super) async fn serve(
         request: for_gateway(request),
         patience: front.limits.timeout,
     };
+    let session = Session {
+        engine: Arc::clone(&front.engine),
+        visit,
+        client_address: attribution.address(),
+        limits: front.limits,
+        idle: front.idle,
+        trace: front.engine.breaker.fingerprints().trace(
+            attribution.address(),
+            &redial.request,
+            front.trust.user_header.as_deref(),
+        ),
+        attempt: OnceLock::new(),
+        redial,
+    };
+    if let Some(place) = deferral(front, &session).await
+        && let Some(response) = switching(&session.redial.request)
+    {
+        front.sessions.spawn(async move {
+            if let Some(client) = client.await.ok().and_then(wire) {
+                over(session.run_deferred(client, place).await);
+            }
+        });
+        return response;
+    }
+    let redial = &session.redial;
     let Ok(place) = place(front, attribution).await else {
         let text = "scope-shim: too many handshakes of this address are waiting for the gateway; try again";
         return turn_away(front, client, &redial.request, text);
@@ -86,14 +114,6 @@ pub(super) async fn serve(
             response.map(|body| body.boxed())
         }
         Ok(Opened::Switched(response, gateway)) => {
-            let session = Session {
-                engine: Arc::clone(&front.engine),
-                visit,
-                client_address: attribution.address(),
-                redial,
-                limits: front.limits,
-                idle: front.idle,
-            };
             front.sessions.spawn(async move {
                 let ends = async { Ok::<_, hyper::Error>((client.await?, gateway.await?)) };
                 let (client, gateway) = match ends.await {
@@ -103,16 +123,34 @@ pub(super) async fn serve(
                 let (Some(client), Some(gateway)) = (client, gateway) else {
                     return debug!("an upgraded connection is no plain socket");
                 };
-                match session.run(client, gateway, place).await {
-                    Ok(stats) => debug!(?stats, "session over"),
-                    Err(error) if was_stopped(&error) => debug!("session stopped"),
-                    Err(error) => debug!("session broke off: {error}"),
-                }
+                over(session.run(client, gateway, place).await);
             });
             let (parts, _) = response.into_parts();
             Response::from_parts(parts, respond::full(Bytes::new()))
         }
     }
+}
+
+fn over(ended: io::Result<RelayStats>) {
+    match ended {
+        Ok(stats) => debug!(?stats, "session over"),
+        Err(error) if was_stopped(&error) => debug!("session stopped"),
+        Err(error) => debug!("session broke off: {error}"),
+    }
+}
+
+/// A place among the clients that are answered without the gateway, where this is most likely one of those.
+///
+/// Only while there is a delegate: without one, a client that is no repeat could not be let in any more.
+async fn deferral(front: &Front, session: &Session) -> Option<OwnedSemaphorePermit> {
+    let engine = &front.engine;
+    let able = engine.mode.get() == Mode::On
+        && websocket_key(session.redial.request.headers()).is_some()
+        && engine.control.standing().delegate_scopes.is_some();
+    if !able || !engine.breaker.expects(&session.trace).await {
+        return None;
+    }
+    engine.breaker.place()
 }
 
 /// A place among the unfinished handshakes, where the gateway counts them; `Err` if there is none in time.
@@ -150,7 +188,7 @@ fn turn_away(
     request: &Request<Empty<Bytes>>,
     text: &str,
 ) -> Response<Body> {
-    let Some(key) = websocket_key(request.headers()) else {
+    let Some(response) = switching(request) else {
         return respond::gateway_unreachable(text);
     };
     let frame = Close::new(TRY_AGAIN_LATER, text).server_frame();
@@ -160,6 +198,13 @@ fn turn_away(
             let _ = wire.stream.shutdown().await;
         }
     });
+    response
+}
+
+/// The shim's own agreement to a WebSocket, as the gateway gives it: the first subprotocol offered is taken (every
+/// version). `None` where no WebSocket is asked for.
+fn switching(request: &Request<Empty<Bytes>>) -> Option<Response<Body>> {
+    let key = websocket_key(request.headers())?;
     let mut response = Response::new(respond::full(Bytes::new()));
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
@@ -168,7 +213,12 @@ fn turn_away(
     if let Ok(accept) = HeaderValue::from_str(&derive_accept_key(key.as_bytes())) {
         headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
     }
-    response
+    let offered = text(request.headers(), &SEC_WEBSOCKET_PROTOCOL);
+    let first = offered.iter().flat_map(|offered| offered.split(',')).next();
+    if let Some(Ok(first)) = first.map(|first| HeaderValue::from_str(first.trim())) {
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, first);
+    }
+    Some(response)
 }
 
 fn websocket_key(headers: &HeaderMap) -> Option<String> {

@@ -12,9 +12,10 @@ use crate::control::Link;
 use crate::device::{DeviceId, DeviceRecord};
 use crate::diagnosis::{self, Case, Diagnosis, Reached, Silence};
 use crate::engine::Judgement;
-use crate::handshake::drive::{Exchange, Request};
+use crate::handshake::drive::{Exchange, Request, say_no};
 use crate::handshake::message::{Claims, Refusal};
 use crate::identity::{Identity, Unidentified};
+use crate::ws::Close;
 
 impl Session {
     /// Finds out why the gateway refused, and notes it.
@@ -111,14 +112,16 @@ impl Session {
     /// Tells the client in the form that it shows to its user, and ends the session.
     pub(super) async fn tell(
         &self,
-        exchange: Exchange,
+        mut exchange: Exchange,
         request: &Request,
         refused: Refused,
         diagnosis: &Diagnosis,
     ) -> io::Result<Option<Established>> {
+        let code = exchange.close_code().await;
+        self.remember(&refused, code).await;
         let mut message = refused.message;
         let reason = diagnosis::shape(&mut message, diagnosis, &request.connect.claims);
-        exchange.refuse(&message, &reason).await?;
+        say_no(exchange.client, &message, &Close::new(code, reason)).await?;
         Ok(None)
     }
 }

@@ -32,6 +32,7 @@ pub(super) struct Report {
     outcome: Outcome,
     /// Where the way to the decision is kept, and that way, as far as it went.
     trace: Option<(Traces, Box<Taken>)>,
+    quiet: bool,
     started: Instant,
 }
 
@@ -65,6 +66,7 @@ impl Report {
             finding: None,
             outcome: Outcome::Left,
             trace: session.engine.traces.clone().zip(judgement.taken.clone()),
+            quiet: false,
             started,
         }
     }
@@ -84,6 +86,25 @@ impl Report {
             "{}: {}",
             code.escape_debug(),
             refusal.message.escape_debug()
+        );
+    }
+
+    /// The shim answered by itself, for the so-manieth time: told each time that the number has doubled.
+    pub(super) fn repeated(&mut self, repeat: u32, refusal: &Refusal) {
+        "answer".clone_into(&mut self.decision);
+        self.why = format!("the gateway refused the same before; repeat {repeat}");
+        self.quiet = !repeat.is_power_of_two();
+        self.refused(refusal);
+        self.outcome = Outcome::Repeated;
+    }
+
+    /// The shim expected a repeat, and this was none.
+    pub(super) fn sent_back(&mut self) {
+        self.outcome = Outcome::SentBack;
+        "answer".clone_into(&mut self.decision);
+        self.why = format!(
+            "{}; asked to come back, to speak with the gateway",
+            self.why
         );
     }
 
@@ -158,6 +179,9 @@ impl Report {
 
 impl Drop for Report {
     fn drop(&mut self) {
+        if self.quiet {
+            return;
+        }
         self.keep_trace();
         info!(
             session = %self.id,

@@ -11,6 +11,10 @@ pub struct Close {
     pub reason: String,
 }
 
+/// "Normal": what gateways close a handshake with that does not come.
+pub const NORMAL: u16 = 1000;
+/// "Service restart": clients connect again, and show their users nothing.
+pub const SERVICE_RESTART: u16 = 1012;
 /// "Policy violation": what gateways close every refused handshake with.
 pub const POLICY_VIOLATION: u16 = 1008;
 /// "Internal error".

@@ -45,6 +45,9 @@ mod approving;
 /// A device that asks for more than was approved for it.
 mod upgrades;
 
+/// A client that never stops asking is answered without the gateway.
+mod breaker;
+
 /// The delegate: its pairing, its loss, and what could get in its way.
 mod delegate;
 

@@ -1,0 +1,138 @@
+//! What makes two attempts the same, as keyed digests: no name, token or key of a client is kept.
+
+use aws_lc_rs::hmac;
+use aws_lc_rs::rand::SystemRandom;
+use hyper::header::{AUTHORIZATION, HOST, HeaderName, ORIGIN, USER_AGENT};
+use hyper::{HeaderMap, Request};
+use serde_json::{Value, json};
+use std::net::IpAddr;
+use thiserror::Error;
+
+use crate::handshake::message::Connect;
+
+/// A keyed digest.
+pub(super) type Digest = [u8; 32];
+
+/// The key of this process's digests.
+#[derive(Debug)]
+pub struct Fingerprints(hmac::Key);
+
+/// The system has no randomness to give.
+#[derive(Clone, Copy, Debug, Error)]
+#[error("this system gave no random bytes for a key")]
+pub struct NoRandomness;
+
+/// What an upgrade request looks like, before its client has said a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Trace {
+    /// Address, target, and all headers that tell clients apart.
+    upgrade: Digest,
+    /// Of these the headers that the gateway's decision may depend on.
+    standing: Digest,
+}
+
+impl Fingerprints {
+    /// With a random key.
+    pub(super) fn new() -> Result<Self, NoRandomness> {
+        hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())
+            .map(Self)
+            .map_err(|_| NoRandomness)
+    }
+
+    /// Of an upgrade request, as the gateway gets it. `user_header` names the user in the trusted-proxy mode.
+    #[must_use]
+    pub fn trace<B>(
+        &self,
+        address: IpAddr,
+        request: &Request<B>,
+        user_header: Option<&str>,
+    ) -> Trace {
+        let headers = request.headers();
+        let standing = self.digest(
+            [ORIGIN.as_str(), AUTHORIZATION.as_str()]
+                .into_iter()
+                .chain(CAPS_AND_USERS)
+                .chain(user_header)
+                .map(|name| header(headers, name)),
+        );
+        let upgrade = self.digest([
+            address.to_string().into_bytes(),
+            request.uri().to_string().into_bytes(),
+            header(headers, HOST.as_str()),
+            header(headers, USER_AGENT.as_str()),
+            standing.to_vec(),
+        ]);
+        Trace { upgrade, standing }
+    }
+
+    /// Of everything that a client says, but for what is new in every attempt.
+    pub(super) fn exact(&self, trace: &Trace, connect: &Connect, direct_local: bool) -> Digest {
+        let mut params = connect.message.get("params").cloned().unwrap_or_default();
+        if let Some(device) = params.get_mut("device").and_then(Value::as_object_mut) {
+            device.retain(|key, _| key == "id" || key == "publicKey");
+        }
+        if let Some(client) = params.get_mut("client").and_then(Value::as_object_mut) {
+            client.shift_remove("instanceId");
+        }
+        if params.get("scopes").is_some() {
+            params["scopes"] = json!(connect.claims.requested().iter().collect::<Vec<_>>());
+        }
+        self.digest([
+            b"exact".to_vec(),
+            trace.upgrade.to_vec(),
+            vec![u8::from(direct_local)],
+            params.to_string().into_bytes(),
+        ])
+    }
+
+    /// Of a device that asks for a role: one request of it waits at a time, whatever scopes it asks for.
+    pub(super) fn pairing(&self, trace: &Trace, connect: &Connect, direct_local: bool) -> Digest {
+        let claims = &connect.claims;
+        let device = claims.device.as_ref();
+        let auth = connect.message.pointer("/params/auth");
+        self.digest([
+            b"pairing".to_vec(),
+            trace.standing.to_vec(),
+            vec![u8::from(direct_local)],
+            bytes(device.map(|device| device.id.as_str())),
+            bytes(device.map(|device| device.public_key.as_str())),
+            bytes(Some(&claims.role)),
+            bytes(Some(&claims.platform)),
+            bytes(claims.device_family.as_deref()),
+            bytes(auth.map(Value::to_string).as_deref()),
+        ])
+    }
+
+    fn digest(&self, parts: impl IntoIterator<Item = Vec<u8>>) -> Digest {
+        let mut context = hmac::Context::with_key(&self.0);
+        for part in parts {
+            // The length first, so that no two lists of parts run together to the same bytes.
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(&part);
+        }
+        let mut digest = Digest::default();
+        let tag = context.sign();
+        digest.copy_from_slice(tag.as_ref());
+        digest
+    }
+}
+
+fn header(headers: &HeaderMap, name: &str) -> Vec<u8> {
+    let Ok(name) = name.parse::<HeaderName>() else {
+        return Vec::new();
+    };
+    headers
+        .get_all(name)
+        .iter()
+        .flat_map(|value| [value.as_bytes(), b"\n"].concat())
+        .collect()
+}
+
+/// Absent is not the same as empty.
+fn bytes(text: Option<&str>) -> Vec<u8> {
+    text.map(|text| [b"=", text.as_bytes()].concat())
+        .unwrap_or_default()
+}
+
+/// Headers that narrow a session or name its user.
+const CAPS_AND_USERS: [&str; 2] = ["x-openclaw-scopes", "tailscale-user-login"];

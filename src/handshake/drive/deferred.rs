@@ -1,0 +1,129 @@
+//! A handshake that the shim begins by itself: the gateway is not asked before it is known what for.
+
+use std::io;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::io::AsyncWriteExt as _;
+use tokio::time::{Instant, timeout_at};
+
+use super::{Exchange, Limits, Opening, Request, Untouched};
+use crate::handshake::message::{Challenge, Connect};
+use crate::relay::Wire;
+use crate::ws::scan::Sender;
+use crate::ws::{Item, Opcode, Scanner, frame};
+
+/// The client's end of a session that has no other end yet.
+#[derive(Debug)]
+pub struct Deferred {
+    /// The client's end.
+    pub client: Wire,
+    deadline: Instant,
+    limits: Limits,
+}
+
+impl Deferred {
+    /// A handshake that starts now.
+    #[must_use]
+    pub fn new(client: Wire, limits: Limits) -> Self {
+        Self {
+            client,
+            deadline: Instant::now() + limits.timeout,
+            limits,
+        }
+    }
+
+    /// Sends a challenge, as gateways do, and reads the client's first message.
+    ///
+    /// # Errors
+    ///
+    /// When the socket fails.
+    pub async fn open(&mut self, challenge: &Challenge) -> io::Result<Opening> {
+        let event = json!({
+            "type": "event", "event": "connect.challenge",
+            "payload": {"nonce": challenge.nonce, "ts": challenge.ts_ms},
+        });
+        let event = frame::encode(Opcode::Text, event.to_string().as_bytes(), None);
+        self.client.stream.write_all(&event).await?;
+        match timeout_at(self.deadline, self.first_message(challenge)).await {
+            Ok(opening) => opening,
+            Err(_) => Ok(Opening::Untouched(Untouched::Silent)),
+        }
+    }
+
+    async fn first_message(&mut self, challenge: &Challenge) -> io::Result<Opening> {
+        let mut scanner = Scanner::new(Sender::Client, self.limits.connect_frame);
+        loop {
+            match scanner.next(&self.client.unread) {
+                Err(_) => return Ok(Opening::Untouched(Untouched::NotFrames)),
+                Ok(Some(Item::Control {
+                    opcode: Opcode::Close,
+                    ..
+                })) => return Ok(Opening::Left),
+                Ok(Some(Item::Control { raw, .. })) => {
+                    // Nobody waits for an answer to it: no client checks its connection before it has one.
+                    let _ = self.client.unread.split_to(raw);
+                    continue;
+                }
+                Ok(Some(Item::Message {
+                    payload,
+                    raw,
+                    controls,
+                    ..
+                })) => {
+                    let Ok(connect) = Connect::parse(&payload) else {
+                        return Ok(Opening::Untouched(Untouched::NotConnect));
+                    };
+                    return Ok(Opening::Connect(Box::new(Request {
+                        connect,
+                        challenge: Some(challenge.clone()),
+                        raw,
+                        controls,
+                    })));
+                }
+                Ok(None) => {}
+            }
+            if self.client.read_more().await? == 0 {
+                return Ok(Opening::Left);
+            }
+        }
+    }
+
+    /// Completes when the client leaves; what it says meanwhile is kept, up to a limit.
+    pub async fn left(&mut self) {
+        while self.client.unread.len() < 2 * self.limits.connect_frame {
+            match self.client.read_more().await {
+                Ok(0) | Err(_) => return,
+                Ok(_) => {}
+            }
+        }
+        std::future::pending().await
+    }
+
+    /// Goes on with a gateway, whose own challenge the client must not see: it has had one. Returns its nonce, too.
+    ///
+    /// # Errors
+    ///
+    /// When the gateway sends no challenge in time; then the client comes back.
+    pub async fn join(self, mut gateway: Wire) -> Result<(Exchange, String), Self> {
+        let deadline = self.deadline;
+        match Exchange::fresh_nonce(&mut gateway, deadline).await {
+            Ok(Some(nonce)) => {
+                let exchange = Exchange {
+                    client: self.client,
+                    gateway,
+                    deadline,
+                    limits: self.limits,
+                };
+                Ok((exchange, nonce))
+            }
+            _ => Err(self),
+        }
+    }
+
+    /// How long the handshake may go on.
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+}
