@@ -139,7 +139,7 @@ impl Report {
     fn step(&self, text: &mut String, step: &Step, outcome: Option<&Result<Carried, String>>) {
         let label = match outcome {
             None => String::new(),
-            Some(Ok(carried)) if carried.did_anything(step) => {
+            Some(Ok(carried)) if carried.changed_something() => {
                 format!("{} ", self.style.good("repaired:"))
             }
             Some(Ok(_)) => format!("{} ", self.style.doubtful("left alone:")),
@@ -172,7 +172,7 @@ impl Report {
         }
         if carried.map_or_else(
             || replaces_token(step),
-            |carried| carried.did_anything(step),
+            |carried| carried.changed_something(),
         ) {
             row("next", NEXT);
         }
@@ -208,13 +208,6 @@ impl Report {
             "devices": devices,
             "left": left,
         })
-    }
-}
-
-impl Carried {
-    /// Whether the device holds another token than before.
-    fn did_anything(&self, step: &Step) -> bool {
-        self.rotated || !step.requests.is_empty()
     }
 }
 
@@ -274,7 +267,7 @@ fn step_as_json(step: &Step, outcome: Option<&Result<Carried, String>>) -> Value
         "clientMode": step.record.client_mode,
         "outcome": match outcome {
             None => "planned",
-            Some(Ok(carried)) if carried.did_anything(step) => "repaired",
+            Some(Ok(carried)) if carried.changed_something() => "repaired",
             Some(Ok(_)) => "left",
             Some(Err(_)) => "failed",
         },

@@ -109,28 +109,28 @@ fn examine(
     policy: &Policy,
     plan: &mut Plan,
 ) {
-    let literal = profile.scope_check == ScopeCheck::Literal;
+    let check = Check::of(profile);
     let allowed =
         |scope: &str| policy.allows(record.client_id.as_deref().unwrap_or_default(), scope);
-    let requests = if literal {
-        entitled_requests(record, listing, policy)
-    } else {
+    let requests = if check == Check::Implied {
         Vec::new()
+    } else {
+        entitled_requests(record, listing, policy)
     };
     let approved = requests
         .iter()
         .fold(record.approved_scopes.clone(), |held, request| {
             held.union(&request.request().scopes)
         });
-    let unnamed = if literal {
-        unnamed(&approved)
-    } else {
-        ScopeSet::new()
-    };
+    let unnamed = check.unnamed(&approved);
     let token = listing.token_scopes(&record.device_id).cloned();
-    let narrow = token
-        .as_ref()
-        .map_or_else(ScopeSet::new, |token| lacking(token, &approved, literal));
+    let lacks = |scopes: &ScopeSet| {
+        let token = token.as_ref();
+        token.map_or_else(ScopeSet::new, |token| check.lacking(token, scopes))
+    };
+    let narrow = lacks(&record.approved_scopes);
+    // An approval on these gateways leaves the token with nothing but what was asked for.
+    let narrowed = !requests.is_empty() && token.is_some();
 
     let mut step = Step {
         record: Arc::clone(record),
@@ -138,7 +138,7 @@ fn examine(
         requests,
         scopes: approved,
         rotate_to: None,
-        token,
+        token: token.clone(),
     };
     if !step.requests.is_empty() {
         step.reasons.push(Reason::Waits);
@@ -153,7 +153,7 @@ fn examine(
 
     if !unnamed.is_empty() {
         let reason = Reason::Unnamed(unnamed.clone());
-        if profile.version.is_some_and(|version| version >= BASELINE) {
+        if check == Check::Literal221 {
             leave(reason, Left::ApprovalOnly);
         } else if step.scopes.union(&unnamed).iter().all(allowed) {
             step.scopes = step.scopes.union(&unnamed);
@@ -164,17 +164,18 @@ fn examine(
         }
     }
     if !narrow.is_empty() {
-        let reason = Reason::NarrowToken(narrow.clone());
-        if step.rotate_to.is_some() {
-            step.reasons.push(reason);
-        } else if !step.scopes.iter().all(allowed) {
+        let reason = Reason::NarrowToken(narrow);
+        if !step.scopes.iter().all(allowed) {
             leave(reason, Left::Capped);
         } else if has_no_other_credential(record) {
             leave(reason, Left::OnlyCredential);
         } else {
-            step.rotate_to = Some(step.scopes.clone());
+            step.rotate_to.get_or_insert_with(|| step.scopes.clone());
             step.reasons.push(reason);
         }
+    }
+    if narrowed && step.scopes.iter().all(allowed) {
+        step.rotate_to.get_or_insert_with(|| step.scopes.clone());
     }
     if !step.reasons.is_empty() {
         plan.steps.push(step);
@@ -196,22 +197,53 @@ fn entitled_requests(record: &DeviceRecord, listing: &Listing, policy: &Policy) 
         .collect()
 }
 
-/// The scopes that clients of the early gateways ask for, which are implied and not named.
-fn unnamed(approved: &ScopeSet) -> ScopeSet {
-    let implied = ASKED_EARLY
-        .into_iter()
-        .filter(|scope| approved.implies(scope));
-    implied.filter(|scope| !approved.names(scope)).collect()
+/// How the gateway tells whether a scope is covered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Check {
+    /// Name by name; a rotation may add names (2026.2.17, 2026.2.19).
+    Literal,
+    /// Name by name, except that `admin` and `write` cover `read`; a rotation keeps to what was approved (2026.2.21).
+    Literal221,
+    /// As [`ScopeSet::implies`] has it.
+    Implied,
 }
 
-fn lacking(token: &ScopeSet, approved: &ScopeSet, literal: bool) -> ScopeSet {
-    if literal {
-        return approved
-            .iter()
-            .filter(|scope| !token.names(scope))
-            .collect();
+impl Check {
+    fn of(profile: &Profile) -> Self {
+        match (profile.scope_check, profile.version) {
+            (ScopeCheck::Literal, Some(version)) if version >= BASELINE => Self::Literal221,
+            (ScopeCheck::Literal, _) => Self::Literal,
+            (ScopeCheck::Implied | ScopeCheck::Unknown, _) => Self::Implied,
+        }
     }
-    token.missing(approved)
+
+    fn covers(self, held: &ScopeSet, scope: &str) -> bool {
+        match self {
+            Self::Literal => held.names(scope),
+            Self::Literal221 => {
+                held.names(scope) || (scope == READ && (held.names(ADMIN) || held.names(WRITE)))
+            }
+            Self::Implied => held.implies(scope),
+        }
+    }
+
+    /// What clients of the early gateways ask for, and is implied by the record but not covered.
+    fn unnamed(self, approved: &ScopeSet) -> ScopeSet {
+        let implied = ASKED_EARLY
+            .into_iter()
+            .filter(|scope| approved.implies(scope));
+        implied
+            .filter(|scope| !self.covers(approved, scope))
+            .collect()
+    }
+
+    /// What was approved and is not covered by the token.
+    fn lacking(self, token: &ScopeSet, approved: &ScopeSet) -> ScopeSet {
+        approved
+            .iter()
+            .filter(|scope| !self.covers(token, scope))
+            .collect()
+    }
 }
 
 /// Apps that pair with a setup code never see the shared secret.

@@ -19,10 +19,20 @@ pub struct Carried {
     pub scopes: ScopeSet,
     /// What the token is issued for now.
     pub token: Option<ScopeSet>,
+    /// How many requests were approved.
+    pub approved: usize,
     /// Whether the token was replaced.
     pub rotated: bool,
     /// Whether the gateway adds names to a record only with an approval, and so did not add them.
     pub names_refused: bool,
+}
+
+impl Carried {
+    /// Whether the device holds another token than before.
+    #[must_use]
+    pub const fn changed_something(&self) -> bool {
+        self.rotated || self.approved > 0
+    }
 }
 
 /// Approves the requests of a step, replaces the token, and looks at what came of it.
@@ -31,10 +41,12 @@ pub struct Carried {
 ///
 /// Why it was not done, or not as planned, in words.
 pub async fn carry_out(session: &mut Once, audit: &Audit, step: &Step) -> Result<Carried, String> {
+    let mut approved = 0;
     for request in &step.requests {
         match approve(session, audit, request).await {
+            Ok(_) => approved += 1,
             // A running shim may have been faster.
-            Ok(_) | Err(NotApproved::Gone(None)) => {}
+            Err(NotApproved::Gone(None)) => {}
             Err(error) => return Err(error.to_string()),
         }
     }
@@ -70,6 +82,7 @@ pub async fn carry_out(session: &mut Once, audit: &Audit, step: &Step) -> Result
     Ok(Carried {
         scopes: after.scopes,
         token: after.token,
+        approved,
         rotated,
         names_refused,
     })
