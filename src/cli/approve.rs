@@ -324,7 +324,8 @@ fn next(candidate: &Candidate) -> &'static str {
     if !candidate.is_operator() {
         "it has to connect again"
     } else if candidate.record.is_some() {
-        "the client has to connect again, once with the gateway's shared secret: the approval replaced its device token"
+        "the client has to connect again, with the gateway's shared secret as the command line does: the approval replaced \
+         its device token"
     } else {
         "the client has to connect again"
     }

@@ -303,6 +303,5 @@ fn names(scopes: &ScopeSet) -> Vec<&str> {
     scopes.iter().collect()
 }
 
-const NEXT: &str =
-    "the client has to connect once with the gateway's shared secret: its device token is replaced";
+const NEXT: &str = "the client has to connect again, with the gateway's shared secret as the command line does: its device token is replaced";
 const UNLESS: &str = "the gateway is 2026.2.21, which adds scopes to a device only with an approval: a running scope-shim approves the device's first request there";

@@ -56,7 +56,7 @@ pub async fn look(session: &mut Once) -> Result<Listing, LookError> {
 }
 
 impl Listing {
-    fn read(answer: &Value) -> Result<Self, StoreError> {
+    pub(super) fn read(answer: &Value) -> Result<Self, StoreError> {
         let snapshot = Snapshot::from_pair_list(answer)?;
         let mut waiting: Vec<Waiting> = snapshot
             .pending

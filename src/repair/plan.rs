@@ -257,3 +257,110 @@ const ASKED_EARLY: [&str; 5] = [ADMIN, "operator.approvals", PAIRING, READ, WRIT
 const PAIRED_BY_CODE: [&str; 3] = ["openclaw-ios", "openclaw-android", "openclaw-watchos"];
 /// From here on a rotation keeps to what was approved.
 const BASELINE: Version = Version::v2026(2, 21);
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::config::{DeviceLess, EntitledRepairs};
+    use crate::profile::Evidence;
+    use crate::scope::ALL;
+
+    const APPROVALS: &str = "operator.approvals";
+    const LEGACY: [&str; 3] = [ADMIN, APPROVALS, PAIRING];
+
+    fn gateway(version: &str) -> Profile {
+        Profile::from_evidence(&Evidence {
+            version: Some(version.to_owned()),
+            has_server_host: version < "2026.2.22",
+        })
+    }
+
+    fn policy(max_scopes: &[&str]) -> Policy {
+        Policy {
+            max_scopes: max_scopes.iter().copied().collect(),
+            device_less: DeviceLess::Local,
+            entitled_repairs: EntitledRepairs::Approve,
+            clients: Default::default(),
+        }
+    }
+
+    fn device(client: &str, roles: &[&str], scopes: &[&str], token: &[&str]) -> Value {
+        json!({
+            "deviceId": "d", "publicKey": "k", "clientId": client, "roles": roles, "scopes": scopes,
+            "tokens": [{"role": "operator", "scopes": token}],
+        })
+    }
+
+    fn planned(version: &str, policy: &Policy, device: &Value) -> Plan {
+        let listing = Listing::read(&json!({"pending": [], "paired": [device]})).unwrap();
+        plan(&listing, &gateway(version), policy, &DeviceId::new("own"))
+    }
+
+    /// What the token becomes, and why something is left.
+    fn outcome(version: &str, max: &[&str], device: &Value) -> (Option<String>, Option<Left>) {
+        let plan = planned(version, &policy(max), device);
+        let rotation = plan.steps.first().and_then(|step| step.rotate_to.as_ref());
+        (
+            rotation.map(ToString::to_string),
+            plan.notes.first().map(|note| note.why),
+        )
+    }
+
+    #[test]
+    fn the_early_gateways_get_every_name_and_the_later_ones_need_none() {
+        let legacy = device("cli", &["operator"], &LEGACY, &LEGACY);
+        let all = Some("admin, approvals, pairing, read, write".to_owned());
+        assert_eq!(outcome("2026.2.19", &ALL, &legacy), (all, None));
+        assert_eq!(
+            outcome("2026.2.21", &ALL, &legacy),
+            (None, Some(Left::ApprovalOnly))
+        );
+        for version in ["2026.2.26", "2026.3.13", "2026.9.6"] {
+            assert_eq!(outcome(version, &ALL, &legacy), (None, None), "{version}");
+        }
+    }
+
+    #[test]
+    fn a_narrow_token_becomes_as_wide_as_the_record_where_that_locks_nobody_out() {
+        let narrow = |client| device(client, &["operator"], &[READ, PAIRING], &[READ]);
+        let wide = Some("pairing, read".to_owned());
+        assert_eq!(outcome("2026.3.13", &ALL, &narrow("cli")), (wide, None));
+        let app = outcome("2026.3.13", &ALL, &narrow("openclaw-ios"));
+        assert_eq!(app, (None, Some(Left::OnlyCredential)));
+    }
+
+    #[test]
+    fn nothing_goes_beyond_the_policy_and_nothing_is_narrowed_for_it() {
+        let legacy = device("cli", &["operator"], &LEGACY, &[READ]);
+        for version in ["2026.2.19", "2026.3.13"] {
+            let capped = outcome(version, &[PAIRING], &legacy);
+            assert_eq!(capped, (None, Some(Left::Capped)), "{version}");
+        }
+    }
+
+    #[test]
+    fn nodes_and_the_shim_itself_are_not_touched() {
+        for roles in [&["node"][..], &["operator", "node"], &[]] {
+            let other = device("cli", roles, &LEGACY, &LEGACY);
+            assert_eq!(
+                outcome("2026.2.19", &ALL, &other),
+                (None, None),
+                "{roles:?}"
+            );
+        }
+        let mut own = device("test", &["operator"], &LEGACY, &LEGACY);
+        own["deviceId"] = json!("own");
+        assert_eq!(outcome("2026.2.19", &ALL, &own), (None, None));
+    }
+
+    #[test]
+    fn a_device_without_a_live_token_gets_none() {
+        let mut revoked = device("cli", &["operator"], &[READ, PAIRING], &[READ]);
+        revoked["tokens"][0]["revokedAtMs"] = json!(1);
+        assert_eq!(outcome("2026.3.13", &ALL, &revoked), (None, None));
+    }
+}

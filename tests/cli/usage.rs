@@ -15,6 +15,8 @@ fn help_fits_one_screen() {
     Commands:
       run  Start the proxy
       check  Check the configuration and say what it amounts to, without starting anything
+      approve  List the pairing requests that wait, or approve them
+      repair  Widen, for all devices at once, what the gateway holds too narrow
       demo  See the failure and its cure on a gateway made for it
       version  Print the version
 

@@ -42,6 +42,15 @@ mod faults;
 /// Requests that widen nothing are approved, others are not.
 mod approving;
 
+/// The program as a command that asks the gateway once.
+mod command;
+
+/// `approve`: what was shown is approved, and nothing else.
+mod approve;
+
+/// `repair`: what is too narrow is widened, and nothing is narrowed.
+mod repair;
+
 /// The delegate: its pairing, its loss, and what could get in its way.
 mod delegate;
 
