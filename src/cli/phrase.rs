@@ -101,10 +101,15 @@ fn quoted(word: &str) -> String {
     if !word.is_empty() && word.chars().all(plain) {
         return word.to_owned();
     }
-    format!(
-        "'{}'",
-        word.escape_debug().to_string().replace('\'', r"'\''")
-    )
+    let shown: String = word
+        .chars()
+        .map(|c| match c {
+            '\'' => r"'\''".to_owned(),
+            c if c.is_control() => c.escape_debug().to_string(),
+            c => c.to_string(),
+        })
+        .collect();
+    format!("'{shown}'")
 }
 
 /// `1 device`, `2 devices`.

@@ -55,13 +55,11 @@ async fn repair(
     let own = settings.delegate.device_id();
     let listing = look(session).await?;
     let plan = plan(&listing, session.profile(), &config.policy, &own);
-    let mut outcomes = Vec::new();
-    if options.apply {
-        let audit = Audit::new(&config.data);
-        for step in &plan.steps {
-            outcomes.push(carry_out(session, &audit, step).await);
-        }
-    }
+    let outcomes = if options.apply {
+        Some(apply(session, &Audit::new(&config.data), &plan).await)
+    } else {
+        None
+    };
     let report = Report {
         gateway: format!(
             "{} at {}",
@@ -70,7 +68,7 @@ async fn repair(
         ),
         unsure: may_refuse_names(session.profile()),
         plan,
-        outcomes: options.apply.then_some(outcomes),
+        outcomes,
         again: phrase::command(&options.settings, &["repair", "--apply"]),
         style,
     };
@@ -82,6 +80,22 @@ async fn repair(
             report.as_text()
         },
     })
+}
+
+/// Once the gateway has left a record without the names that it was to get, it is not asked for others.
+async fn apply(session: &mut Once, audit: &Audit, plan: &Plan) -> Vec<Result<Carried, String>> {
+    let mut outcomes: Vec<Result<Carried, String>> = Vec::new();
+    let mut adds_no_names = false;
+    for step in &plan.steps {
+        let outcome = if adds_no_names && step.needs_only_names() {
+            Ok(Carried::nothing(step))
+        } else {
+            carry_out(session, audit, step).await
+        };
+        adds_no_names |= outcome.as_ref().is_ok_and(|carried| carried.names_refused);
+        outcomes.push(outcome);
+    }
+    outcomes
 }
 
 /// An early gateway that does not say its version may be 2026.2.21, which only an approval lets add scopes.
@@ -139,6 +153,9 @@ impl Report {
     fn step(&self, text: &mut String, step: &Step, outcome: Option<&Result<Carried, String>>) {
         let label = match outcome {
             None => String::new(),
+            Some(Ok(carried)) if carried.changed_something() && carried.names_refused => {
+                format!("{} ", self.style.doubtful("in part:"))
+            }
             Some(Ok(carried)) if carried.changed_something() => {
                 format!("{} ", self.style.good("repaired:"))
             }
@@ -157,9 +174,10 @@ impl Report {
         }
         let carried = outcome.and_then(|outcome| outcome.as_ref().ok());
         let scopes = carried.map_or(&step.scopes, |carried| &carried.scopes);
-        let token = carried.map_or(step.rotate_to.as_ref().or(step.token.as_ref()), |carried| {
-            carried.token.as_ref()
-        });
+        let token = match carried {
+            Some(carried) => carried.token.as_ref(),
+            None => step.rotate_to.as_ref().or(step.token.as_ref()),
+        };
         row(
             "record",
             &change(Some(&step.record.approved_scopes), Some(scopes)),
@@ -167,7 +185,7 @@ impl Report {
         row("token", &change(step.token.as_ref(), token));
         if carried.is_some_and(|carried| carried.names_refused) {
             row("but", crate::repair::Left::ApprovalOnly.as_str());
-        } else if carried.is_none() && self.unsure && names_missing(step) {
+        } else if carried.is_none() && self.unsure && step.needs_names() {
             row("unless", UNLESS);
         }
         if carried.map_or_else(
@@ -213,12 +231,6 @@ impl Report {
 
 fn replaces_token(step: &Step) -> bool {
     step.rotate_to.is_some() || !step.requests.is_empty()
-}
-
-fn names_missing(step: &Step) -> bool {
-    step.reasons
-        .iter()
-        .any(|reason| matches!(reason, Reason::Unnamed(_)))
 }
 
 fn sentence(reason: &Reason) -> String {
@@ -267,13 +279,14 @@ fn step_as_json(step: &Step, outcome: Option<&Result<Carried, String>>) -> Value
         "clientMode": step.record.client_mode,
         "outcome": match outcome {
             None => "planned",
+            Some(Ok(carried)) if carried.changed_something() && carried.names_refused => "in-part",
             Some(Ok(carried)) if carried.changed_something() => "repaired",
             Some(Ok(_)) => "left",
             Some(Err(_)) => "failed",
         },
         "findings": step.reasons.iter().map(finding).collect::<Vec<_>>(),
         "approves": step.requests.iter().map(|one| &one.request().request_id).collect::<Vec<_>>(),
-        "rotates": carried.map_or(step.rotate_to.is_some(), |carried| carried.rotated),
+        "rotates": carried.map_or_else(|| step.rotate_to.is_some(), |carried| carried.rotated),
         "before": {"scopes": names(&step.record.approved_scopes), "tokenScopes": step.token.as_ref().map(names)},
         "after": {"scopes": names(scopes), "tokenScopes": token.map(names)},
         "why": outcome.and_then(|outcome| outcome.as_ref().err()),

@@ -36,6 +36,22 @@ pub struct Step {
     pub rotate_to: Option<ScopeSet>,
 }
 
+impl Step {
+    /// Whether the record is to get more names.
+    #[must_use]
+    pub fn needs_names(&self) -> bool {
+        self.reasons
+            .iter()
+            .any(|reason| matches!(reason, Reason::Unnamed(_)))
+    }
+
+    /// Whether that is all.
+    #[must_use]
+    pub fn needs_only_names(&self) -> bool {
+        self.needs_names() && self.reasons.len() == 1
+    }
+}
+
 /// Why a device needs repair.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {
@@ -65,6 +81,8 @@ pub enum Left {
     ApprovalOnly,
     /// The client may know no other credential than its device token, which would be replaced.
     OnlyCredential,
+    /// Its token was revoked, or there never was one: a rotation would issue a new one.
+    NoToken,
     /// The policy forbids what would have to be named.
     Capped,
 }
@@ -79,6 +97,9 @@ impl Left {
             }
             Self::OnlyCredential => {
                 "its token may be all that the app has to connect with; pair the app again to widen it"
+            }
+            Self::NoToken => {
+                "it has no valid token, and would be given one: remove the device, or pair it again"
             }
             Self::Capped => "policy.max_scopes, or the client's own cap, forbids it",
         }
@@ -109,7 +130,8 @@ fn examine(
     policy: &Policy,
     plan: &mut Plan,
 ) {
-    let check = Check::of(profile);
+    let token = listing.token_scopes(&record.device_id).cloned();
+    let check = Check::of(profile).informed(&record.approved_scopes, token.as_ref());
     let allowed =
         |scope: &str| policy.allows(record.client_id.as_deref().unwrap_or_default(), scope);
     let requests = if check == Check::Implied {
@@ -123,7 +145,6 @@ fn examine(
             held.union(&request.request().scopes)
         });
     let unnamed = check.unnamed(&approved);
-    let token = listing.token_scopes(&record.device_id).cloned();
     let lacks = |scopes: &ScopeSet| {
         let token = token.as_ref();
         token.map_or_else(ScopeSet::new, |token| check.lacking(token, scopes))
@@ -155,6 +176,8 @@ fn examine(
         let reason = Reason::Unnamed(unnamed.clone());
         if check == Check::Literal221 {
             leave(reason, Left::ApprovalOnly);
+        } else if token.is_none() {
+            leave(reason, Left::NoToken);
         } else if step.scopes.union(&unnamed).iter().all(allowed) {
             step.scopes = step.scopes.union(&unnamed);
             step.rotate_to = Some(step.scopes.clone());
@@ -217,6 +240,14 @@ impl Check {
         }
     }
 
+    /// Up to 2026.2.19 no token names what its record does not, whatever was done with either.
+    fn informed(self, record: &ScopeSet, token: Option<&ScopeSet>) -> Self {
+        match (self, token) {
+            (Self::Literal, Some(token)) if !record.names_all(token) => Self::Literal221,
+            _ => self,
+        }
+    }
+
     fn covers(self, held: &ScopeSet, scope: &str) -> bool {
         match self {
             Self::Literal => held.names(scope),
@@ -275,7 +306,7 @@ mod tests {
     fn gateway(version: &str) -> Profile {
         Profile::from_evidence(&Evidence {
             version: Some(version.to_owned()),
-            has_server_host: version < "2026.2.22",
+            has_server_host: version < "2026.2.22" || version == "dev",
         })
     }
 
@@ -325,6 +356,20 @@ mod tests {
     }
 
     #[test]
+    fn a_rotation_that_added_no_names_is_not_repeated() {
+        let rotated = device(
+            "cli",
+            &["operator"],
+            &LEGACY,
+            &[ADMIN, APPROVALS, PAIRING, READ, WRITE],
+        );
+        assert_eq!(
+            outcome("dev", &ALL, &rotated),
+            (None, Some(Left::ApprovalOnly))
+        );
+    }
+
+    #[test]
     fn a_narrow_token_becomes_as_wide_as_the_record_where_that_locks_nobody_out() {
         let narrow = |client| device(client, &["operator"], &[READ, PAIRING], &[READ]);
         let wide = Some("pairing, read".to_owned());
@@ -362,5 +407,11 @@ mod tests {
         let mut revoked = device("cli", &["operator"], &[READ, PAIRING], &[READ]);
         revoked["tokens"][0]["revokedAtMs"] = json!(1);
         assert_eq!(outcome("2026.3.13", &ALL, &revoked), (None, None));
+        let mut revoked = device("cli", &["operator"], &LEGACY, &LEGACY);
+        revoked["tokens"][0]["revokedAtMs"] = json!(1);
+        assert_eq!(
+            outcome("2026.2.19", &ALL, &revoked),
+            (None, Some(Left::NoToken))
+        );
     }
 }

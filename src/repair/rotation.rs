@@ -1,14 +1,12 @@
 //! Carrying out a step of a plan.
 
-use std::fmt;
-
 use serde_json::json;
 
 use super::approval::{NotApproved, approve};
 use super::listing::look;
 use super::plan::Step;
 use crate::audit::Audit;
-use crate::control::{CallError, Once};
+use crate::control::Once;
 use crate::handshake::message::OPERATOR;
 use crate::scope::ScopeSet;
 
@@ -23,11 +21,23 @@ pub struct Carried {
     pub approved: usize,
     /// Whether the token was replaced.
     pub rotated: bool,
-    /// Whether the gateway adds names to a record only with an approval, and so did not add them.
+    /// Whether the gateway left the record as it was, because it adds names only with an approval (2026.2.21).
     pub names_refused: bool,
 }
 
 impl Carried {
+    /// Nothing was done, because the gateway adds no names.
+    #[must_use]
+    pub fn nothing(step: &Step) -> Self {
+        Self {
+            scopes: step.record.approved_scopes.clone(),
+            token: step.token.clone(),
+            approved: 0,
+            rotated: false,
+            names_refused: true,
+        }
+    }
+
     /// Whether the device holds another token than before.
     #[must_use]
     pub const fn changed_something(&self) -> bool {
@@ -50,40 +60,28 @@ pub async fn carry_out(session: &mut Once, audit: &Audit, step: &Step) -> Result
             Err(error) => return Err(error.to_string()),
         }
     }
-    let mut rotated = false;
-    let mut names_refused = false;
     if let Some(scopes) = &step.rotate_to {
         let before = held(session, step).await?;
         unchanged(&before.scopes, step)?;
-        let outcome = rotate(session, audit, step, &before, scopes).await;
-        match outcome {
-            Ok(()) => rotated = true,
-            Err(Refused::Gateway(CallError::Refused(_))) if !before.scopes.names_all(scopes) => {
-                names_refused = true;
-                let narrow = before
-                    .token
-                    .as_ref()
-                    .is_some_and(|token| !token.names_all(&before.scopes));
-                if narrow {
-                    rotate(session, audit, step, &before, &before.scopes).await?;
-                    rotated = true;
-                }
-            }
-            Err(refused) => return Err(refused.into()),
-        }
+        rotate(session, audit, step, &before, scopes).await?;
     }
     let after = held(session, step).await?;
-    if !after.scopes.names_all(&step.record.approved_scopes) {
+    // By meaning: 2026.2.21 forgets with an approval the names that it had added by itself when the device connected.
+    if !after.scopes.implies_all(&step.record.approved_scopes) {
         return Err(format!(
             "it lost scopes while it was repaired, and now holds {}: run this again",
             after.scopes
         ));
     }
+    let names_refused = step
+        .rotate_to
+        .as_ref()
+        .is_some_and(|scopes| !after.scopes.names_all(scopes) && step.needs_names());
     Ok(Carried {
         scopes: after.scopes,
         token: after.token,
         approved,
-        rotated,
+        rotated: step.rotate_to.is_some(),
         names_refused,
     })
 }
@@ -116,26 +114,21 @@ fn unchanged(now: &ScopeSet, step: &Step) -> Result<(), String> {
     ))
 }
 
-enum Refused {
-    Audit(String),
-    Gateway(CallError),
-}
-
 async fn rotate(
     session: &mut Once,
     audit: &Audit,
     step: &Step,
     before: &Held,
     scopes: &ScopeSet,
-) -> Result<(), Refused> {
+) -> Result<(), String> {
     // Written first: what cannot be accounted for is not done.
     audit
         .rotation(&step.record, before.token.as_ref(), scopes)
         .map_err(|error| {
-            Refused::Audit(format!(
+            format!(
                 "the audit log {} cannot be written, and what cannot be accounted for is not done: {error}",
                 audit.path().display()
-            ))
+            )
         })?;
     let params = json!({
         "deviceId": step.record.device_id.as_str(),
@@ -144,20 +137,5 @@ async fn rotate(
     });
     // The answer may hold the new token, which is not for the shim.
     let answer = session.call("device.token.rotate", params).await;
-    answer.map(drop).map_err(Refused::Gateway)
-}
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Audit(why) => f.write_str(why),
-            Self::Gateway(error) => error.fmt(f),
-        }
-    }
-}
-
-impl From<Refused> for String {
-    fn from(refused: Refused) -> Self {
-        refused.to_string()
-    }
+    answer.map(drop).map_err(|error| error.to_string())
 }
