@@ -117,3 +117,10 @@ fn the_version_is_one_line() {
     assert_eq!(Shim::new(&["version"]).run(), expected);
     assert_eq!(Shim::new(&["--version"]).run(), expected);
 }
+
+#[test]
+fn the_commands_that_ask_the_gateway_say_what_they_take() {
+    for command in ["approve", "repair"] {
+        insta::assert_snapshot!(command, Shim::new(&[command, "-h"]).run());
+    }
+}
