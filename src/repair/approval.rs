@@ -287,3 +287,78 @@ async fn undo(session: &mut Once, device: &DeviceId, wider: ScopeSet) -> NotAppr
     let removed = session.call("device.pair.remove", params).await.is_ok();
     NotApproved::Grew { wider, removed }
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::config::{DeviceLess, EntitledRepairs};
+    use crate::scope::{ALL, READ};
+
+    const KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+    fn candidate(change: impl FnOnce(&mut Value)) -> Candidate {
+        let id = device_id(&raw_public_key(KEY).unwrap());
+        let mut list = json!({
+            "pending": [{"requestId": "r", "deviceId": id.as_str(), "publicKey": KEY, "roles": ["operator"],
+                         "scopes": [READ], "clientId": "cli"}],
+            "paired": [{"deviceId": id.as_str(), "publicKey": KEY, "roles": ["operator"], "scopes": []}],
+        });
+        change(&mut list);
+        Candidate::all(&Listing::read(&list).unwrap()).remove(0)
+    }
+
+    fn policy() -> Policy {
+        Policy {
+            max_scopes: ALL.into_iter().collect(),
+            device_less: DeviceLess::Local,
+            entitled_repairs: EntitledRepairs::Approve,
+            clients: Default::default(),
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_not_the_devices_is_never_approved() {
+        assert_eq!(candidate(|_| ()).objection(&policy()), None);
+        let foreign = Some(Objection::ForeignKey);
+        let other = KEY.replace('A', "B");
+        let changed = candidate(|list| list["pending"][0]["publicKey"] = json!(other));
+        assert_eq!(changed.objection(&policy()), foreign, "another key");
+        let absent = candidate(|list| list["pending"][0]["publicKey"] = json!(null));
+        assert_eq!(absent.objection(&policy()), foreign, "no key");
+        let paired = candidate(|list| list["paired"][0]["publicKey"] = json!(other));
+        assert_eq!(
+            paired.objection(&policy()),
+            foreign,
+            "paired with another key"
+        );
+    }
+
+    #[test]
+    fn only_an_address_of_this_machine_or_none_is_local() {
+        for (address, local) in [
+            (json!(null), true),
+            (json!("127.0.0.1"), true),
+            (json!("::ffff:127.0.0.1"), true),
+            (json!("::1"), true),
+            (json!("192.168.1.7"), false),
+            (json!("localhost"), false),
+            (json!(""), false),
+        ] {
+            let asking = candidate(|list| list["pending"][0]["remoteIp"] = address.clone());
+            assert_eq!(asking.is_local_operator(None), local, "{address}");
+        }
+    }
+
+    #[test]
+    fn an_unpaired_device_is_local_only_if_it_is_this_machines_own() {
+        let new = candidate(|list| list["paired"] = json!([]));
+        let id = new.request().device_id.clone();
+        assert!(new.is_local_operator(Some(&id)));
+        assert!(!new.is_local_operator(None));
+        assert!(!new.is_local_operator(Some(&DeviceId::new("another"))));
+    }
+}

@@ -380,7 +380,7 @@ mod tests {
 
     #[test]
     fn nothing_goes_beyond_the_policy_and_nothing_is_narrowed_for_it() {
-        let legacy = device("cli", &["operator"], &LEGACY, &[READ]);
+        let legacy = device("cli", &["operator"], &LEGACY, &[PAIRING]);
         for version in ["2026.2.19", "2026.3.13"] {
             let capped = outcome(version, &[PAIRING], &legacy);
             assert_eq!(capped, (None, Some(Left::Capped)), "{version}");
