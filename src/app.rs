@@ -16,10 +16,8 @@ use crate::audit::Audit;
 use crate::breaker::{self, Breaker};
 use crate::config::{Config, SessionLog, StoreKind};
 use crate::control::{Control, ControlStore, Settings, Standing};
-use crate::delegate::Delegate;
 use crate::delegation::Delegations;
-use crate::dial::Dialer;
-use crate::engine::{self, Engine, HostDevice, ModeSwitch};
+use crate::engine::{Engine, HostDevice, ModeSwitch};
 use crate::explain::Traces;
 use crate::gateway::GatewayAuth;
 use crate::handshake::drive;
@@ -101,18 +99,9 @@ async fn drain(sessions: &TaskTracker) {
 }
 
 fn assemble(config: &Config) -> Result<Front, Failure> {
-    let delegate = Arc::new(Delegate::load_or_create(&config.data)?);
-    let dialer = Arc::new(Dialer {
-        gateway: config.gateway.url.clone(),
-        local_source: config.gateway.sources.local,
-        remote_source: config.gateway.sources.remote,
-        connect_timeout: config.gateway.connect_timeout,
-    });
-    let control = Control::start(Settings {
-        dialer: Arc::clone(&dialer),
-        delegate: Arc::clone(&delegate),
-        secret: engine::shared_secret(&config.gateway.auth),
-    });
+    let settings = Settings::from_config(config)?;
+    let (dialer, delegate) = (Arc::clone(&settings.dialer), Arc::clone(&settings.delegate));
+    let control = Control::start(settings);
     let resolver = Resolver::new(
         store(config, &control),
         CacheSettings {

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::clock;
 use crate::device::DeviceRecord;
 use crate::identity::store::PendingRequest;
+use crate::scope::ScopeSet;
 
 /// `audit.jsonl` in the data directory, readable by its owner alone.
 #[derive(Clone, Debug)]
@@ -59,7 +60,7 @@ impl Audit {
         request: &PendingRequest,
         record: Option<&DeviceRecord>,
     ) -> io::Result<()> {
-        let approved = record.map(|record| record.approved_scopes.iter().collect::<Vec<_>>());
+        let approved = record.map(|record| names(&record.approved_scopes));
         self.append(&json!({
             "atMs": clock::now_ms(),
             "action": "device.pair.approve",
@@ -67,9 +68,52 @@ impl Audit {
             "requestId": request.request_id,
             "deviceId": request.device_id.as_str(),
             "clientId": request.client_id,
-            "requestedScopes": request.scopes.iter().collect::<Vec<_>>(),
+            "requestedScopes": names(&request.scopes),
             "approvedScopes": approved,
         }))
+    }
+
+    /// Notes that a device's operator token is being replaced on somebody's command, for one with these scopes.
+    /// `record` and `token` are what the device held before.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written; then nothing may be replaced.
+    pub fn rotation(
+        &self,
+        record: &DeviceRecord,
+        token: Option<&ScopeSet>,
+        scopes: &ScopeSet,
+    ) -> io::Result<()> {
+        self.append(&json!({
+            "atMs": clock::now_ms(),
+            "action": "device.token.rotate",
+            "rule": Rule::Command.as_str(),
+            "deviceId": record.device_id.as_str(),
+            "clientId": record.client_id,
+            "scopes": names(scopes),
+            "tokenScopes": token.map(names),
+            "approvedScopes": names(&record.approved_scopes),
+        }))
+    }
+
+    /// The rule by which the log has a request approved, if it has.
+    #[must_use]
+    pub fn rule_of(&self, request_id: &str) -> Option<String> {
+        let log = std::fs::read_to_string(&self.path).ok()?;
+        let mut entries = log
+            .lines()
+            .rev()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let entry = entries
+            .find(|entry| entry.get("requestId").and_then(Value::as_str) == Some(request_id))?;
+        entry.get("rule").and_then(Value::as_str).map(str::to_owned)
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     fn append(&self, entry: &Value) -> io::Result<()> {
@@ -85,4 +129,8 @@ impl Audit {
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         options.open(&self.path)
     }
+}
+
+fn names(scopes: &ScopeSet) -> Vec<&str> {
+    scopes.iter().collect()
 }

@@ -1,7 +1,10 @@
 //! The command line.
 
+pub mod approve;
 pub mod check;
 pub mod explain;
+mod phrase;
+pub mod repair;
 mod style;
 
 use std::net::SocketAddr;
@@ -12,6 +15,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::Flag;
 pub use explain::Explain;
+pub use approve::Approve;
+pub use repair::Repair;
 pub use style::Style;
 
 /// A proxy in front of an OpenClaw gateway that repairs what the gateway wrongly refuses.
@@ -39,6 +44,10 @@ pub enum Command {
     Check(Settings),
     /// Walk the decision about a session step by step: one that was, one that could be, or one that was saved
     Explain(Box<Explain>),
+    /// List the pairing requests that wait, or approve them
+    Approve(Approve),
+    /// Widen, for all devices at once, what the gateway holds too narrow
+    Repair(Repair),
     /// See the failure and its cure on a gateway made for it
     Demo(Demo),
     /// Print the version
@@ -134,6 +143,8 @@ pub enum ExitStatus {
     Ok,
     /// It started, or tried to, and failed.
     Failure,
+    /// It was looked at, and something needs doing.
+    Findings,
     /// The configuration cannot be used: `EX_CONFIG`. A restart does not help, and systemd can be told so.
     Config,
 }
@@ -143,9 +154,19 @@ impl From<ExitStatus> for ExitCode {
         match status {
             ExitStatus::Ok => Self::SUCCESS,
             ExitStatus::Failure => Self::from(1),
+            ExitStatus::Findings => Self::from(3),
             ExitStatus::Config => Self::from(78),
         }
     }
+}
+
+/// What a command that asks the gateway has to say, and how it ends.
+#[derive(Debug)]
+pub struct Said {
+    /// For standard output.
+    pub text: String,
+    /// How the program ends.
+    pub status: ExitStatus,
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! It pairs the delegate, learns which gateway this is, hears of pairing changes, and lets the shim call the
 //! gateway's pairing methods. While it is gone the shim goes on working from the store.
 
+mod once;
 mod session;
 mod store;
 
@@ -22,6 +23,7 @@ use crate::profile::{Lesson, Profile};
 use crate::rewrite::SharedSecret;
 use crate::scope::{self, ScopeSet};
 
+pub use once::{Once, OnceError};
 use session::{Ended, OpenError, Session};
 pub use store::ControlStore;
 
@@ -257,7 +259,7 @@ impl Keeper {
     async fn run(mut self) {
         let mut backoff = Backoff::default();
         loop {
-            match Session::open(&self.settings, &self.wanted_scopes()).await {
+            match Session::open(&self.settings, &wanted_scopes()).await {
                 Ok(mut session) => {
                     self.retire(&mut session).await;
                     backoff = Backoff::default();
@@ -289,12 +291,8 @@ impl Keeper {
         }
     }
 
-    fn wanted_scopes(&self) -> Vec<String> {
-        scope::ALL.iter().map(|&scope| scope.to_owned()).collect()
-    }
-
     fn opened(&mut self, session: &Session) {
-        let scopes: ScopeSet = self.wanted_scopes().into_iter().collect();
+        let scopes: ScopeSet = wanted_scopes().into_iter().collect();
         let mut profile = Profile::from_evidence(session.evidence());
         self.standing.send_modify(|standing| {
             if standing.profile.version == profile.version {
@@ -401,6 +399,11 @@ impl Keeper {
             ),
         }
     }
+}
+
+/// What the delegate asks for: every scope by name.
+fn wanted_scopes() -> Vec<String> {
+    scope::ALL.iter().map(|&scope| scope.to_owned()).collect()
 }
 
 /// The command that approves a pairing request.

@@ -38,6 +38,7 @@ pub mod approver;
 pub mod audit;
 pub mod control;
 pub mod dial;
+pub mod repair;
 
 pub mod app;
 pub mod cli;

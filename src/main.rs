@@ -6,7 +6,9 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use scope_shim::cli::{Cli, Command, ExitStatus, Explain, Settings, Style, check, explain};
+use scope_shim::cli::{
+    Cli, Command, ExitStatus, Said, Settings, Style, approve, check, explain, repair,
+};
 use scope_shim::config::{Config, Environment, Problems};
 use scope_shim::{app, demo, log};
 
@@ -16,7 +18,15 @@ fn main() -> ExitCode {
     let status = match cli.command {
         Command::Run(settings) => run(&settings, no_color),
         Command::Check(settings) => check(&settings, no_color),
-        Command::Explain(options) => explain(&options, no_color),
+        Command::Explain(options) => ask(&options.settings, no_color, async |config, style| {
+            explain::run(&config, &options, style).await
+        }),
+        Command::Approve(options) => ask(&options.settings, no_color, async |config, style| {
+            approve::run(&config, &options, style).await
+        }),
+        Command::Repair(options) => ask(&options.settings, no_color, async |config, style| {
+            repair::run(&config, &options, style).await
+        }),
         Command::Demo(options) => block_on(demo::run(options, no_color), no_color),
         Command::Version => print(&format!("scope-shim {}\n", env!("CARGO_PKG_VERSION"))),
     };
@@ -46,18 +56,33 @@ fn check(settings: &Settings, no_color: bool) -> ExitStatus {
     }
 }
 
-fn explain(options: &Explain, no_color: bool) -> ExitStatus {
-    let config = match load(&options.settings) {
+/// A command that asks the gateway once and prints what came of it.
+fn ask(
+    settings: &Settings,
+    no_color: bool,
+    work: impl AsyncFnOnce(Config, Style) -> Result<Said, app::Failure>,
+) -> ExitStatus {
+    let config = match load(settings) {
         Ok(config) => config,
         Err(problems) => return refuse(&problems, no_color),
     };
     let style = Style::of(&std::io::stdout(), no_color);
-    let explaining = async {
-        let text = explain::explain(options, &config, style).await?;
-        print(&text);
-        Ok(())
-    };
-    block_on(explaining, no_color)
+    let mut status = ExitStatus::Ok;
+    let ended = block_on(
+        async {
+            let said = work(config, style).await?;
+            status = match print(&said.text) {
+                ExitStatus::Ok => said.status,
+                failed => failed,
+            };
+            Ok(())
+        },
+        no_color,
+    );
+    match ended {
+        ExitStatus::Ok => status,
+        failed => failed,
+    }
 }
 
 fn load(settings: &Settings) -> Result<Config, Problems> {

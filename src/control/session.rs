@@ -11,13 +11,13 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-use super::{Call, CallError, Settings};
+use super::{Call, CallError, Settings, wanted_scopes};
 use crate::clock;
 use crate::delegate::PLATFORM;
 use crate::device::DeviceId;
 use crate::dial::Side;
 use crate::handshake::message::{Answer, Connect, Refusal, challenge};
-use crate::profile::Evidence;
+use crate::profile::{Evidence, Version};
 use crate::rewrite;
 
 /// An open session.
@@ -131,7 +131,7 @@ impl Session {
             tokio::select! {
                 call = calls.recv() => {
                     let Some(call) = call else {
-                        let _ = self.socket.close(None).await;
+                        self.close().await;
                         return Ended::HandlesGone;
                     };
                     if let Err(error) = self.send(call, &mut waiting).await {
@@ -171,8 +171,17 @@ impl Session {
         matches!(timeout(OPEN_TIMEOUT, removal).await, Ok(Ok(_)))
     }
 
+    /// Ends the session in order.
+    pub(super) async fn close(mut self) {
+        let _ = self.socket.close(None).await;
+    }
+
     /// One call on a session that serves nobody else.
-    async fn call_once(&mut self, method: &str, params: Value) -> Result<Value, CallError> {
+    pub(super) async fn call_once(
+        &mut self,
+        method: &str,
+        params: Value,
+    ) -> Result<Value, CallError> {
         let request = json!({"type": "req", "id": method, "method": method, "params": params});
         self.socket
             .send(Message::text(request.to_string()))
@@ -193,12 +202,10 @@ impl Session {
 /// shared secret (2026.2.26, and from 2026.3.13). It frees a delegate whose first request looked remote: such a
 /// request blocks the silent approval for five minutes. The record counts as approved by its owner from then on.
 pub(super) async fn approve_as_backend(settings: &Settings, request_id: &str) -> bool {
-    let scopes: Vec<String> = crate::scope::ALL
-        .iter()
-        .map(|&scope| scope.to_owned())
-        .collect();
     let attempt = async {
-        let mut session = Session::handshake(settings, BACKEND, &scopes).await.ok()?;
+        let scopes = wanted_scopes();
+        let handshake = Session::handshake(settings, BACKEND, &scopes).await;
+        let mut session = handshake.ok()?;
         let params = json!({"requestId": request_id});
         session.call_once("device.pair.approve", params).await.ok()
     };
@@ -234,13 +241,15 @@ fn connect_request(settings: &Settings, client: Client, scopes: &[String], nonce
 }
 
 fn evidence(hello: &Value) -> Evidence {
-    let server = hello.pointer("/payload/server").unwrap_or(&Value::Null);
+    let version = |path: &str| {
+        let said = hello.pointer(path).and_then(Value::as_str)?;
+        Version::parse(said).map(|_| said.to_owned())
+    };
     Evidence {
-        version: server
-            .get("version")
-            .and_then(Value::as_str)
-            .map(str::to_owned),
-        has_server_host: server.get("host").is_some(),
+        // Gateways up to 2026.2.26 call themselves "dev", but name their version once they have found a newer one.
+        version: version("/payload/server/version")
+            .or_else(|| version("/payload/snapshot/updateAvailable/currentVersion")),
+        has_server_host: hello.pointer("/payload/server/host").is_some(),
     }
 }
 

@@ -15,6 +15,8 @@ fn help_fits_one_screen() {
     Commands:
       run  Start the proxy
       check  Check the configuration and say what it amounts to, without starting anything
+      approve  List the pairing requests that wait, or approve them
+      repair  Widen, for all devices at once, what the gateway holds too narrow
       explain  Walk the decision about a session step by step: one that was, one that could be, or one
                that was saved
       demo  See the failure and its cure on a gateway made for it
@@ -116,4 +118,11 @@ fn the_version_is_one_line() {
     );
     assert_eq!(Shim::new(&["version"]).run(), expected);
     assert_eq!(Shim::new(&["--version"]).run(), expected);
+}
+
+#[test]
+fn the_commands_that_ask_the_gateway_say_what_they_take() {
+    for command in ["approve", "repair"] {
+        insta::assert_snapshot!(command, Shim::new(&[command, "-h"]).run());
+    }
 }

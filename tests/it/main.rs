@@ -48,6 +48,15 @@ mod upgrades;
 /// A client that never stops asking is answered without the gateway.
 mod breaker;
 
+/// The program as a command that asks the gateway once.
+mod command;
+
+/// `approve`: what was shown is approved, and nothing else.
+mod approve;
+
+/// `repair`: what is too narrow is widened, and nothing is narrowed.
+mod repair;
+
 /// The delegate: its pairing, its loss, and what could get in its way.
 mod delegate;
 

@@ -1,0 +1,393 @@
+//! `scope-shim approve`: what waits for somebody, and the approval of it.
+
+use std::fmt::Write as _;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::phrase::{self, row};
+use super::{ExitStatus, Said, Settings, Style};
+use crate::app::Failure;
+use crate::audit::Audit;
+use crate::clock;
+use crate::config::Config;
+use crate::control::{self, Once};
+use crate::device::DeviceId;
+use crate::engine::HostDevice;
+use crate::repair::{Approved, Candidate, Listing, approve, look};
+use crate::scope::ScopeSet;
+
+/// What to approve.
+#[derive(Args, Debug)]
+pub struct Approve {
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "it would be shown as help")]
+    pub settings: Settings,
+
+    /// The request to approve; without one, what waits is listed
+    #[arg(value_name = "ID")]
+    pub id: Option<String>,
+
+    /// Approve everything that paired operators of this machine ask for, and this machine's own device
+    #[arg(long, conflicts_with = "id")]
+    pub all_local: bool,
+
+    /// Write JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Lists or approves what waits.
+///
+/// # Errors
+///
+/// When the gateway cannot be asked, or the request that was named is not approved.
+pub async fn run(config: &Config, options: &Approve, style: Style) -> Result<Said, Failure> {
+    let settings = control::Settings::from_config(config)?;
+    let mut session = Once::open(&settings).await?;
+    let command = Command {
+        config,
+        options,
+        style,
+        gateway: format!(
+            "{} at {}",
+            session.profile(),
+            config.gateway.url.authority()
+        ),
+        audit: Audit::new(&config.data),
+    };
+    let said = match &options.id {
+        Some(id) => command.approve_one(&mut session, id).await,
+        None if options.all_local => command.approve_local(&mut session).await,
+        None => command.list(&mut session).await,
+    };
+    session.close().await;
+    said
+}
+
+struct Command<'a> {
+    config: &'a Config,
+    options: &'a Approve,
+    style: Style,
+    gateway: String,
+    audit: Audit,
+}
+
+/// One request, and what became of it.
+struct Treated {
+    candidate: Candidate,
+    outcome: Outcome,
+}
+
+enum Outcome {
+    Approved(Approved),
+    /// By decision.
+    Left(String),
+    Failed(String),
+}
+
+impl Command<'_> {
+    async fn list(&self, session: &mut Once) -> Result<Said, Failure> {
+        let waiting = Candidate::all(&look(session).await?);
+        let text = if self.options.json {
+            let pending: Vec<Value> = waiting.iter().map(|one| self.as_json(one)).collect();
+            pretty(&json!({"gateway": self.gateway, "pending": pending}))
+        } else {
+            self.as_text(&waiting)
+        };
+        Ok(Said {
+            text,
+            status: ExitStatus::Ok,
+        })
+    }
+
+    fn as_text(&self, waiting: &[Candidate]) -> String {
+        if waiting.is_empty() {
+            return format!("No pairing request waits ({}).\n", self.gateway);
+        }
+        let number = phrase::count(
+            waiting.len(),
+            "pairing request waits",
+            "pairing requests wait",
+        );
+        let mut text = format!("{number} ({}).\n", self.gateway);
+        for candidate in waiting {
+            self.block(&mut text, candidate);
+        }
+        text
+    }
+
+    fn block(&self, text: &mut String, candidate: &Candidate) {
+        let request = candidate.request();
+        let id = request.request_id.escape_debug();
+        let _ = writeln!(text, "\n{}", self.style.strong(id));
+        let mut row = |name: &str, value: &str| row(text, self.style, name, value);
+        row("device", &device(candidate));
+        row("client", &client(candidate));
+        let filed = age(request.ts_ms).map_or_else(String::new, |age| format!(", {age} ago"));
+        row("from", &format!("{}{filed}", phrase::origin(candidate)));
+        row("role", &request.roles.join(", ").escape_debug().to_string());
+        row("asks for", &request.scopes.to_string());
+        row("approved", &held(candidate));
+        row("missing", &candidate.missing().to_string());
+        row("grants", &candidate.granted().to_string());
+        match phrase::objection(candidate, self.config) {
+            Some(objection) => row("refused", &self.style.doubtful(objection)),
+            None => row("approve", &self.command(&request.request_id)),
+        }
+    }
+
+    fn as_json(&self, candidate: &Candidate) -> Value {
+        let request = candidate.request();
+        json!({
+            "requestId": request.request_id,
+            "deviceId": request.device_id.as_str(),
+            "displayName": candidate.waiting.display_name,
+            "clientId": request.client_id,
+            "clientMode": request.client_mode,
+            "platform": request.platform,
+            "local": candidate.is_from_here(),
+            "remoteIp": request.remote_ip,
+            "filedAtMs": request.ts_ms,
+            "roles": request.roles,
+            "asked": names(&request.scopes),
+            "approved": candidate.record.as_ref().map(|record| names(&record.approved_scopes)),
+            "missing": names(&candidate.missing()),
+            "grants": names(&candidate.granted()),
+            "refused": phrase::objection(candidate, self.config),
+            "command": self.command(&request.request_id),
+        })
+    }
+
+    async fn approve_one(&self, session: &mut Once, id: &str) -> Result<Said, Failure> {
+        let listing = look(session).await?;
+        let waiting = Candidate::all(&listing);
+        let found = waiting.iter().find(|one| one.request().request_id == id);
+        let Some(candidate) = found else {
+            return Err(self.unknown(id, &waiting).into());
+        };
+        if let Some(objection) = phrase::objection(candidate, self.config) {
+            return Err(
+                format!("request {} is not approved: {objection}", id.escape_debug()).into(),
+            );
+        }
+        let approved = approve(session, &self.audit, candidate)
+            .await
+            .map_err(|why| format!("request {} is not approved: {why}", id.escape_debug()))?;
+        let treated = Treated {
+            candidate: candidate.clone(),
+            outcome: Outcome::Approved(approved),
+        };
+        Ok(self.said(&[treated]))
+    }
+
+    /// Nobody knows what an id that is gone was about, but usually it is the only other one.
+    fn unknown(&self, id: &str, waiting: &[Candidate]) -> String {
+        let id_shown = id.escape_debug();
+        let mut text = match self.audit.rule_of(id) {
+            Some(rule) => format!(
+                "request {id_shown} does not wait: scope-shim has approved it already (rule {})",
+                rule.escape_debug()
+            ),
+            None => format!(
+                "no request {id_shown} waits: it was approved, rejected or given up, or the client asked again and \
+                 another took its place"
+            ),
+        };
+        if waiting.is_empty() {
+            text.push_str("; nothing waits now: have the client try again");
+        }
+        for candidate in waiting {
+            let _ = write!(
+                text,
+                "\n  waits: {}, device {}, asks for {}: {}",
+                client(candidate),
+                candidate.request().device_id.short().escape_debug(),
+                candidate.request().scopes,
+                self.command(&candidate.request().request_id)
+            );
+        }
+        text
+    }
+
+    async fn approve_local(&self, session: &mut Once) -> Result<Said, Failure> {
+        let host = HostDevice::new(self.config.gateway.state.clone());
+        // Without a readable identity no first pairing counts as this machine's own.
+        let host = host.id().await.unwrap_or_default();
+        let mut treated = Vec::new();
+        let first = look(session).await?;
+        for waiting in &first.waiting {
+            // What came before may have changed what this device holds.
+            let listing = look(session).await?;
+            if let Some(candidate) = again(&listing, &waiting.request.request_id) {
+                let outcome = self.treat(session, &candidate, host.as_ref()).await;
+                treated.push(Treated { candidate, outcome });
+            }
+        }
+        let mut said = self.said(&treated);
+        if treated.is_empty() && !self.options.json {
+            said.text = self.as_text(&[]);
+        }
+        Ok(said)
+    }
+
+    async fn treat(
+        &self,
+        session: &mut Once,
+        candidate: &Candidate,
+        host: Option<&DeviceId>,
+    ) -> Outcome {
+        if !candidate.is_local_operator(host) {
+            let command = self.command(&candidate.request().request_id);
+            let why = beyond_local(candidate);
+            return Outcome::Left(format!("{why}; to approve it all the same: {command}"));
+        }
+        if let Some(objection) = phrase::objection(candidate, self.config) {
+            return Outcome::Left(objection);
+        }
+        match approve(session, &self.audit, candidate).await {
+            Ok(approved) => Outcome::Approved(approved),
+            Err(why) => Outcome::Failed(why.to_string()),
+        }
+    }
+
+    fn said(&self, treated: &[Treated]) -> Said {
+        let failed = |one: &Treated| matches!(one.outcome, Outcome::Failed(_));
+        let status = if treated.iter().any(failed) {
+            ExitStatus::Failure
+        } else {
+            ExitStatus::Ok
+        };
+        let text = if self.options.json {
+            pretty(&self.outcome_json(treated))
+        } else {
+            treated.iter().map(|one| self.outcome_text(one)).collect()
+        };
+        Said { text, status }
+    }
+
+    fn outcome_text(&self, treated: &Treated) -> String {
+        let candidate = &treated.candidate;
+        let id = candidate.request().request_id.escape_debug();
+        let who = format!("{}, device {}", client(candidate), device(candidate));
+        let (label, approved) = match &treated.outcome {
+            Outcome::Approved(approved) => (self.style.good("approved:"), Ok(approved)),
+            Outcome::Left(why) => (self.style.doubtful("left alone:"), Err(why)),
+            Outcome::Failed(why) => (self.style.bad("not approved:"), Err(why)),
+        };
+        let mut text = format!("{label} {id} ({who})\n");
+        let approved = match approved {
+            Ok(approved) => approved,
+            Err(why) => {
+                let _ = writeln!(text, "  {why}");
+                return text;
+            }
+        };
+        row(&mut text, self.style, "before", &held(candidate));
+        let roles = approved.roles.join(", ");
+        let after = format!("{} as {}", approved.after, roles.escape_debug());
+        row(&mut text, self.style, "after", &after);
+        row(&mut text, self.style, "next", next(candidate));
+        text
+    }
+
+    fn outcome_json(&self, treated: &[Treated]) -> Value {
+        let requests: Vec<Value> = treated.iter().map(one_as_json).collect();
+        json!({"gateway": self.gateway, "requests": requests})
+    }
+
+    fn command(&self, id: &str) -> String {
+        phrase::command(&self.options.settings, &["approve", id])
+    }
+}
+
+fn again(listing: &Listing, id: &str) -> Option<Candidate> {
+    Candidate::all(listing)
+        .into_iter()
+        .find(|candidate| candidate.request().request_id == id)
+}
+
+fn beyond_local(candidate: &Candidate) -> &'static str {
+    if !candidate.is_from_here() {
+        "it came from another machine"
+    } else if !candidate.is_operator() {
+        "it asks for another role than operator"
+    } else if candidate.request().scopes.is_empty() {
+        "it asks for no scope"
+    } else {
+        "its device is not paired yet, and is not this machine's own"
+    }
+}
+
+/// Every approval makes the gateway issue another device token (2026.2.17 to 2026.9.6).
+fn next(candidate: &Candidate) -> &'static str {
+    if !candidate.is_operator() {
+        "it has to connect again"
+    } else if candidate.record.is_some() {
+        "the client has to connect again, with the gateway's shared secret as the command line does: the approval replaced \
+         its device token"
+    } else {
+        "the client has to connect again"
+    }
+}
+
+fn client(candidate: &Candidate) -> String {
+    let request = candidate.request();
+    phrase::client(
+        request.client_id.as_deref(),
+        request.client_mode.as_deref(),
+        request.platform.as_deref(),
+    )
+}
+
+fn device(candidate: &Candidate) -> String {
+    let record = candidate.record.as_ref();
+    let name = candidate.waiting.display_name.as_deref();
+    let name = name.or_else(|| record?.display_name.as_deref());
+    phrase::device(&candidate.request().device_id, name)
+}
+
+fn held(candidate: &Candidate) -> String {
+    match &candidate.record {
+        Some(record) => record.approved_scopes.to_string(),
+        None => "not paired".to_owned(),
+    }
+}
+
+/// In words, from the gateway's clock, which is this machine's as a rule.
+fn age(filed_ms: Option<u64>) -> Option<String> {
+    let seconds = clock::now_ms().checked_sub_unsigned(filed_ms?)?.max(0) / 1000;
+    Some(match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        _ => format!("{} h", seconds / 3600),
+    })
+}
+
+fn names(scopes: &ScopeSet) -> Vec<&str> {
+    scopes.iter().collect()
+}
+
+fn one_as_json(treated: &Treated) -> Value {
+    let request = treated.candidate.request();
+    let (outcome, approved, why) = match &treated.outcome {
+        Outcome::Approved(approved) => ("approved", Some(approved), None),
+        Outcome::Left(why) => ("left", None, Some(why)),
+        Outcome::Failed(why) => ("failed", None, Some(why)),
+    };
+    json!({
+        "requestId": request.request_id,
+        "deviceId": request.device_id.as_str(),
+        "clientId": request.client_id,
+        "outcome": outcome,
+        "before": treated.candidate.record.as_ref().map(|record| names(&record.approved_scopes)),
+        "after": approved.map(|approved| names(&approved.after)),
+        "roles": approved.map(|approved| &approved.roles),
+        "next": approved.map(|_| next(&treated.candidate)),
+        "why": why,
+    })
+}
+
+fn pretty(value: &Value) -> String {
+    format!("{value:#}\n")
+}

@@ -1,0 +1,148 @@
+//! A session of the delegate's own for one command: open, call, close.
+//!
+//! It works beside a running shim, which a gateway minds as little as a second tab: a device may hold any number of
+//! sessions. It never takes another key, and never removes a device: a running shim would go on with the old one.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use thiserror::Error;
+use tokio::time::timeout;
+
+use super::session::{self, OpenError, Session};
+use super::{CALL_TIMEOUT, CallError, Settings, approve_command, wanted_scopes};
+use crate::config::Config;
+use crate::delegate::{Delegate, DelegateError};
+use crate::dial::Dialer;
+use crate::engine;
+use crate::handshake::message::Refusal;
+use crate::profile::Profile;
+
+/// An open session for one command.
+pub struct Once {
+    session: Session,
+    profile: Profile,
+}
+
+/// Why a command got no session. The text says what to do.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum OnceError {
+    /// The gateway cannot be reached, or says nothing that makes sense.
+    #[error(
+        "the gateway at {gateway} does not answer: {reason}; start it, or give its address as --gateway"
+    )]
+    Unreachable {
+        /// Its address.
+        gateway: String,
+        /// What went wrong.
+        reason: String,
+    },
+    /// The gateway wants somebody to approve the delegate first.
+    #[error(
+        "the gateway at {gateway} wants scope-shim's own device approved first; run: {}, then this command again",
+        approve_command(.request_id.as_deref())
+    )]
+    NotPaired {
+        /// The gateway's address.
+        gateway: String,
+        /// The pairing request.
+        request_id: Option<String>,
+    },
+    /// The gateway refuses the shim for another reason, most likely its secret.
+    #[error(
+        "the gateway at {gateway} refuses scope-shim: {}; give the secret that the gateway runs with: \
+         SCOPE_SHIM_GATEWAY_TOKEN, or gateway.token_file in the configuration",
+        .refusal.message.escape_debug()
+    )]
+    Refused {
+        /// The gateway's address.
+        gateway: String,
+        /// What it said.
+        refusal: Refusal,
+    },
+}
+
+impl Settings {
+    /// What the configuration says about the shim's own session.
+    ///
+    /// # Errors
+    ///
+    /// When the delegate's key cannot be read or made.
+    pub fn from_config(config: &Config) -> Result<Self, DelegateError> {
+        let gateway = &config.gateway;
+        Ok(Self {
+            delegate: Arc::new(Delegate::load_or_create(&config.data)?),
+            dialer: Arc::new(Dialer {
+                gateway: gateway.url.clone(),
+                local_source: gateway.sources.local,
+                remote_source: gateway.sources.remote,
+                connect_timeout: gateway.connect_timeout,
+            }),
+            secret: engine::shared_secret(&gateway.auth),
+        })
+    }
+}
+
+impl Once {
+    /// Opens a session with every scope. A delegate that is not paired yet pairs as it would for a running shim:
+    /// silently, where the gateway lets its own machine do so.
+    ///
+    /// # Errors
+    ///
+    /// An [`OnceError`] that says what to do.
+    pub async fn open(settings: &Settings) -> Result<Self, OnceError> {
+        let first = match Session::open(settings, &wanted_scopes()).await {
+            Err(OpenError::Refused(refusal)) if helped_along(settings, &refusal).await => {
+                Session::open(settings, &wanted_scopes()).await
+            }
+            outcome => outcome,
+        };
+        let gateway = settings.dialer.gateway.authority();
+        match first {
+            Ok(session) => Ok(Self {
+                profile: Profile::from_evidence(session.evidence()),
+                session,
+            }),
+            Err(OpenError::Failed(reason)) => Err(OnceError::Unreachable { gateway, reason }),
+            Err(OpenError::Refused(refusal)) if refusal.wants_pairing() => {
+                Err(OnceError::NotPaired {
+                    gateway,
+                    request_id: refusal.request_id,
+                })
+            }
+            Err(OpenError::Refused(refusal)) => Err(OnceError::Refused { gateway, refusal }),
+        }
+    }
+
+    /// How the gateway behaves, as far as its greeting told.
+    #[must_use]
+    pub const fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    /// Calls a method of the gateway and returns its payload.
+    ///
+    /// # Errors
+    ///
+    /// When the session is gone, or the gateway refuses or does not answer.
+    pub async fn call(&mut self, method: &str, params: Value) -> Result<Value, CallError> {
+        timeout(CALL_TIMEOUT, self.session.call_once(method, params))
+            .await
+            .unwrap_or(Err(CallError::Timeout))
+    }
+
+    /// Ends the session in order.
+    pub async fn close(self) {
+        self.session.close().await;
+    }
+}
+
+async fn helped_along(settings: &Settings, refusal: &Refusal) -> bool {
+    match &refusal.request_id {
+        Some(request_id) if refusal.wants_pairing() => {
+            session::approve_as_backend(settings, request_id).await
+        }
+        _ => false,
+    }
+}

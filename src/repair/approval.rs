@@ -1,0 +1,364 @@
+//! Approving a request on somebody's command: exactly what was looked at, accounted for, and checked afterwards.
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use serde_json::json;
+use thiserror::Error;
+
+use super::listing::{Listing, LookError, Waiting, look};
+use crate::audit::{Audit, Rule};
+use crate::config::Policy;
+use crate::control::{CallError, Once};
+use crate::device::{DeviceId, DeviceRecord};
+use crate::handshake::message::OPERATOR;
+use crate::identity::proof::{device_id, raw_public_key};
+use crate::identity::store::PendingRequest;
+use crate::scope::ScopeSet;
+
+/// A request that waits, beside what its device holds.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// The request.
+    pub waiting: Waiting,
+    /// The device, where it is paired.
+    pub record: Option<Arc<DeviceRecord>>,
+}
+
+/// Why the shim does not approve a request, whoever says so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Objection {
+    /// The key is not the device's.
+    ForeignKey,
+    /// The policy keeps these scopes from this client.
+    Capped {
+        /// What it keeps.
+        scopes: ScopeSet,
+        /// The configuration's key that says so.
+        setting: String,
+    },
+}
+
+/// What an approval came to.
+#[derive(Clone, Debug)]
+pub struct Approved {
+    /// What the device held before; `None` where it was not paired.
+    pub before: Option<ScopeSet>,
+    /// What it holds now.
+    pub after: ScopeSet,
+    /// The roles it has now.
+    pub roles: Vec<String>,
+}
+
+/// Why a request was not approved.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum NotApproved {
+    /// The gateway could not be looked at beforehand.
+    #[error(transparent)]
+    Look(#[from] LookError),
+    /// It no longer waits.
+    #[error("it no longer waits{}", replaced(.0.as_deref()))]
+    Gone(Option<String>),
+    /// It asks for something else by now.
+    #[error("it changed while it was looked at, and now asks for {0}; look at it again")]
+    Changed(ScopeSet),
+    /// The audit log cannot be written.
+    #[error("the audit log {path} cannot be written, and what cannot be accounted for is not done: {source}", path = .path.display())]
+    Audit {
+        /// The log.
+        path: std::path::PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The gateway did not do it.
+    #[error("{0}")]
+    Call(#[from] CallError),
+    /// It was approved, but what it came to is not known.
+    #[error("it was approved, but what the device holds now could not be looked at: {0}")]
+    Unseen(String),
+    /// It grew between the look and the approval, and was undone.
+    #[error(
+        "it grew by {wider} in the very moment it was approved; {}",
+        if *.removed {
+            "the device was removed from the gateway and has to pair anew"
+        } else {
+            "the device could not be removed: do that now, with openclaw devices remove"
+        }
+    )]
+    Grew {
+        /// What nobody had looked at.
+        wider: ScopeSet,
+        /// Whether the device could be removed.
+        removed: bool,
+    },
+}
+
+fn replaced(by: Option<&str>) -> String {
+    by.map_or_else(
+        || ": it was approved, rejected or given up".to_owned(),
+        |id| {
+            format!(
+                ": the device asked again, and {} took its place",
+                id.escape_debug()
+            )
+        },
+    )
+}
+
+impl Candidate {
+    /// Everything that waits in a listing.
+    #[must_use]
+    pub fn all(listing: &Listing) -> Vec<Self> {
+        let waiting = listing.waiting.iter();
+        waiting.map(|waiting| Self::of(listing, waiting)).collect()
+    }
+
+    fn of(listing: &Listing, waiting: &Waiting) -> Self {
+        Self {
+            record: listing.devices.get(&waiting.request.device_id).cloned(),
+            waiting: waiting.clone(),
+        }
+    }
+
+    /// The request.
+    #[must_use]
+    pub const fn request(&self) -> &PendingRequest {
+        &self.waiting.request
+    }
+
+    /// What the device holds now.
+    #[must_use]
+    pub fn held(&self) -> ScopeSet {
+        let record = self.record.as_ref();
+        record.map_or_else(ScopeSet::new, |record| record.approved_scopes.clone())
+    }
+
+    /// What it asks for beyond that, and beyond what that implies.
+    #[must_use]
+    pub fn missing(&self) -> ScopeSet {
+        self.held().missing(&self.request().scopes)
+    }
+
+    /// What the record will name once the request is approved.
+    #[must_use]
+    pub fn granted(&self) -> ScopeSet {
+        self.held().union(&self.request().scopes)
+    }
+
+    /// Whether it asks as an operator and nothing else.
+    #[must_use]
+    pub fn is_operator(&self) -> bool {
+        let roles = &self.request().roles;
+        !roles.is_empty() && roles.iter().all(|role| role == OPERATOR)
+    }
+
+    /// Whether the gateway took it for one of its own machine: it notes an address for those from elsewhere.
+    #[must_use]
+    pub fn is_from_here(&self) -> bool {
+        self.request().remote_ip.as_deref().is_none_or(|address| {
+            let address = address.parse::<IpAddr>();
+            address.is_ok_and(|address| address.to_canonical().is_loopback())
+        })
+    }
+
+    /// What stands against approving it, if anything.
+    #[must_use]
+    pub fn objection(&self, policy: &Policy) -> Option<Objection> {
+        if !self.has_its_own_key() {
+            return Some(Objection::ForeignKey);
+        }
+        let request = self.request();
+        let client = request.client_id.as_deref().unwrap_or_default();
+        let forbidden: ScopeSet = request
+            .scopes
+            .iter()
+            .filter(|scope| !policy.allows(client, scope))
+            .collect();
+        let first = forbidden.iter().next()?;
+        let setting = if policy.max_scopes.implies(first) {
+            format!("policy.clients.{client}.max_scopes")
+        } else {
+            "policy.max_scopes".to_owned()
+        };
+        Some(Objection::Capped {
+            setting,
+            scopes: forbidden,
+        })
+    }
+
+    /// Whether `--all-local` covers it: an operator of this machine, and either a device that is paired with the same
+    /// key, or this machine's own.
+    #[must_use]
+    pub fn is_local_operator(&self, host: Option<&DeviceId>) -> bool {
+        let known = self.record.as_ref().map_or_else(
+            || host == Some(&self.request().device_id),
+            |record| record.is_operator(),
+        );
+        known && self.is_operator() && self.is_from_here() && !self.request().scopes.is_empty()
+    }
+
+    /// Whether the key is the one that the device id stands for, and the one that was paired.
+    fn has_its_own_key(&self) -> bool {
+        let key = self.waiting.public_key.as_deref().and_then(raw_public_key);
+        let Some(key) = key else { return false };
+        let paired = self.record.as_ref();
+        device_id(&key) == self.request().device_id
+            && paired.is_none_or(|record| raw_public_key(&record.public_key) == Some(key))
+    }
+}
+
+/// Approves a request as it was looked at.
+///
+/// # Errors
+///
+/// When it is not what it was, cannot be accounted for, or the gateway refuses; and when it turned out to be more than
+/// what was looked at, which is undone.
+pub async fn approve(
+    session: &mut Once,
+    audit: &Audit,
+    seen: &Candidate,
+) -> Result<Approved, NotApproved> {
+    let request = seen.request();
+    still_the_same(session, seen).await?;
+    audit
+        .approval(Rule::Command, request, seen.record.as_deref())
+        .map_err(|source| NotApproved::Audit {
+            path: audit.path().to_owned(),
+            source,
+        })?;
+    let params = json!({"requestId": request.request_id});
+    session.call("device.pair.approve", params).await?;
+    let now = look(session)
+        .await
+        .map_err(|error| NotApproved::Unseen(error.to_string()))?;
+    let Some(record) = now.devices.get(&request.device_id) else {
+        return Err(NotApproved::Unseen(
+            "it is not among the paired devices".to_owned(),
+        ));
+    };
+    let wider = seen.granted().missing(&record.approved_scopes);
+    if !wider.is_empty() || !roles_are_expected(seen, record) {
+        return Err(undo(session, &request.device_id, wider).await);
+    }
+    Ok(Approved {
+        before: seen
+            .record
+            .as_ref()
+            .map(|record| record.approved_scopes.clone()),
+        after: record.approved_scopes.clone(),
+        roles: record.roles.clone(),
+    })
+}
+
+/// Gateways up to 2026.3.24 let a request grow under the same id; later ones give it another.
+async fn still_the_same(session: &mut Once, seen: &Candidate) -> Result<(), NotApproved> {
+    let listing = look(session).await?;
+    let request = seen.request();
+    let Some(waiting) = listing.request(&request.request_id) else {
+        let successor = listing
+            .waiting
+            .iter()
+            .find(|waiting| waiting.request.device_id == request.device_id);
+        return Err(NotApproved::Gone(
+            successor.map(|waiting| waiting.request.request_id.clone()),
+        ));
+    };
+    let now = Candidate::of(&listing, waiting);
+    let same = now.waiting.public_key == seen.waiting.public_key
+        && now.request().device_id == request.device_id
+        && now.request().roles == request.roles
+        && now.request().scopes == request.scopes
+        && now.held() == seen.held();
+    same.then_some(())
+        .ok_or_else(|| NotApproved::Changed(now.request().scopes.clone()))
+}
+
+fn roles_are_expected(seen: &Candidate, now: &DeviceRecord) -> bool {
+    let before = seen.record.iter().flat_map(|record| &record.roles);
+    let expected: Vec<&String> = before.chain(&seen.request().roles).collect();
+    now.roles.iter().all(|role| expected.contains(&role))
+}
+
+/// No gateway can take back a part of what it approved: the device goes, and has to ask anew.
+async fn undo(session: &mut Once, device: &DeviceId, wider: ScopeSet) -> NotApproved {
+    let params = json!({"deviceId": device.as_str()});
+    let removed = session.call("device.pair.remove", params).await.is_ok();
+    NotApproved::Grew { wider, removed }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::config::{DeviceLess, EntitledRepairs};
+    use crate::scope::{ALL, READ};
+
+    const KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+    fn candidate(change: impl FnOnce(&mut Value)) -> Candidate {
+        let id = device_id(&raw_public_key(KEY).unwrap());
+        let mut list = json!({
+            "pending": [{"requestId": "r", "deviceId": id.as_str(), "publicKey": KEY, "roles": ["operator"],
+                         "scopes": [READ], "clientId": "cli"}],
+            "paired": [{"deviceId": id.as_str(), "publicKey": KEY, "roles": ["operator"], "scopes": []}],
+        });
+        change(&mut list);
+        Candidate::all(&Listing::read(&list).unwrap()).remove(0)
+    }
+
+    fn policy() -> Policy {
+        Policy {
+            max_scopes: ALL.into_iter().collect(),
+            device_less: DeviceLess::Local,
+            entitled_repairs: EntitledRepairs::Approve,
+            clients: Default::default(),
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_not_the_devices_is_never_approved() {
+        assert_eq!(candidate(|_| ()).objection(&policy()), None);
+        let foreign = Some(Objection::ForeignKey);
+        let other = KEY.replace('A', "B");
+        let changed = candidate(|list| list["pending"][0]["publicKey"] = json!(other));
+        assert_eq!(changed.objection(&policy()), foreign, "another key");
+        let absent = candidate(|list| list["pending"][0]["publicKey"] = json!(null));
+        assert_eq!(absent.objection(&policy()), foreign, "no key");
+        let paired = candidate(|list| list["paired"][0]["publicKey"] = json!(other));
+        assert_eq!(
+            paired.objection(&policy()),
+            foreign,
+            "paired with another key"
+        );
+    }
+
+    #[test]
+    fn only_an_address_of_this_machine_or_none_is_local() {
+        for (address, local) in [
+            (json!(null), true),
+            (json!("127.0.0.1"), true),
+            (json!("::ffff:127.0.0.1"), true),
+            (json!("::1"), true),
+            (json!("192.168.1.7"), false),
+            (json!("localhost"), false),
+            (json!(""), false),
+        ] {
+            let asking = candidate(|list| list["pending"][0]["remoteIp"] = address.clone());
+            assert_eq!(asking.is_local_operator(None), local, "{address}");
+        }
+    }
+
+    #[test]
+    fn an_unpaired_device_is_local_only_if_it_is_this_machines_own() {
+        let new = candidate(|list| list["paired"] = json!([]));
+        let id = new.request().device_id.clone();
+        assert!(new.is_local_operator(Some(&id)));
+        assert!(!new.is_local_operator(None));
+        assert!(!new.is_local_operator(Some(&DeviceId::new("another"))));
+    }
+}

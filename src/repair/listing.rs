@@ -1,0 +1,116 @@
+//! What the gateway says of its devices and requests.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use thiserror::Error;
+
+use crate::control::{CallError, Once};
+use crate::device::{DeviceId, DeviceRecord};
+use crate::handshake::message::OPERATOR;
+use crate::identity::store::{PendingRequest, Snapshot, StoreError};
+use crate::scope::ScopeSet;
+
+/// An answer to `device.pair.list`, with the keys of requests and the scopes of tokens, but no token.
+#[derive(Clone, Debug, Default)]
+pub struct Listing {
+    /// The paired devices. Their approved scopes are `scopes`: no gateway lists `approvedScopes`.
+    pub devices: HashMap<DeviceId, Arc<DeviceRecord>>,
+    /// What waits, oldest first.
+    pub waiting: Vec<Waiting>,
+    tokens: HashMap<DeviceId, ScopeSet>,
+}
+
+/// A request that waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// The request.
+    pub request: PendingRequest,
+    /// The key of the device that asks.
+    pub public_key: Option<String>,
+    /// What the device calls itself.
+    pub display_name: Option<String>,
+}
+
+/// Why there is no listing.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum LookError {
+    /// The gateway did not list its devices.
+    #[error("the gateway did not list its devices: {0}")]
+    Call(#[from] CallError),
+    /// The list is not understood.
+    #[error(transparent)]
+    Answer(#[from] StoreError),
+}
+
+/// Asks the gateway for its devices and requests.
+///
+/// # Errors
+///
+/// When it does not answer with a list.
+pub async fn look(session: &mut Once) -> Result<Listing, LookError> {
+    let answer = session.call("device.pair.list", json!({})).await?;
+    Ok(Listing::read(&answer)?)
+}
+
+impl Listing {
+    pub(super) fn read(answer: &Value) -> Result<Self, StoreError> {
+        let snapshot = Snapshot::from_pair_list(answer)?;
+        let mut waiting: Vec<Waiting> = snapshot
+            .pending
+            .into_iter()
+            .map(|request| {
+                let entry = entries(answer, "pending")
+                    .find(|entry| text(entry, "requestId") == Some(&request.request_id));
+                let own = |key| entry.and_then(|entry| text(entry, key)).map(str::to_owned);
+                Waiting {
+                    public_key: own("publicKey"),
+                    display_name: own("displayName"),
+                    request,
+                }
+            })
+            .collect();
+        waiting.sort_by_key(|waiting| (waiting.request.ts_ms, waiting.request.request_id.clone()));
+        Ok(Self {
+            devices: snapshot.devices,
+            waiting,
+            tokens: entries(answer, "paired").filter_map(live_token).collect(),
+        })
+    }
+
+    /// What the live operator token of a device was issued for; `None` where there is no such token.
+    #[must_use]
+    pub fn token_scopes(&self, device: &DeviceId) -> Option<&ScopeSet> {
+        self.tokens.get(device)
+    }
+
+    /// The request with this id.
+    #[must_use]
+    pub fn request(&self, id: &str) -> Option<&Waiting> {
+        self.waiting
+            .iter()
+            .find(|waiting| waiting.request.request_id == id)
+    }
+}
+
+fn live_token(device: &Value) -> Option<(DeviceId, ScopeSet)> {
+    let live = entries(device, "tokens").find(|token| {
+        text(token, "role") == Some(OPERATOR) && token.get("revokedAtMs").is_none_or(Value::is_null)
+    })?;
+    let scopes = entries(live, "scopes").filter_map(Value::as_str).collect();
+    Some((DeviceId::new(text(device, "deviceId")?), scopes))
+}
+
+fn entries<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
+    value
+        .get(key)
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+}
+
+fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
+    value.get(key).and_then(Value::as_str)
+}
