@@ -90,6 +90,20 @@ impl Delegate {
         })
     }
 
+    /// Loads the key from the data directory, and makes none.
+    ///
+    /// # Errors
+    ///
+    /// When there is no key, or it is broken or readable by others.
+    pub fn load(data: &Path) -> Result<Self, DelegateError> {
+        let path = data.join(KEY_FILE);
+        let key = read(&path)?;
+        Ok(Self {
+            key: ArcSwap::from_pointee(key),
+            path,
+        })
+    }
+
     /// Becomes another device with a key of its own, for a gateway that holds a record which can no longer be used.
     /// The old key is kept beside the new one. Returns the old id.
     ///
