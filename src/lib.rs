@@ -23,6 +23,7 @@ pub mod decide;
 pub mod engine;
 
 pub mod diagnosis;
+pub mod doctor;
 pub mod findings;
 
 pub mod delegate;
