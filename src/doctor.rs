@@ -4,8 +4,11 @@
 //! [`json`] say it to people and to machines.
 
 pub mod asks;
+pub mod findings;
 pub mod known;
 pub mod look;
+pub mod subject;
 pub mod text;
 
+pub use findings::{Finding, findings};
 pub use look::Look;

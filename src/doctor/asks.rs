@@ -44,6 +44,12 @@ pub fn of_host(known: &Known, client_id: &str, client_mode: &str, is_node: bool)
     asks(known, client_id, client_mode, is_node)
 }
 
+/// What a command line asks for on one version or another: for a gateway that does not tell its own.
+#[must_use]
+pub fn any_command_line() -> Asks {
+    Asks::Sets(vec![set(&THREE), set(&[READ]), set(&[WRITE]), set(&[ADMIN])])
+}
+
 /// Up to 2026.2.21 most commands ask for three scopes, and others, and the gateway's agents, for that of the one
 /// method; 2026.2.26 to 2026.3.24 for five; from 2026.4.21 each command for what it needs.
 fn command_line(known: &Known) -> Option<Vec<ScopeSet>> {
