@@ -1,6 +1,8 @@
 //! The command line.
 
 pub mod check;
+pub mod devices;
+pub mod doctor;
 mod style;
 
 use std::net::SocketAddr;
@@ -35,6 +37,10 @@ pub enum Command {
     Run(Settings),
     /// Check the configuration and say what it amounts to, without starting anything
     Check(Settings),
+    /// Say what is wrong, or about to go wrong, and what ends it, without changing anything
+    Doctor(Report),
+    /// List the paired devices and the pairing requests that wait
+    Devices(Report),
     /// See the failure and its cure on a gateway made for it
     Demo(Demo),
     /// Print the version
@@ -107,6 +113,18 @@ impl Settings {
     }
 }
 
+/// What to look at, and how to say it.
+#[derive(Args, Debug)]
+pub struct Report {
+    /// The gateway and the shim that are meant.
+    #[command(flatten)]
+    pub settings: Settings,
+
+    /// Write JSON, as config/doctor.schema.json documents it
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// How to show the failure and its cure.
 #[derive(Args, Debug)]
 pub struct Demo {
@@ -130,6 +148,8 @@ pub enum ExitStatus {
     Ok,
     /// It started, or tried to, and failed.
     Failure,
+    /// It looked, and there is something to say.
+    Findings,
     /// The configuration cannot be used: `EX_CONFIG`. A restart does not help, and systemd can be told so.
     Config,
 }
@@ -139,6 +159,7 @@ impl From<ExitStatus> for ExitCode {
         match status {
             ExitStatus::Ok => Self::SUCCESS,
             ExitStatus::Failure => Self::from(1),
+            ExitStatus::Findings => Self::from(3),
             ExitStatus::Config => Self::from(78),
         }
     }

@@ -5,9 +5,12 @@
 
 pub mod asks;
 pub mod findings;
+pub mod json;
 pub mod known;
 pub mod look;
+pub mod render;
 pub mod subject;
+pub mod table;
 pub mod text;
 
 pub use findings::{Finding, findings};

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use scope_shim::cli::{Cli, Command, ExitStatus, Settings, Style, check};
+use scope_shim::cli::{Cli, Command, ExitStatus, Report, Settings, Style, check, devices, doctor};
 use scope_shim::config::{Config, Environment, Problems};
 use scope_shim::{app, demo, log};
 
@@ -16,6 +16,8 @@ fn main() -> ExitCode {
     let status = match cli.command {
         Command::Run(settings) => run(&settings, no_color),
         Command::Check(settings) => check(&settings, no_color),
+        Command::Doctor(report) => doctor(&report, no_color),
+        Command::Devices(report) => devices(&report, no_color),
         Command::Demo(options) => block_on(demo::run(options, no_color), no_color),
         Command::Version => print(&format!("scope-shim {}\n", env!("CARGO_PKG_VERSION"))),
     };
@@ -43,6 +45,43 @@ fn check(settings: &Settings, no_color: bool) -> ExitStatus {
         Some(problems) => refuse(&problems, no_color),
         None => status,
     }
+}
+
+fn doctor(report: &Report, no_color: bool) -> ExitStatus {
+    let config = match load(&report.settings) {
+        Ok(config) => config,
+        Err(problems) => return refuse(&problems, no_color),
+    };
+    let style = Style::of(&std::io::stdout(), no_color);
+    let mut status = ExitStatus::Failure;
+    let work = async {
+        let (text, found) = doctor::doctor(&config, report.json, style).await;
+        status = match print(&text) {
+            ExitStatus::Ok => found,
+            failure => failure,
+        };
+        Ok(())
+    };
+    match block_on(work, no_color) {
+        ExitStatus::Ok => status,
+        failure => failure,
+    }
+}
+
+fn devices(report: &Report, no_color: bool) -> ExitStatus {
+    let config = match load(&report.settings) {
+        Ok(config) => config,
+        Err(problems) => return refuse(&problems, no_color),
+    };
+    let style = Style::of(&std::io::stdout(), no_color);
+    let work = async {
+        let text = devices::devices(&config, report.json, style).await?;
+        match print(&text) {
+            ExitStatus::Ok => Ok(()),
+            _ => Err("standard output cannot be written".into()),
+        }
+    };
+    block_on(work, no_color)
 }
 
 fn load(settings: &Settings) -> Result<Config, Problems> {

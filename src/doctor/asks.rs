@@ -47,7 +47,12 @@ pub fn of_host(known: &Known, client_id: &str, client_mode: &str, is_node: bool)
 /// What a command line asks for on one version or another: for a gateway that does not tell its own.
 #[must_use]
 pub fn any_command_line() -> Asks {
-    Asks::Sets(vec![set(&THREE), set(&[READ]), set(&[WRITE]), set(&[ADMIN])])
+    Asks::Sets(vec![
+        set(&THREE),
+        set(&[READ]),
+        set(&[WRITE]),
+        set(&[ADMIN]),
+    ])
 }
 
 /// Up to 2026.2.21 most commands ask for three scopes, and others, and the gateway's agents, for that of the one
@@ -83,9 +88,7 @@ impl Asks {
     #[must_use]
     pub fn needed(&self) -> ScopeSet {
         match self {
-            Self::Sets(sets) => sets
-                .iter()
-                .fold(ScopeSet::new(), |all, set| all.union(set)),
+            Self::Sets(sets) => sets.iter().fold(ScopeSet::new(), |all, set| all.union(set)),
             Self::NoDevice | Self::Node | Self::Unknown => ScopeSet::new(),
         }
     }
@@ -130,7 +133,11 @@ pub fn refused_literally(known: &Known, approved: &ScopeSet, asked: &ScopeSet) -
     let only_read = asked
         .iter()
         .all(|scope| approved.names(scope) || scope == READ);
-    known.until(if only_read { LAST_FULLY_LITERAL } else { LAST_THREE })
+    known.until(if only_read {
+        LAST_FULLY_LITERAL
+    } else {
+        LAST_THREE
+    })
 }
 
 fn set(names: &[&str]) -> ScopeSet {
@@ -162,17 +169,57 @@ mod tests {
     #[test]
     fn each_client_asks_for_what_its_release_asks_for() {
         let table = [
-            ((2, 19), "cli", "cli", "admin, approvals, pairing together; read, write or admin alone"),
-            ((2, 21), "gateway-client", "backend", "admin, approvals, pairing together; read, write or admin alone"),
-            ((2, 26), "cli", "cli", "admin, approvals, pairing, read, write together"),
-            ((3, 24), "cli", "cli", "admin, approvals, pairing, read, write together"),
+            (
+                (2, 19),
+                "cli",
+                "cli",
+                "admin, approvals, pairing together; read, write or admin alone",
+            ),
+            (
+                (2, 21),
+                "gateway-client",
+                "backend",
+                "admin, approvals, pairing together; read, write or admin alone",
+            ),
+            (
+                (2, 26),
+                "cli",
+                "cli",
+                "admin, approvals, pairing, read, write together",
+            ),
+            (
+                (3, 24),
+                "cli",
+                "cli",
+                "admin, approvals, pairing, read, write together",
+            ),
             ((4, 21), "cli", "cli", "read, write, admin or pairing alone"),
             ((9, 6), "cli", "cli", "read, write, admin or pairing alone"),
-            ((3, 13), "openclaw-control-ui", "webchat", "admin, approvals, pairing together"),
-            ((6, 11), "openclaw-control-ui", "webchat", "admin, approvals, pairing, read, write together"),
-            ((9, 6), "openclaw-control-ui", "webchat", "admin, approvals, pairing, questions, read, write together"),
+            (
+                (3, 13),
+                "openclaw-control-ui",
+                "webchat",
+                "admin, approvals, pairing together",
+            ),
+            (
+                (6, 11),
+                "openclaw-control-ui",
+                "webchat",
+                "admin, approvals, pairing, read, write together",
+            ),
+            (
+                (9, 6),
+                "openclaw-control-ui",
+                "webchat",
+                "admin, approvals, pairing, questions, read, write together",
+            ),
             ((9, 6), "cli", "probe", "read alone"),
-            ((9, 6), "openclaw-ios", "ui", "not known for this client and version"),
+            (
+                (9, 6),
+                "openclaw-ios",
+                "ui",
+                "not known for this client and version",
+            ),
         ];
         for ((month, patch), id, mode, expected) in table {
             let known = at(Version::v2026(month, patch));

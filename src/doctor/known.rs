@@ -151,12 +151,7 @@ mod tests {
     #[test]
     fn what_the_gateway_does_counts_for_more_than_what_a_file_says() {
         let claim = (Version::v2026(9, 6), "the database".to_owned());
-        let old = Known::weigh(
-            None,
-            None,
-            Some(LAST_SILENT),
-            std::slice::from_ref(&claim),
-        );
+        let old = Known::weigh(None, None, Some(LAST_SILENT), std::slice::from_ref(&claim));
         assert_eq!((old.exact, old.contradicted), (None, Some(claim.clone())));
         let down = Known::weigh(None, None, None, std::slice::from_ref(&claim));
         assert_eq!(down.exact, Some(claim.clone()));
@@ -169,6 +164,9 @@ mod tests {
     fn the_version_reads_as_a_sentence() {
         assert_eq!(exactly(3, 13).words(), "OpenClaw 2026.3.13, as a test says");
         let early = Known::weigh(None, None, Some(LAST_SILENT), &[]);
-        assert_eq!(early.words(), "OpenClaw 2026.2.26 or earlier, by what it does");
+        assert_eq!(
+            early.words(),
+            "OpenClaw 2026.2.26 or earlier, by what it does"
+        );
     }
 }

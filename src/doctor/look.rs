@@ -115,13 +115,19 @@ impl Look {
         let reach = probe::reach(config).await;
         let seen = reach.version();
         let store = store::look(config, seen.as_ref().map(|(version, _)| *version)).await;
-        let services = service::look(environment, config.gateway.state.as_deref(), &config.gateway.auth);
+        let services = service::look(
+            environment,
+            config.gateway.state.as_deref(),
+            &config.gateway.auth,
+        );
         let processes = process::look(config, environment, &store);
         let claims = claims(&store, &services, &details);
         let version = Known::weigh(
             seen,
             reach.at_least(),
-            reach.at_most().or_else(|| store.latest_reader(reach.answers())),
+            reach
+                .at_most()
+                .or_else(|| store.latest_reader(reach.answers())),
             &claims,
         );
         let client = client::look(config.gateway.state.as_deref()).await;
@@ -151,6 +157,34 @@ impl Look {
         !self.reach.answers() && !self.store.is_readable()
     }
 
+    /// What could not be looked at, and what that leaves open.
+    #[must_use]
+    pub fn blind_spots(&self) -> Vec<String> {
+        let mut spots = Vec::new();
+        if !self.reach.answers() {
+            spots.push(
+                "the gateway itself: it does not answer, so its version and clock are not seen"
+                    .to_owned(),
+            );
+        }
+        if !self.store.is_readable() {
+            spots.push(
+                "devices and requests: the store cannot be read, and opening a session to ask the gateway could pair one"
+                    .to_owned(),
+            );
+        }
+        if self.version.exact.is_none() {
+            spots.push(format!(
+                "which version the gateway is, for certain ({}): what depends on it is marked `possibly`",
+                self.version.words()
+            ));
+        }
+        if let Some(why) = &self.client.unreadable {
+            spots.push(format!("this host's own device: {why}"));
+        }
+        spots
+    }
+
     /// The delegate's device id, where it has a key.
     #[must_use]
     pub fn delegate(&self) -> Option<&DeviceId> {
@@ -169,9 +203,16 @@ fn claims(
 ) -> Vec<(Version, String)> {
     let touched = details.last_touched.as_deref().and_then(Version::parse);
     [
-        store.app_version.map(|version| (version, "the database".to_owned())),
+        store
+            .app_version
+            .map(|version| (version, "the database".to_owned())),
         services.version.clone(),
-        touched.map(|version| (version, "meta.lastTouchedVersion in openclaw.json".to_owned())),
+        touched.map(|version| {
+            (
+                version,
+                "meta.lastTouchedVersion in openclaw.json".to_owned(),
+            )
+        }),
     ]
     .into_iter()
     .flatten()
@@ -213,7 +254,10 @@ fn shim(config: &Config) -> ShimLook {
 
 /// The secret that the shim was given itself; one that it took from the gateway's files is there already.
 fn own_secret(config: &Config) -> Option<Place> {
-    let setting = config.settings.iter().find(|setting| setting.key == "gateway.auth")?;
+    let setting = config
+        .settings
+        .iter()
+        .find(|setting| setting.key == "gateway.auth")?;
     if matches!(setting.origin, Origin::Discovery(_) | Origin::Default) {
         return None;
     }

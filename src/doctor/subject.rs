@@ -47,7 +47,11 @@ impl Subject<'_> {
 /// Every paired device: the host's own first, then those used last.
 #[must_use]
 pub fn subjects(look: &Look) -> Vec<Subject<'_>> {
-    let records = look.store.snapshot.iter().flat_map(|snapshot| snapshot.devices.values());
+    let records = look
+        .store
+        .snapshot
+        .iter()
+        .flat_map(|snapshot| snapshot.devices.values());
     let mut subjects: Vec<Subject<'_>> = records.map(|record| subject(look, record)).collect();
     subjects.sort_by_key(|subject| {
         let record = subject.record;

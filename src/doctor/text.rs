@@ -51,7 +51,10 @@ fn pieces(word: &str, width: usize, cut: bool) -> Vec<String> {
     if !cut || letters.len() <= width || width == 0 {
         return vec![word.to_owned()];
     }
-    letters.chunks(width).map(|part| part.iter().collect()).collect()
+    letters
+        .chunks(width)
+        .map(|part| part.iter().collect())
+        .collect()
 }
 
 /// How long ago a moment was: `3 min ago`.

@@ -62,10 +62,17 @@ fn local_source(look: &Look) -> Option<Finding> {
         return None;
     }
     let finding = Finding::new(Code::ShimNotTrusted, "clients on this machine")
-        .seen(format!("gateway.trustedProxies covers {local}, which they come from"))
-        .seen("this gateway takes them for remote: no silent pairing, and no scopes without a device")
+        .seen(format!(
+            "gateway.trustedProxies covers {local}, which they come from"
+        ))
+        .seen(
+            "this gateway takes them for remote: no silent pairing, and no scopes without a device",
+        )
         .fix(LINE);
-    finding.as_sure_as(look.version.within(Version::v2026(2, 18), Version::v2026(3, 24)))
+    finding.as_sure_as(
+        look.version
+            .within(Version::v2026(2, 18), Version::v2026(3, 24)),
+    )
 }
 
 /// Only where clients of other machines can come: it does not matter otherwise.
@@ -82,7 +89,9 @@ fn remote_source(look: &Look) -> Option<Finding> {
     };
     let finding = Finding::new(Code::ShimNotTrusted, "clients on other machines");
     let finding = finding
-        .seen(format!("gateway.trustedProxies lacks {remote}, which the shim connects from for them"))
+        .seen(format!(
+            "gateway.trustedProxies lacks {remote}, which the shim connects from for them"
+        ))
         .seen(follows);
     Some(finding.fix(LINE))
 }
@@ -94,7 +103,13 @@ fn unknown_proxies(look: &Look) -> Option<Finding> {
     let listed = look.configuration.trusted_proxies.iter().flatten();
     let missing: Vec<String> = listed
         .filter(|network| !network.addr().is_loopback() && !is_shim(network))
-        .filter(|network| !look.shim.trusted_proxies.iter().any(|own| own.contains(*network)))
+        .filter(|network| {
+            !look
+                .shim
+                .trusted_proxies
+                .iter()
+                .any(|own| own.contains(*network))
+        })
         .map(|network| format!("\"{network}\""))
         .collect();
     if missing.is_empty() {
@@ -103,8 +118,12 @@ fn unknown_proxies(look: &Look) -> Option<Finding> {
     let missing = missing.join(", ");
     let finding = Finding::new(Code::UntrustedProxy, "a proxy in front of the shim")
         .seen(format!("the gateway trusts {missing}, the shim does not"))
-        .seen("what that proxy says of its clients' addresses is removed on the way through the shim");
-    Some(finding.fix(format!("trusted_proxies = [{missing}] in scope-shim.toml, if it connects to the shim")))
+        .seen(
+            "what that proxy says of its clients' addresses is removed on the way through the shim",
+        );
+    Some(finding.fix(format!(
+        "trusted_proxies = [{missing}] in scope-shim.toml, if it connects to the shim"
+    )))
 }
 
 fn is_open(configuration: &Configuration) -> bool {
@@ -161,7 +180,10 @@ fn proxy_user(look: &Look) -> Option<Finding> {
     let GatewayAuth::TrustedProxy { user_header } = &look.configuration.auth else {
         return None;
     };
-    let loopback = look.notes.iter().find(|note| note.code == "gateway-trusted-proxy-loopback");
+    let loopback = look
+        .notes
+        .iter()
+        .find(|note| note.code == "gateway-trusted-proxy-loopback");
     let mut finding = Finding::new(Code::ProxyUser, "users that a proxy names")
         .seen(format!("gateway.auth.mode is \"trusted-proxy\", with the user in {user_header}"))
         .seen(

@@ -24,7 +24,12 @@ pub(super) fn findings(look: &Look) -> Vec<Finding> {
         findings.extend(platform(look, subject));
         findings.extend(over_wide(look, subject));
     }
-    findings.extend(look.client.tokens.iter().filter_map(|stored| stale(look, stored)));
+    findings.extend(
+        look.client
+            .tokens
+            .iter()
+            .filter_map(|stored| stale(look, stored)),
+    );
     findings.extend(regenerated(look, &subjects));
     findings
 }
@@ -32,7 +37,11 @@ pub(super) fn findings(look: &Look) -> Vec<Finding> {
 /// How a device is named in a finding.
 fn name(record: &DeviceRecord) -> String {
     let device = format!("device {}", brief(&record.device_id.short(), LONGEST_NAME));
-    match record.display_name.as_deref().or(record.client_id.as_deref()) {
+    match record
+        .display_name
+        .as_deref()
+        .or(record.client_id.as_deref())
+    {
         Some(name) => format!("{device} ({})", brief(name, LONGEST_NAME)),
         None => device,
     }
@@ -67,13 +76,24 @@ fn literal(look: &Look, subject: &Subject<'_>) -> Option<Finding> {
 }
 
 fn every_scope() -> String {
-    let five = [ADMIN, "operator.read", "operator.write", "operator.approvals", "operator.pairing"];
-    five.iter().map(|scope| format!(" --scope {scope}")).collect()
+    let five = [
+        ADMIN,
+        "operator.read",
+        "operator.write",
+        "operator.approvals",
+        "operator.pairing",
+    ];
+    five.iter()
+        .map(|scope| format!(" --scope {scope}"))
+        .collect()
 }
 
 /// A device that lacks what its clients will ask for, on a gateway that does not widen it silently.
 fn pinned(look: &Look, subject: &Subject<'_>) -> Option<Finding> {
-    let missing = subject.record.approved_scopes.missing(&subject.likely_asks().needed());
+    let missing = subject
+        .record
+        .approved_scopes
+        .missing(&subject.likely_asks().needed());
     if missing.is_empty() {
         return None;
     }
@@ -81,18 +101,32 @@ fn pinned(look: &Look, subject: &Subject<'_>) -> Option<Finding> {
         Certainty::Certain
     } else {
         // Silently widened on 2026.2.17, from 2026.2.26 to 2026.3.24, and again from 2026.8.2.
-        let early = look.version.within(Version::v2026(2, 18), Version::v2026(2, 22));
-        early.max(look.version.within(Version::v2026(3, 25), Version::v2026(7, u16::MAX)))
+        let early = look
+            .version
+            .within(Version::v2026(2, 18), Version::v2026(2, 22));
+        early.max(
+            look.version
+                .within(Version::v2026(3, 25), Version::v2026(7, u16::MAX)),
+        )
     };
     let finding = Finding::new(Code::PinnedDevice, name(subject.record))
         .seen(format!("approved for {}", subject.record.approved_scopes))
-        .seen(format!("its clients will also ask for {missing}, and wait for approval"));
-    let pending = look.store.snapshot.iter().flat_map(|snapshot| &snapshot.pending);
+        .seen(format!(
+            "its clients will also ask for {missing}, and wait for approval"
+        ));
+    let pending = look
+        .store
+        .snapshot
+        .iter()
+        .flat_map(|snapshot| &snapshot.pending);
     let request = pending
         .into_iter()
         .find(|request| request.device_id == subject.record.device_id);
     let fix = match request {
-        Some(request) => format!("scope-shim approve {}", brief(&request.request_id, LONGEST_ID)),
+        Some(request) => format!(
+            "scope-shim approve {}",
+            brief(&request.request_id, LONGEST_ID)
+        ),
         None => "run the command that fails once, then: scope-shim approve --all-local".to_owned(),
     };
     finding.fix(fix).as_sure_as(waits)
@@ -125,7 +159,10 @@ fn platform(look: &Look, subject: &Subject<'_>) -> Option<Finding> {
     }
     let finding = Finding::new(Code::MetadataChanged, name(subject.record))
         .seen(format!("paired on {}", brief(pinned, LONGEST_NAME)))
-        .seen(format!("its key is on this machine now, which is {}", look.platform));
+        .seen(format!(
+            "its key is on this machine now, which is {}",
+            look.platform
+        ));
     finding.as_sure_as(look.version.since(Version::v2026(2, 22)))
 }
 
@@ -172,7 +209,9 @@ fn stale(look: &Look, stored: &StoredToken) -> Option<Finding> {
         Some(OperatorToken::Withheld) => return None,
         Some(OperatorToken::None) => "the gateway has no token for the device",
         Some(OperatorToken::Revoked) => "the gateway has revoked the device's token",
-        Some(OperatorToken::Live { token, .. }) if token.matches(stored.token.reveal()) => return None,
+        Some(OperatorToken::Live { token, .. }) if token.matches(stored.token.reveal()) => {
+            return None;
+        }
         Some(OperatorToken::Live { .. }) => "the gateway has issued another one since",
     };
     let finding = Finding::new(
@@ -181,7 +220,9 @@ fn stale(look: &Look, stored: &StoredToken) -> Option<Finding> {
     )
     .seen(format!("{} holds a token", stored.place))
     .seen(why);
-    Some(finding.fix("connect once with the shared secret: openclaw devices list --token <the gateway's token>"))
+    Some(finding.fix(
+        "connect once with the shared secret: openclaw devices list --token <the gateway's token>",
+    ))
 }
 
 /// Several devices of one client from one place, made within an hour.

@@ -26,7 +26,10 @@ fn down(look: &Look) -> Option<Finding> {
     let mut finding = Finding::new(Code::GatewayDown, &look.url).seen(why);
     for process in look.processes.iter().filter(|process| process.is_ours) {
         finding = finding.seen(match process.port {
-            Some(port) => format!("its process {} runs, by its configuration on port {port}", process.pid),
+            Some(port) => format!(
+                "its process {} runs, by its configuration on port {port}",
+                process.pid
+            ),
             None => format!("its process {} runs", process.pid),
         });
     }
@@ -76,9 +79,16 @@ fn protocol(look: &Look) -> Option<Finding> {
     if speaks(client) == speaks(*gateway) {
         return None;
     }
-    let older = if client < *gateway { "command line" } else { "gateway" };
+    let older = if client < *gateway {
+        "command line"
+    } else {
+        "gateway"
+    };
     let finding = Finding::new(Code::ProtocolMismatch, "this host's command line")
-        .seen(format!("the gateway is {gateway} and speaks protocol {}", speaks(*gateway)))
+        .seen(format!(
+            "the gateway is {gateway} and speaks protocol {}",
+            speaks(*gateway)
+        ))
         .seen(format!(
             "the command line that wrote openclaw.json last is {client} and speaks protocol {}",
             speaks(client)
@@ -88,7 +98,9 @@ fn protocol(look: &Look) -> Option<Finding> {
 
 /// From 2026.3.12 until 2026.3.24, which keeps the device, and again on 2026.9.6.
 fn probe(look: &Look) -> Option<Finding> {
-    let early = look.version.within(Version::v2026(3, 12), Version::v2026(3, 23));
+    let early = look
+        .version
+        .within(Version::v2026(3, 12), Version::v2026(3, 23));
     let late = look.version.since(Version::v2026(9, 0));
     let what = if early >= late {
         "status, status --all, gateway probe and security audit --deep call the gateway unreachable"
@@ -110,7 +122,10 @@ fn probe(look: &Look) -> Option<Finding> {
 
 fn two_gateways(look: &Look) -> Option<Finding> {
     let port = look.configuration.port?;
-    let same = look.processes.iter().filter(|process| process.port == Some(port));
+    let same = look
+        .processes
+        .iter()
+        .filter(|process| process.port == Some(port));
     let same: Vec<_> = same.collect();
     if same.len() < 2 {
         return None;

@@ -26,11 +26,23 @@ pub(super) fn findings(look: &Look) -> Vec<Finding> {
 
 fn one(look: &Look, request: &PendingRequest) -> Finding {
     let is_node = request.roles.iter().any(|role| role == "node");
-    let code = if is_node { Code::NodePairing } else { Code::PendingRequest };
+    let code = if is_node {
+        Code::NodePairing
+    } else {
+        Code::PendingRequest
+    };
     let id = brief(&request.request_id, LONGEST_ID);
     let client = [request.client_id.as_deref(), request.client_mode.as_deref()];
-    let client: Vec<String> = client.into_iter().flatten().map(|text| brief(text, LONGEST_NAME)).collect();
-    let kind = if request.is_repair { "is paired and asks for more" } else { "is new" };
+    let client: Vec<String> = client
+        .into_iter()
+        .flatten()
+        .map(|text| brief(text, LONGEST_NAME))
+        .collect();
+    let kind = if request.is_repair {
+        "is paired and asks for more"
+    } else {
+        "is new"
+    };
     let mut finding = Finding::new(code, format!("request {id}")).seen(format!(
         "device {} ({}) {kind}: {}",
         brief(&request.device_id.short(), LONGEST_NAME),
@@ -38,13 +50,18 @@ fn one(look: &Look, request: &PendingRequest) -> Finding {
         request.scopes
     ));
     if let Some(filed) = request.ts_ms {
-        finding = finding.seen(format!("filed {}; it lapses after five minutes", ago(look.now_ms, filed)));
+        finding = finding.seen(format!(
+            "filed {}; it lapses after five minutes",
+            ago(look.now_ms, filed)
+        ));
     }
     if let Some(ip) = &request.remote_ip {
         finding = finding.seen(format!("from {}", brief(ip, LONGEST_NAME)));
     }
     if is_node {
-        finding.fix(format!("openclaw devices approve {id}; `openclaw nodes pending` does not list it"))
+        finding.fix(format!(
+            "openclaw devices approve {id}; `openclaw nodes pending` does not list it"
+        ))
     } else {
         finding.fix(format!("scope-shim approve {id}"))
     }
@@ -68,8 +85,12 @@ fn churn(waiting: &[&PendingRequest]) -> Vec<Finding> {
 /// Up to 2026.6.11 the command line needs a paired device to approve: one with `operator.pairing`, from 2026.3.24 also
 /// with every scope that it grants.
 fn deadlock(look: &Look, waiting: &[&PendingRequest]) -> Option<Finding> {
-    let operators = waiting.iter().filter(|request| request.roles.iter().all(|role| role == "operator"));
-    let wanted: ScopeSet = operators.flat_map(|request| request.scopes.iter()).collect();
+    let operators = waiting
+        .iter()
+        .filter(|request| request.roles.iter().all(|role| role == "operator"));
+    let wanted: ScopeSet = operators
+        .flat_map(|request| request.scopes.iter())
+        .collect();
     if wanted.is_empty() {
         return None;
     }
@@ -85,19 +106,27 @@ fn deadlock(look: &Look, waiting: &[&PendingRequest]) -> Option<Finding> {
         return None;
     }
     let certainty = look.version.until(Version::v2026(6, u16::MAX));
-    let mut finding = Finding::new(Code::ApprovalDeadlock, count(waiting.len(), "pairing request"))
-        .seen(format!("{} paired, none of which may approve", count(others.count(), "other device")))
-        .seen(if strict {
-            format!("it takes operator.pairing and every scope that is asked for: {wanted}")
-        } else {
-            "it takes operator.pairing".to_owned()
-        });
+    let mut finding = Finding::new(
+        Code::ApprovalDeadlock,
+        count(waiting.len(), "pairing request"),
+    )
+    .seen(format!(
+        "{} paired, none of which may approve",
+        count(others.count(), "other device")
+    ))
+    .seen(if strict {
+        format!("it takes operator.pairing and every scope that is asked for: {wanted}")
+    } else {
+        "it takes operator.pairing".to_owned()
+    });
     let delegate = subjects.iter().find(|subject| subject.is_delegate);
     finding = if delegate.is_some_and(|delegate| may(delegate.record)) {
         finding.fix("scope-shim approve: the shim's own device may")
     } else {
         finding.shim = Shim::Tells;
-        finding.fix("start scope-shim run once, so that its own device is paired; then scope-shim approve")
+        finding.fix(
+            "start scope-shim run once, so that its own device is paired; then scope-shim approve",
+        )
     };
     finding.as_sure_as(certainty)
 }

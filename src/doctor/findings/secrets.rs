@@ -22,7 +22,11 @@ fn drift(places: &[Place]) -> Option<Finding> {
     let mut finding = finding.seen(format!("the gateway takes it from {}", authority.name));
     for place in places.iter().filter(|place| place.name != authority.name) {
         let same = place.secret.matches(authority.secret.reveal());
-        let says = if same { "holds the same" } else { "HOLDS ANOTHER" };
+        let says = if same {
+            "holds the same"
+        } else {
+            "HOLDS ANOTHER"
+        };
         finding = finding.seen(format!("{} {says}; {}", place.name, used_by(place.reader)));
     }
     let wrong = places
@@ -33,7 +37,8 @@ fn drift(places: &[Place]) -> Option<Finding> {
 }
 
 fn authority(places: &[Place]) -> Option<&Place> {
-    let in_file = |place: &&Place| place.reader == Reader::Both && place.name.starts_with("gateway.auth.");
+    let in_file =
+        |place: &&Place| place.reader == Reader::Both && place.name.starts_with("gateway.auth.");
     let by = |reader: Reader| places.iter().find(move |place| place.reader == reader);
     places
         .iter()
@@ -80,7 +85,11 @@ mod tests {
     fn equal_secrets_are_no_drift() {
         let places = [
             place("gateway.auth.token in f", Reader::Both, "one"),
-            place("OPENCLAW_GATEWAY_TOKEN in this environment", Reader::Both, "one"),
+            place(
+                "OPENCLAW_GATEWAY_TOKEN in this environment",
+                Reader::Both,
+                "one",
+            ),
         ];
         assert_eq!(drift(&places), None);
         assert_eq!(drift(&[]), None);
@@ -89,15 +98,24 @@ mod tests {
     #[test]
     fn each_place_is_named_and_no_secret_is() {
         let places = [
-            place("OPENCLAW_GATEWAY_TOKEN in this environment", Reader::Both, "s3cret-b"),
+            place(
+                "OPENCLAW_GATEWAY_TOKEN in this environment",
+                Reader::Both,
+                "s3cret-b",
+            ),
             place("gateway.auth.token in f", Reader::Both, "s3cret-a"),
-            place("OPENCLAW_GATEWAY_TOKEN of the service u", Reader::Service, "s3cret-b"),
+            place(
+                "OPENCLAW_GATEWAY_TOKEN of the service u",
+                Reader::Service,
+                "s3cret-b",
+            ),
             place("the shim's own setting (x)", Reader::Shim, "s3cret-a"),
         ];
         let finding = drift(&places);
         let shown = format!("{finding:?}");
         assert!(!shown.contains("s3cret"), "{shown}");
-        let evidence = finding.map(|finding| (finding.subject, finding.evidence.len(), finding.fix));
+        let evidence =
+            finding.map(|finding| (finding.subject, finding.evidence.len(), finding.fix));
         let fix = "correct or remove OPENCLAW_GATEWAY_TOKEN in this environment; openclaw gateway install --force, then \
                    restart the service";
         assert_eq!(

@@ -8,10 +8,16 @@ use crate::profile::Version;
 use crate::scope::{ALL, ScopeSet};
 
 pub(super) fn findings(look: &Look) -> Vec<Finding> {
-    [unreadable(look), version(look), both(look), moved(look), delegate(look)]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        unreadable(look),
+        version(look),
+        both(look),
+        moved(look),
+        delegate(look),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn unreadable(look: &Look) -> Option<Finding> {
@@ -62,7 +68,9 @@ fn both(look: &Look) -> Option<Finding> {
         Form::Database => "state/openclaw.sqlite",
     };
     let finding = Finding::new(Code::StoreMismatch, "two pairing stores")
-        .seen(format!("devices/paired.json is there, and state/openclaw.sqlite has {rows} paired"))
+        .seen(format!(
+            "devices/paired.json is there, and state/openclaw.sqlite has {rows} paired"
+        ))
         .seen(format!("this gateway reads {reads}"));
     Some(finding.fix(
         "devices that only the other store knows have to pair again; a gateway from 2026.8 imports the files when it \
@@ -79,7 +87,10 @@ fn moved(look: &Look) -> Option<Finding> {
     }
     let finding = Finding::new(Code::StoreMismatch, "devices/paired.json.migrated")
         .seen("a gateway from 2026.8 imported devices/paired.json and renamed it")
-        .seen(format!("the gateway is {} and reads only devices/paired.json", look.version.words()));
+        .seen(format!(
+            "the gateway is {} and reads only devices/paired.json",
+            look.version.words()
+        ));
     Some(finding.fix(
         "update the gateway again, or stop it and rename devices/paired.json.migrated to devices/paired.json",
     ))
@@ -97,7 +108,10 @@ fn delegate(look: &Look) -> Option<Finding> {
             let snapshot = look.store.snapshot.as_ref()?;
             let subject = format!("scope-shim's device {}", device.short());
             let Some(record) = snapshot.devices.get(device) else {
-                let request = snapshot.pending.iter().find(|request| request.device_id == *device);
+                let request = snapshot
+                    .pending
+                    .iter()
+                    .find(|request| request.device_id == *device);
                 let (seen, fix) = match request {
                     Some(request) => (
                         "its pairing request waits".to_owned(),

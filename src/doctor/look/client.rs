@@ -97,7 +97,8 @@ fn from_file(path: &PathBuf) -> Option<StoredToken> {
 
 fn from_database(state: &Path) -> Vec<StoredToken> {
     let rows = read_database(state, |connection| {
-        let sql = "SELECT device_id, token, scopes_json FROM device_auth_tokens WHERE role = 'operator'";
+        let sql =
+            "SELECT device_id, token, scopes_json FROM device_auth_tokens WHERE role = 'operator'";
         let mut statement = connection.prepare(sql)?;
         let rows = statement.query_map([], |row| {
             let scopes: Option<String> = row.get(2)?;

@@ -242,7 +242,9 @@ impl Answer {
 }
 
 async fn get(dialer: &Dialer, path: &str, bearer: Option<&str>) -> Option<Answer> {
-    timeout(PATIENCE, try_get(dialer, path, bearer)).await.ok()?
+    timeout(PATIENCE, try_get(dialer, path, bearer))
+        .await
+        .ok()?
 }
 
 async fn try_get(dialer: &Dialer, path: &str, bearer: Option<&str>) -> Option<Answer> {
@@ -262,7 +264,11 @@ async fn try_get(dialer: &Dialer, path: &str, bearer: Option<&str>) -> Option<An
     let answer = Answer {
         status: head.status,
         content_type: content_type.unwrap_or_default().to_owned(),
-        body: Limited::new(body, MOST_BYTES).collect().await.ok()?.to_bytes(),
+        body: Limited::new(body, MOST_BYTES)
+            .collect()
+            .await
+            .ok()?
+            .to_bytes(),
     };
     driving.abort();
     Some(answer)

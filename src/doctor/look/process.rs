@@ -32,7 +32,10 @@ impl GatewayProcess {
     pub(super) fn place(&self) -> Option<Place> {
         let secret = self.secret.clone().filter(|_| self.is_ours)?;
         Some(Place {
-            name: format!("the environment of the running gateway, process {}", self.pid),
+            name: format!(
+                "the environment of the running gateway, process {}",
+                self.pid
+            ),
             reader: Reader::Running,
             secret,
         })
@@ -82,7 +85,9 @@ pub(super) fn look(
         .collect();
     if let Some(lease) = store.state.as_deref().and_then(lease)
         && is_alive(lease.owner.pid, None)
-        && processes.iter().all(|process| process.pid != lease.owner.pid)
+        && processes
+            .iter()
+            .all(|process| process.pid != lease.owner.pid)
     {
         processes.push(GatewayProcess {
             pid: lease.owner.pid,
@@ -103,9 +108,17 @@ fn locks(environment: &Environment) -> Vec<Lock> {
     let temporary = environment.get("TMPDIR").unwrap_or("/tmp");
     let name = user().map_or_else(|| "openclaw".to_owned(), |user| format!("openclaw-{user}"));
     let entries = fs::read_dir(Path::new(temporary).join(name));
-    let files = entries.into_iter().flatten().flatten().map(|entry| entry.path());
+    let files = entries
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path());
     files
-        .filter(|path| path.extension().is_some_and(|extension| extension == "lock") && path.is_file())
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "lock")
+                && path.is_file()
+        })
         .filter_map(|path| serde_json::from_slice(&fs::read(path).ok()?).ok())
         .collect()
 }

@@ -16,7 +16,11 @@ pub(super) struct Services {
     pub(super) version: Option<(Version, String)>,
 }
 
-pub(super) fn look(environment: &Environment, state: Option<&Path>, auth: &GatewayAuth) -> Services {
+pub(super) fn look(
+    environment: &Environment,
+    state: Option<&Path>,
+    auth: &GatewayAuth,
+) -> Services {
     let variable = match auth {
         GatewayAuth::Password(_) => "OPENCLAW_GATEWAY_PASSWORD",
         _ => "OPENCLAW_GATEWAY_TOKEN",
@@ -27,7 +31,9 @@ pub(super) fn look(environment: &Environment, state: Option<&Path>, auth: &Gatew
         let Ok(text) = fs::read_to_string(&file) else {
             continue;
         };
-        let is_agent = file.extension().is_some_and(|extension| extension == "plist");
+        let is_agent = file
+            .extension()
+            .is_some_and(|extension| extension == "plist");
         let variables = if is_agent {
             plist(&text)
         } else {
@@ -146,7 +152,13 @@ fn plist(text: &str) -> BTreeMap<String, String> {
 }
 
 fn plain(xml: &str) -> String {
-    let entities = [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&apos;", "'"), ("&amp;", "&")];
+    let entities = [
+        ("&lt;", "<"),
+        ("&gt;", ">"),
+        ("&quot;", "\""),
+        ("&apos;", "'"),
+        ("&amp;", "&"),
+    ];
     entities
         .into_iter()
         .fold(xml.trim().to_owned(), |text, (entity, letter)| {
@@ -206,8 +218,7 @@ mod tests {
             "OPENCLAW_GATEWAY_TOKEN=a\n",
         )
         .unwrap();
-        let environment =
-            Environment::from_iter([("HOME", home.path().display().to_string())]);
+        let environment = Environment::from_iter([("HOME", home.path().display().to_string())]);
         let auth = GatewayAuth::Unknown;
         let own = look(&environment, Some(&home.path().join(".openclaw")), &auth);
         assert_eq!(own.secrets.len(), 1);

@@ -69,7 +69,9 @@ impl StoreLook {
     pub(super) fn latest_reader(&self, answers: bool) -> Option<Version> {
         let by_files = self.form == Some(Form::Files)
             && self.migration.files
-            && self.app_version.is_none_or(|version| version < FIRST_WITH_DATABASE);
+            && self
+                .app_version
+                .is_none_or(|version| version < FIRST_WITH_DATABASE);
         (!answers && by_files).then_some(LAST_WITH_FILES)
     }
 }
@@ -84,14 +86,18 @@ pub(super) async fn look(config: &Config, seen: Option<Version>) -> StoreLook {
     };
     if config.gateway.store == StoreKind::Control {
         return StoreLook {
-            unreadable: Some("gateway.store = \"control\": only the gateway itself can tell".to_owned()),
+            unreadable: Some(
+                "gateway.store = \"control\": only the gateway itself can tell".to_owned(),
+            ),
             state: Some(state),
             ..StoreLook::default()
         };
     }
     let version = match seen {
         Some(version) => Some(version),
-        None => blocking(state.clone(), |state| app_version(state)).await.flatten(),
+        None => blocking(state.clone(), |state| app_version(state))
+            .await
+            .flatten(),
     };
     let store = open(config, &state, version);
     let outcome = store.snapshot().await;
