@@ -97,7 +97,7 @@ impl Known {
             (None, Some(low), Some(high)) => format!("OpenClaw {low} to {high}, by what it does"),
             (None, Some(low), None) => format!("OpenClaw {low} or later, by what it does"),
             (None, None, Some(high)) => format!("OpenClaw {high} or earlier, by what it does"),
-            (None, None, None) => "OpenClaw of a version that nothing tells".to_owned(),
+            (None, None, None) => "an OpenClaw whose version nothing tells".to_owned(),
         }
     }
 }

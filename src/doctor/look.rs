@@ -175,7 +175,7 @@ impl Look {
         }
         if self.version.exact.is_none() {
             spots.push(format!(
-                "which version the gateway is, for certain ({}): what depends on it is marked `possibly`",
+                "the gateway's exact version ({}); a finding that depends on it is marked `possibly`",
                 self.version.words()
             ));
         }

@@ -23,7 +23,7 @@ pub fn report(look: &Look, findings: &[Finding], style: Style) -> String {
     let _ = write!(text, "\n{}", finding_part(findings, style));
     let spots = look.blind_spots();
     if !spots.is_empty() {
-        let _ = writeln!(text, "\n{}", style.strong("Not looked at"));
+        let _ = writeln!(text, "\n{}", style.strong("Not known"));
         for spot in spots {
             paragraph(&mut text, "  ", &spot);
         }
@@ -203,7 +203,7 @@ fn device_row(look: &Look, subject: &Subject<'_>, with_asks: bool) -> Row {
         .last_seen_at_ms
         .map_or_else(|| "not kept".to_owned(), |at| ago(look.now_ms, at));
     let below = if with_asks && !subject.is_delegate {
-        vec![format!("asks for {}", subject.asks.words())]
+        vec![format!("asks for: {}", subject.asks.words())]
     } else {
         Vec::new()
     };
@@ -341,12 +341,14 @@ fn verdict(look: &Look, findings: &[Finding], style: Style) -> String {
         .iter()
         .filter(|finding| finding.shim == Shim::Tells)
         .count();
-    let helps = findings.len() - tells;
-    let text = format!(
-        "{}: the shim can help with {helps}, and only tells of {tells}.",
-        count(findings.len(), "finding")
-    );
-    style.doubtful(text)
+    let shim = match (findings.len() - tells, tells) {
+        (_, 0) => "the shim can help".to_owned(),
+        (0, _) => "the shim can only tell".to_owned(),
+        (helps, tells) => {
+            format!("the shim can help with {helps}, and only tell of {tells}")
+        }
+    };
+    style.doubtful(format!("{}; {shim}.", count(findings.len(), "finding")))
 }
 
 const DEVICE_COLUMNS: [(&str, usize); 6] = [

@@ -67,11 +67,17 @@ fn literal(look: &Look, subject: &Subject<'_>) -> Option<Finding> {
     } else {
         finding
     };
-    let fix = format!(
-        "go through the shim; for good: scope-shim repair, or openclaw devices rotate --device {} --role operator{}",
-        subject.record.device_id,
-        every_scope()
-    );
+    // Later versions refuse to rotate beyond what was approved.
+    let fix = if look.version.until(LAST_WIDENING_ROTATION) == Certainty::Certain {
+        format!(
+            "go through the shim; for good: scope-shim repair --apply, or openclaw devices rotate --device {} --role \
+             operator{}",
+            brief(subject.record.device_id.as_str(), LONGEST_ID),
+            every_scope()
+        )
+    } else {
+        "go through the shim; for good: scope-shim repair --apply, or openclaw devices approve for each request".to_owned()
+    };
     finding.fix(fix).as_sure_as(certainty)
 }
 
@@ -184,9 +190,9 @@ fn over_wide(look: &Look, subject: &Subject<'_>) -> Option<Finding> {
         .seen(format!("holds {}", record.approved_scopes))
         .seen(why);
     Some(finding.fix(format!(
-        "if it is not yours: openclaw devices remove {}; new ones: gateway.nodes.pairing.autoApproveLocal: false \
+        "if it is not yours, or needs less: openclaw devices remove {}, and pair it again; no more silent ones: gateway.nodes.pairing.autoApproveLocal: false \
          (from 2026.8)",
-        record.device_id
+        brief(record.device_id.as_str(), LONGEST_ID)
     )))
 }
 
@@ -273,6 +279,8 @@ fn regenerated(look: &Look, subjects: &[Subject<'_>]) -> Vec<Finding> {
         .collect()
 }
 
+/// 2026.2.19; on 2026.2.21 a token gets no more than was approved.
+const LAST_WIDENING_ROTATION: Version = Version::v2026(2, 20);
 const SEVERAL: usize = 4;
 const AN_HOUR_MS: u64 = 3_600_000;
 const LONGEST_NAME: usize = 40;
