@@ -95,3 +95,6 @@ impl Serialize for Shim {
         serializer.serialize_str(self.as_str())
     }
 }
+
+#[cfg(test)]
+mod tests;

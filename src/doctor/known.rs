@@ -16,7 +16,7 @@ pub struct Known {
     pub at_least: Option<Version>,
     /// The latest that it can be.
     pub at_most: Option<Version>,
-    /// A version that some file named and that the running gateway gives the lie, with the file.
+    /// A version that some file named and that a better source gives the lie, with the file.
     pub contradicted: Option<(Version, String)>,
 }
 
@@ -45,14 +45,15 @@ impl Known {
             at_least.is_none_or(|bound| version >= bound)
                 && at_most.is_none_or(|bound| version <= bound)
         };
-        let contradicted = claims.iter().find(|(claimed, _)| match &seen {
-            Some((seen, _)) => claimed != seen,
+        let believed = claims.iter().find(|(version, _)| fits(*version));
+        let exact = seen.or_else(|| believed.cloned());
+        let contradicted = claims.iter().find(|(claimed, _)| match &exact {
+            Some((exact, _)) => claimed != exact,
             None => !fits(*claimed),
         });
-        let claimed = claims.iter().find(|(version, _)| fits(*version));
         Self {
             contradicted: contradicted.cloned(),
-            exact: seen.or_else(|| claimed.cloned()),
+            exact,
             at_least,
             at_most,
         }
@@ -94,9 +95,13 @@ impl Known {
     pub fn words(&self) -> String {
         match (&self.exact, self.at_least, self.at_most) {
             (Some((version, from)), ..) => format!("OpenClaw {version}, as {from} says"),
-            (None, Some(low), Some(high)) => format!("OpenClaw {low} to {high}, by what it does"),
-            (None, Some(low), None) => format!("OpenClaw {low} or later, by what it does"),
-            (None, None, Some(high)) => format!("OpenClaw {high} or earlier, by what it does"),
+            (None, Some(low), Some(high)) => {
+                format!("OpenClaw {low} to {high}, by what is seen of it")
+            }
+            (None, Some(low), None) => format!("OpenClaw {low} or later, by what is seen of it"),
+            (None, None, Some(high)) => {
+                format!("OpenClaw {high} or earlier, by what is seen of it")
+            }
             (None, None, None) => "an OpenClaw whose version nothing tells".to_owned(),
         }
     }
@@ -119,6 +124,8 @@ pub const LAST_SILENT: Version = Version::v2026(2, 26);
 pub const FIRST_TALKATIVE: Version = Version::v2026(2, 27);
 /// The last version that compares scope names literally, in part or in whole.
 pub const LAST_LITERAL: Version = Version::v2026(2, 21);
+/// The last version that keeps its pairing records in files.
+pub const LAST_WITH_FILES: Version = Version::v2026(7, 31);
 /// The first version that keeps its pairing records in a database; 2026.7.1 still has files.
 pub const FIRST_WITH_DATABASE: Version = Version::v2026(8, 0);
 
@@ -166,7 +173,7 @@ mod tests {
         let early = Known::weigh(None, None, Some(LAST_SILENT), &[]);
         assert_eq!(
             early.words(),
-            "OpenClaw 2026.2.26 or earlier, by what it does"
+            "OpenClaw 2026.2.26 or earlier, by what is seen of it"
         );
     }
 }

@@ -23,7 +23,7 @@ use crate::gateway::{self, Details, GatewayAuth, Place, Reader};
 use crate::profile::Version;
 
 pub use client::{ClientTokens, StoredToken};
-pub use probe::{Reach, Seen};
+pub use probe::{ChallengeSeen, Reach, Seen};
 pub use process::GatewayProcess;
 pub use store::{Form, Migration, StoreLook};
 

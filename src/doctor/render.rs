@@ -167,13 +167,7 @@ fn device_row(look: &Look, subject: &Subject<'_>, with_asks: bool) -> Row {
     if subject.is_delegate {
         id.push("scope-shim".to_owned());
     }
-    let parts = [&record.client_id, &record.client_mode];
-    let client: Vec<String> = parts
-        .into_iter()
-        .flatten()
-        .map(|text| brief(text, NAME))
-        .collect();
-    let mut client = vec![client.join("/")];
+    let mut client = client_lines(&record.client_id, &record.client_mode, CLIENT_WIDTH);
     client.extend(
         record
             .display_name
@@ -220,6 +214,18 @@ fn device_row(look: &Look, subject: &Subject<'_>, with_asks: bool) -> Row {
     }
 }
 
+/// `id/mode`, in two lines where one is too narrow.
+fn client_lines(id: &Option<String>, mode: &Option<String>, width: usize) -> Vec<String> {
+    let parts = [id, mode].into_iter().flatten();
+    let parts: Vec<String> = parts.map(|text| brief(text, NAME)).collect();
+    let whole = parts.join("/");
+    if whole.chars().count() <= width {
+        vec![whole]
+    } else {
+        parts
+    }
+}
+
 /// The state of a device's token in words; the token itself is not shown.
 fn token(subject: &Subject<'_>) -> String {
     match &subject.record.operator_token {
@@ -238,13 +244,11 @@ fn token(subject: &Subject<'_>) -> String {
 }
 
 fn request_row(look: &Look, request: &PendingRequest) -> Row {
-    let parts = [&request.client_id, &request.client_mode];
-    let client: Vec<String> = parts
-        .into_iter()
-        .flatten()
-        .map(|text| brief(text, NAME))
-        .collect();
-    let mut client = vec![client.join("/")];
+    let mut client = client_lines(
+        &request.client_id,
+        &request.client_mode,
+        REQUEST_COLUMNS[1].1,
+    );
     client.extend(request.remote_ip.as_deref().map(|ip| brief(ip, NAME)));
     let mut asks = vec![request.scopes.to_string()];
     if request.roles.iter().any(|role| role != "operator") {
@@ -353,7 +357,7 @@ fn verdict(look: &Look, findings: &[Finding], style: Style) -> String {
 
 const DEVICE_COLUMNS: [(&str, usize); 6] = [
     ("DEVICE", 12),
-    ("CLIENT", 18),
+    ("CLIENT", CLIENT_WIDTH),
     ("APPROVED FOR", 21),
     ("TOKEN", 11),
     ("APPROVED", 11),
@@ -365,6 +369,7 @@ const REQUEST_COLUMNS: [(&str, usize); 4] = [
     ("ASKS FOR", 36),
     ("FILED", 11),
 ];
+const CLIENT_WIDTH: usize = 19;
 /// The widest line, except for a word that is wider.
 const WIDTH: usize = 96;
 const TITLE: usize = 11;

@@ -218,7 +218,7 @@ async fn a_gateway_that_runs_tells_its_version_and_hears_of_nothing() {
     let table = [
         (
             Profile::Literal,
-            "OpenClaw 2026.2.20 or earlier, by what it does",
+            "OpenClaw 2026.2.20 or earlier, by what is seen of it",
             0,
         ),
         (

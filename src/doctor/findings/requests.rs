@@ -41,13 +41,17 @@ fn one(look: &Look, request: &PendingRequest) -> Finding {
     let kind = if request.is_repair {
         "is paired and asks for more"
     } else {
-        "is new"
+        "is new and asks for"
+    };
+    let asks = if is_node {
+        "the role node".to_owned()
+    } else {
+        request.scopes.to_string()
     };
     let mut finding = Finding::new(code, format!("request {id}")).seen(format!(
-        "device {} ({}) {kind}: {}",
+        "device {} ({}) {kind}: {asks}",
         brief(&request.device_id.short(), LONGEST_NAME),
         client.join("/"),
-        request.scopes
     ));
     if let Some(filed) = request.ts_ms {
         finding = finding.seen(format!(

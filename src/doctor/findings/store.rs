@@ -1,7 +1,7 @@
 //! F18: the pairing store, and the shim's own device in it.
 
 use super::Finding;
-use crate::doctor::known::{Certainty, FIRST_WITH_DATABASE};
+use crate::doctor::known::{Certainty, FIRST_WITH_DATABASE, LAST_WITH_FILES};
 use crate::doctor::look::{DelegateLook, Form, Look};
 use crate::findings::Code;
 use crate::profile::Version;
@@ -30,20 +30,22 @@ fn unreadable(look: &Look) -> Option<Finding> {
     Some(finding.fix("run this as the user that runs the gateway, and give --gateway-state DIR if it is elsewhere"))
 }
 
-/// Something in the state directory speaks of another version than the one that runs.
+/// Something beside the gateway speaks of another version than the one that runs: of another generation of stores, or,
+/// in the store itself, of a later release.
 fn version(look: &Look) -> Option<Finding> {
     let (claimed, from) = look.version.contradicted.as_ref()?;
-    let touched_only = from.contains("lastTouchedVersion");
-    // A command line of another release writes that, too, and may: only the generation of the store matters.
-    if touched_only && same_generation(look, *claimed) {
+    let running = look.version.exact.as_ref().map(|(version, _)| *version);
+    let is_later = look.store.app_version == Some(*claimed)
+        && running.is_some_and(|running| *claimed > running);
+    if same_generation(look, *claimed) && !is_later {
         return None;
     }
     let finding = Finding::new(Code::StoreMismatch, from)
         .seen(format!("{from} is of OpenClaw {claimed}"))
-        .seen(format!("the gateway that runs is {}", look.version.words()));
+        .seen(format!("the gateway is {}", look.version.words()));
     Some(finding.fix(
-        "if the gateway was put back to an earlier release, pair again what is missing; if it was updated, restart its \
-         service; if this is another gateway's state, give --gateway-state DIR",
+        "if the gateway was put back to an earlier release, pair again what is missing; if it was updated, install its \
+         service anew (openclaw gateway install --force); if this is another gateway's state, give --gateway-state DIR",
     ))
 }
 
@@ -133,5 +135,3 @@ fn delegate(look: &Look) -> Option<Finding> {
         }
     }
 }
-
-const LAST_WITH_FILES: Version = Version::v2026(7, u16::MAX);

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::config::{Config, StoreKind};
 use crate::device::DeviceId;
-use crate::doctor::known::FIRST_WITH_DATABASE;
+use crate::doctor::known::{FIRST_WITH_DATABASE, LAST_WITH_FILES};
 use crate::identity::store::provenance::{self, Provenance};
 use crate::identity::store::{
     AutoStore, DeviceStore, JsonStore, Snapshot, SqliteStore, read_database,
@@ -174,5 +174,3 @@ fn app_version(state: &Path) -> Option<Version> {
     });
     Version::parse(&found.ok()??.unwrap_or_default())
 }
-
-const LAST_WITH_FILES: Version = Version::v2026(7, u16::MAX);

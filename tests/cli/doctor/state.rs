@@ -115,6 +115,7 @@ impl State {
         let host = self.device(HOST, "cli", "cli", &["operator.read"]);
         self.write("devices/paired.json.migrated", &json!({HOST: host}));
         self.write("devices/paired.json", &json!({}));
+        self.unit("[Service]\nEnvironment=OPENCLAW_SERVICE_VERSION=2026.7.1\n");
     }
 
     fn open_database(&self) -> Connection {
