@@ -82,8 +82,8 @@ impl Finding {
         self
     }
 
-    /// As sure as this; `None` where it does not hold at all.
-    fn as_sure_as(mut self, certainty: Certainty) -> Option<Self> {
+    /// As surely as this; `None` where it does not hold at all.
+    fn if_holds(mut self, certainty: Certainty) -> Option<Self> {
         self.certainty = certainty;
         (certainty != Certainty::No).then_some(self)
     }

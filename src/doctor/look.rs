@@ -3,6 +3,7 @@
 //! No session with the gateway is opened, not even the delegate's: a gateway may pair whoever connects.
 
 mod client;
+mod installed;
 mod probe;
 mod process;
 mod service;
@@ -52,6 +53,8 @@ pub struct Look {
     pub shim: ShimLook,
     /// What loading the shim's own configuration found.
     pub notes: Vec<Note>,
+    /// The version of the `openclaw` on the `PATH`.
+    pub installed: Option<Version>,
     /// The platform of this host, as the command line names it.
     pub platform: &'static str,
 }
@@ -121,7 +124,8 @@ impl Look {
             &config.gateway.auth,
         );
         let processes = process::look(config, environment, &store);
-        let claims = claims(&store, &services, &details);
+        let installed = installed::version(environment);
+        let claims = claims(&store, &services, &details, installed);
         let version = Known::weigh(
             seen,
             reach.at_least(),
@@ -142,6 +146,7 @@ impl Look {
             shim: shim(config),
             notes: config.findings.clone(),
             platform: platform(),
+            installed,
             reach,
             version,
             store,
@@ -200,6 +205,7 @@ fn claims(
     store: &StoreLook,
     services: &service::Services,
     details: &Details,
+    installed: Option<Version>,
 ) -> Vec<(Version, String)> {
     let touched = details.last_touched.as_deref().and_then(Version::parse);
     [
@@ -207,12 +213,8 @@ fn claims(
             .app_version
             .map(|version| (version, "the database".to_owned())),
         services.version.clone(),
-        touched.map(|version| {
-            (
-                version,
-                "meta.lastTouchedVersion in openclaw.json".to_owned(),
-            )
-        }),
+        installed.map(|version| (version, ON_PATH.to_owned())),
+        touched.map(|version| (version, LAST_TOUCHED.to_owned())),
     ]
     .into_iter()
     .flatten()
@@ -277,5 +279,9 @@ fn platform() -> &'static str {
     }
 }
 
+/// What tells the version of the installed command line.
+pub(super) const ON_PATH: &str = "the openclaw on the PATH";
+/// What tells the version of the command line that wrote the configuration.
+pub(super) const LAST_TOUCHED: &str = "meta.lastTouchedVersion in openclaw.json";
 /// How long something on this machine may take to accept a connection.
 const PATIENCE: Duration = Duration::from_millis(500);

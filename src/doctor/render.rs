@@ -12,6 +12,7 @@ use crate::cli::Style;
 use crate::device::OperatorToken;
 use crate::findings::Shim;
 use crate::identity::store::PendingRequest;
+use crate::scope::{ALL, ScopeSet};
 
 /// The whole report.
 #[must_use]
@@ -54,18 +55,22 @@ fn summary(look: &Look, style: Style) -> String {
             }
         }
     };
-    put(
-        "gateway",
-        &[
-            look.url.clone(),
-            look.version.words(),
-            format!("answers: {}", safe(&look.reach.words())),
-        ],
-    );
+    put("gateway", &gateway_lines(look));
     put("store", &store_lines(look));
     put("shim", &[shim_line(look)]);
     put("this host", &[host_line(look)]);
     text
+}
+
+fn gateway_lines(look: &Look) -> Vec<String> {
+    let mut lines = vec![
+        look.url.clone(),
+        look.version.words(),
+        format!("answers: {}", safe(&look.reach.words())),
+    ];
+    let own = look.processes.iter().filter(|process| process.is_ours);
+    lines.extend(own.map(|process| format!("runs as process {}", process.pid)));
+    lines
 }
 
 fn store_lines(look: &Look) -> Vec<String> {
@@ -182,7 +187,7 @@ fn device_row(look: &Look, subject: &Subject<'_>, with_asks: bool) -> Row {
         .collect();
     client.push(place.join(", "));
     client.retain(|line| !line.is_empty());
-    let mut approved_for = vec![record.approved_scopes.to_string()];
+    let mut approved_for = vec![scopes(&record.approved_scopes)];
     if record.roles.iter().any(|role| role != "operator") {
         let roles: Vec<String> = record.roles.iter().map(|role| brief(role, NAME)).collect();
         approved_for.push(format!("as {}", roles.join(", ")));
@@ -211,6 +216,14 @@ fn device_row(look: &Look, subject: &Subject<'_>, with_asks: bool) -> Row {
             vec![seen],
         ],
         below,
+    }
+}
+
+fn scopes(approved: &ScopeSet) -> String {
+    if approved.names_all(&ALL.into_iter().collect()) {
+        format!("all {} scopes", ALL.len())
+    } else {
+        approved.to_string()
     }
 }
 
@@ -296,13 +309,13 @@ fn finding_part(findings: &[Finding], style: Style) -> String {
         };
         let number = format!("{:>2}. ", index + 1);
         let code = style.doubtful(finding.code);
-        let head = format!("{family}{possible}: {}", finding.subject);
+        let head = format!("{family}{possible}: {}", safe(&finding.subject));
         let _ = writeln!(text, "{number}{code}{head}");
         paragraph(&mut text, "    ", &finding.title);
         for evidence in &finding.evidence {
             labelled(&mut text, "seen", &safe(evidence));
         }
-        labelled(&mut text, "fix", &finding.fix);
+        labelled(&mut text, "fix", &safe(&finding.fix));
         labelled(&mut text, "shim", shim_words(finding.shim));
     }
     text

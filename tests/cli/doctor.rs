@@ -86,8 +86,10 @@ fn the_devices_alone() {
     assert!(text.contains("the pairing store cannot be read"), "{text}");
 }
 
+type Make = fn(&State);
+
 /// Every kind of state, by name.
-const STATES: [(&str, fn(&State)); 4] = [
+const STATES: [(&str, Make); 4] = [
     ("legacy", State::legacy),
     ("pinned", State::pinned),
     ("database", |state| state.database("2026.9.6")),

@@ -69,7 +69,7 @@ fn local_source(look: &Look) -> Option<Finding> {
             "this gateway takes them for remote: no silent pairing, and no scopes without a device",
         )
         .fix(LINE);
-    finding.as_sure_as(
+    finding.if_holds(
         look.version
             .within(Version::v2026(2, 18), Version::v2026(3, 24)),
     )
@@ -160,7 +160,7 @@ fn origins(look: &Look) -> Option<Finding> {
             "gateway.controlUi.allowedOrigins: [\"{scheme}://<name or address in the browser's address bar>:{port}\"] in \
              openclaw.json"
         ));
-    finding.as_sure_as(look.version.since(Version::v2026(2, 22)))
+    finding.if_holds(look.version.since(Version::v2026(2, 22)))
 }
 
 /// A browser signs only in a secure context.
@@ -173,7 +173,7 @@ fn plain_http(look: &Look) -> Option<Finding> {
     let finding = Finding::new(Code::InsecureContext, "pages opened from other machines")
         .seen(format!("gateway.bind is {bind:?}, without TLS"))
         .fix("put HTTPS in front (openclaw's Tailscale Serve, or a reverse proxy), or open the page over an SSH tunnel");
-    finding.as_sure_as(look.version.until(Version::v2026(8, u16::MAX)))
+    finding.if_holds(look.version.until(Version::v2026(8, u16::MAX)))
 }
 
 fn proxy_user(look: &Look) -> Option<Finding> {
@@ -199,7 +199,7 @@ fn proxy_user(look: &Look) -> Option<Finding> {
              from 2026.8",
         );
     }
-    finding.as_sure_as(look.version.since(Version::v2026(3, 24)))
+    finding.if_holds(look.version.since(Version::v2026(3, 24)))
 }
 
 const LINE: &str = if cfg!(target_os = "macos") {

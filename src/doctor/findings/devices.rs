@@ -78,7 +78,7 @@ fn literal(look: &Look, subject: &Subject<'_>) -> Option<Finding> {
     } else {
         "go through the shim; for good: scope-shim repair --apply, or openclaw devices approve for each request".to_owned()
     };
-    finding.fix(fix).as_sure_as(certainty)
+    finding.fix(fix).if_holds(certainty)
 }
 
 fn every_scope() -> String {
@@ -135,7 +135,7 @@ fn pinned(look: &Look, subject: &Subject<'_>) -> Option<Finding> {
         ),
         None => "run the command that fails once, then: scope-shim approve --all-local".to_owned(),
     };
-    finding.fix(fix).as_sure_as(waits)
+    finding.fix(fix).if_holds(waits)
 }
 
 fn narrow_token(look: &Look, subject: &Subject<'_>) -> Option<Finding> {
@@ -169,7 +169,7 @@ fn platform(look: &Look, subject: &Subject<'_>) -> Option<Finding> {
             "its key is on this machine now, which is {}",
             look.platform
         ));
-    finding.as_sure_as(look.version.since(Version::v2026(2, 22)))
+    finding.if_holds(look.version.since(Version::v2026(2, 22)))
 }
 
 fn over_wide(look: &Look, subject: &Subject<'_>) -> Option<Finding> {

@@ -2,7 +2,7 @@
 
 use super::Finding;
 use crate::doctor::known::Certainty;
-use crate::doctor::look::Look;
+use crate::doctor::look::{LAST_TOUCHED, Look, ON_PATH};
 use crate::findings::Code;
 use crate::profile::Version;
 
@@ -73,7 +73,14 @@ fn clock(look: &Look) -> Option<Finding> {
 
 /// Operators speak protocol 3 up to 2026.5.7, and 4 from 2026.5.9.
 fn protocol(look: &Look) -> Option<Finding> {
-    let client = look.configuration.last_touched?;
+    let touched = look
+        .configuration
+        .last_touched
+        .map(|version| (version, LAST_TOUCHED));
+    let (client, from) = look
+        .installed
+        .map(|version| (version, ON_PATH))
+        .or(touched)?;
     let (gateway, _) = look.version.exact.as_ref()?;
     let speaks = |version: Version| if version < FIRST_FOUR { 3 } else { 4 };
     if speaks(client) == speaks(*gateway) {
@@ -90,7 +97,7 @@ fn protocol(look: &Look) -> Option<Finding> {
             speaks(*gateway)
         ))
         .seen(format!(
-            "the command line that wrote openclaw.json last is {client} and speaks protocol {}",
+            "the command line is {client}, as {from} says, and speaks protocol {}",
             speaks(client)
         ));
     Some(finding.fix(format!("update the {older}: npm install -g openclaw")))
@@ -109,15 +116,13 @@ fn probe(look: &Look) -> Option<Finding> {
     };
     let finding = Finding::new(Code::LocalProbe, "this host's command line")
         .seen(what)
-        .seen("the gateway is healthy: other commands work, and the probe works through the shim")
+        .seen("that says nothing about its health: other commands work, and probes work through the shim")
         .fix(format!(
             "go through the shim: OPENCLAW_GATEWAY_PORT={} openclaw status --all",
             look.shim.listen.port()
         ));
-    finding.as_sure_as(early.max(late)).filter(|_| {
-        // Guessing at it for every gateway of unknown version would only be noise.
-        early.max(late) == Certainty::Certain
-    })
+    // Guessing at it for every gateway of unknown version would only be noise.
+    (early.max(late) == Certainty::Certain).then_some(finding)
 }
 
 fn two_gateways(look: &Look) -> Option<Finding> {

@@ -132,7 +132,7 @@ fn deadlock(look: &Look, waiting: &[&PendingRequest]) -> Option<Finding> {
             "start scope-shim run once, so that its own device is paired; then scope-shim approve",
         )
     };
-    finding.as_sure_as(certainty)
+    finding.if_holds(certainty)
 }
 
 const LONGEST_NAME: usize = 40;

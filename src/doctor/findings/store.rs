@@ -2,7 +2,7 @@
 
 use super::Finding;
 use crate::doctor::known::{Certainty, FIRST_WITH_DATABASE, LAST_WITH_FILES};
-use crate::doctor::look::{DelegateLook, Form, Look};
+use crate::doctor::look::{DelegateLook, Form, Look, ON_PATH};
 use crate::findings::Code;
 use crate::profile::Version;
 use crate::scope::{ALL, ScopeSet};
@@ -34,6 +34,9 @@ fn unreadable(look: &Look) -> Option<Finding> {
 /// in the store itself, of a later release.
 fn version(look: &Look) -> Option<Finding> {
     let (claimed, from) = look.version.contradicted.as_ref()?;
+    if from == ON_PATH {
+        return None;
+    }
     let running = look.version.exact.as_ref().map(|(version, _)| *version);
     let is_later = look.store.app_version == Some(*claimed)
         && running.is_some_and(|running| *claimed > running);

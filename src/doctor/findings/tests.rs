@@ -70,6 +70,7 @@ fn look(month: u16, patch: u16) -> Look {
             delegate: DelegateLook::Absent,
         },
         notes: Vec::new(),
+        installed: None,
         platform: "linux",
     }
 }
@@ -472,6 +473,9 @@ fn a_command_line_of_another_protocol() {
     };
     assert_eq!(touched(5, 7), "protocol-mismatch");
     assert_eq!(touched(9, 6), "");
+    let mut installed = look(5, 7);
+    installed.installed = Some(Version::v2026(9, 6));
+    assert_eq!(codes(&installed), "protocol-mismatch");
 }
 
 #[test]

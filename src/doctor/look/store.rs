@@ -95,9 +95,7 @@ pub(super) async fn look(config: &Config, seen: Option<Version>) -> StoreLook {
     }
     let version = match seen {
         Some(version) => Some(version),
-        None => blocking(state.clone(), |state| app_version(state))
-            .await
-            .flatten(),
+        None => blocking(state.clone(), app_version).await.flatten(),
     };
     let store = open(config, &state, version);
     let outcome = store.snapshot().await;
