@@ -1,6 +1,6 @@
 //! `scope-shim doctor`: what is wrong, or about to go wrong, between a gateway and its clients.
 //!
-//! [`look`] reads and asks, and changes nothing; [`findings`] is a pure function of what was seen; [`render`] and
+//! [`look`] reads and asks, and changes nothing; [`findings()`] is a pure function of what was seen; [`render`] and
 //! [`json`] say it to people and to machines.
 
 pub mod asks;

@@ -44,7 +44,11 @@ fn summary(look: &Look, style: Style) -> String {
     let mut put = |title: &str, lines: &[String]| {
         for (index, line) in lines.iter().enumerate() {
             let title = if index == 0 { title } else { "" };
-            let padded = style.strong(format!("{title:TITLE$}"));
+            let padded = if title.is_empty() {
+                " ".repeat(TITLE)
+            } else {
+                style.strong(format!("{title:TITLE$}"))
+            };
             for (part, line) in wrap(line, WIDTH - TITLE, false).iter().enumerate() {
                 let indent = if part == 0 {
                     padded.clone()

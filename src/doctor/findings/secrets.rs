@@ -62,7 +62,7 @@ const fn used_by(reader: Reader) -> &'static str {
 fn fix(place: &Place) -> String {
     match place.reader {
         Reader::Service => "openclaw gateway install --force, then restart the service".to_owned(),
-        Reader::Running => "restart the gateway".to_owned(),
+        Reader::Running => "restart the gateway without another one in its environment".to_owned(),
         Reader::Shim => "take the shim's own setting away, or correct it".to_owned(),
         Reader::Both | Reader::RemoteCli => format!("correct or remove {}", place.name),
     }
