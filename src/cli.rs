@@ -2,6 +2,8 @@
 
 pub mod approve;
 pub mod check;
+pub mod devices;
+pub mod doctor;
 pub mod explain;
 mod phrase;
 pub mod repair;
@@ -14,8 +16,8 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::Flag;
-pub use explain::Explain;
 pub use approve::Approve;
+pub use explain::Explain;
 pub use repair::Repair;
 pub use style::Style;
 
@@ -42,12 +44,16 @@ pub enum Command {
     Run(Settings),
     /// Check the configuration and say what it amounts to, without starting anything
     Check(Settings),
-    /// Walk the decision about a session step by step: one that was, one that could be, or one that was saved
-    Explain(Box<Explain>),
+    /// Say what is wrong, or about to go wrong, and what ends it, without changing anything
+    Doctor(Report),
+    /// List the paired devices and the pairing requests that wait
+    Devices(Report),
     /// List the pairing requests that wait, or approve them
     Approve(Approve),
     /// Widen, for all devices at once, what the gateway holds too narrow
     Repair(Repair),
+    /// Walk the decision about a session step by step: one that was, one that could be, or one that was saved
+    Explain(Box<Explain>),
     /// See the failure and its cure on a gateway made for it
     Demo(Demo),
     /// Print the version
@@ -120,6 +126,18 @@ impl Settings {
     }
 }
 
+/// What to look at, and how to say it.
+#[derive(Args, Debug)]
+pub struct Report {
+    /// The gateway and the shim that are meant.
+    #[command(flatten)]
+    pub settings: Settings,
+
+    /// Write JSON, as config/doctor.schema.json documents it
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// How to show the failure and its cure.
 #[derive(Args, Debug)]
 pub struct Demo {
@@ -143,7 +161,7 @@ pub enum ExitStatus {
     Ok,
     /// It started, or tried to, and failed.
     Failure,
-    /// It was looked at, and something needs doing.
+    /// It looked, and there is something to say.
     Findings,
     /// The configuration cannot be used: `EX_CONFIG`. A restart does not help, and systemd can be told so.
     Config,

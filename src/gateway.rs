@@ -4,6 +4,7 @@
 //! read or resolved becomes a [`Finding`] that says which setting to give the shim instead.
 
 mod auth;
+mod details;
 mod document;
 mod include;
 mod paths;
@@ -17,6 +18,7 @@ use serde_json::Value;
 
 use crate::config::{Environment, Finding, network};
 use crate::secret::Secret;
+pub use details::{Details, Place, Reader, details, environment_file, port_written};
 use document::Document;
 use variables::Variables;
 

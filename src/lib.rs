@@ -25,6 +25,7 @@ pub mod engine;
 
 pub mod degraded;
 pub mod diagnosis;
+pub mod doctor;
 pub mod explain;
 pub mod findings;
 

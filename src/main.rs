@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use scope_shim::cli::{
-    Cli, Command, ExitStatus, Said, Settings, Style, approve, check, explain, repair,
+    Cli, Command, ExitStatus, Said, Settings, Style, approve, check, devices, doctor, explain,
+    repair,
 };
 use scope_shim::config::{Config, Environment, Problems};
 use scope_shim::{app, demo, log};
@@ -18,6 +19,12 @@ fn main() -> ExitCode {
     let status = match cli.command {
         Command::Run(settings) => run(&settings, no_color),
         Command::Check(settings) => check(&settings, no_color),
+        Command::Doctor(report) => ask(&report.settings, no_color, async |config, style| {
+            Ok(doctor::run(&config, report.json, style).await)
+        }),
+        Command::Devices(report) => ask(&report.settings, no_color, async |config, style| {
+            devices::run(&config, report.json, style).await
+        }),
         Command::Explain(options) => ask(&options.settings, no_color, async |config, style| {
             explain::run(&config, &options, style).await
         }),

@@ -76,9 +76,9 @@ fn widens_nothing(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{DeviceLess, LocalUpgrades, Policy};
+    use crate::config::Policy;
     use crate::device::{DeviceId, OperatorToken};
-    use crate::scope::{ADMIN, ALL, PAIRING, READ, ScopeSet, WRITE};
+    use crate::scope::{ADMIN, PAIRING, READ, ScopeSet, WRITE};
 
     const KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
@@ -116,14 +116,7 @@ mod tests {
     }
 
     fn policy() -> Policy {
-        Policy {
-            max_scopes: ALL.into_iter().collect(),
-            device_less: DeviceLess::Local,
-            entitled_repairs: EntitledRepairs::Approve,
-            local_upgrades: LocalUpgrades::Ask,
-            wait_for_approval: None,
-            clients: Default::default(),
-        }
+        Policy::default()
     }
 
     fn keyed(key: Option<&str>) -> Waiting {

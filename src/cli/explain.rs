@@ -1,6 +1,5 @@
 //! `scope-shim explain`: the decision about a session, step by step.
 
-use std::error::Error;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::Read as _;
@@ -9,16 +8,14 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Serialize;
 
-use super::{Settings, Style};
+use super::{ExitStatus, Said, Settings, Style};
+use crate::app::Failure;
 use crate::clock;
 use crate::config::Config;
 use crate::explain::asked::{Asker, Client, Place, Saved};
 use crate::explain::{Kept, Page, SessionTrace, page};
 use crate::scope::ScopeSet;
 use crate::session::id::SessionId;
-
-/// What ends the command.
-type Failure = Box<dyn Error + Send + Sync>;
 
 /// What to explain. Without anything, the last sessions are listed.
 #[derive(Args, Debug, Default)]
@@ -88,12 +85,19 @@ fn client(text: &str) -> Result<(String, String), &'static str> {
     }
 }
 
-/// The text that answers what was asked.
+/// Answers what was asked.
 ///
 /// # Errors
 ///
 /// When there is no such session, device or file, or the gateway's records cannot be read.
-pub async fn explain(options: &Explain, config: &Config, style: Style) -> Result<String, Failure> {
+pub async fn run(config: &Config, options: &Explain, style: Style) -> Result<Said, Failure> {
+    Ok(Said {
+        text: explain(options, config, style).await?,
+        status: ExitStatus::Ok,
+    })
+}
+
+async fn explain(options: &Explain, config: &Config, style: Style) -> Result<String, Failure> {
     let place = Place {
         remote: options.remote,
         origin: options.origin.clone(),

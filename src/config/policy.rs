@@ -67,18 +67,16 @@ impl Policy {
     }
 
     pub(super) fn read(reader: &mut Reader<'_>) -> Self {
-        let max_scopes = reader.read(
-            "policy.max_scopes",
-            scope::ALL.into_iter().collect(),
-            value::scopes,
-        );
-        let device_less = reader.read("policy.device_less", DeviceLess::Local, value::word);
+        let default = Self::default();
+        let max_scopes = reader.read("policy.max_scopes", default.max_scopes, value::scopes);
+        let device_less = reader.read("policy.device_less", default.device_less, value::word);
         let entitled_repairs = reader.read(
             "policy.entitled_repairs",
-            EntitledRepairs::Approve,
+            default.entitled_repairs,
             value::word,
         );
-        let local_upgrades = reader.read("policy.local_upgrades", LocalUpgrades::Ask, value::word);
+        let local_upgrades =
+            reader.read("policy.local_upgrades", default.local_upgrades, value::word);
         let wait_for_approval =
             reader.read("policy.wait_for_approval", None, value::timeout_or_off);
         let clients = reader.named("policy.clients", |section| {
@@ -106,6 +104,20 @@ impl Policy {
             local_upgrades,
             wait_for_approval,
             clients: clients.into_iter().collect(),
+        }
+    }
+}
+
+/// What holds where the configuration says nothing.
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            max_scopes: scope::ALL.into_iter().collect(),
+            device_less: DeviceLess::Local,
+            entitled_repairs: EntitledRepairs::Approve,
+            local_upgrades: LocalUpgrades::Ask,
+            wait_for_approval: None,
+            clients: BTreeMap::new(),
         }
     }
 }

@@ -5,7 +5,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{ClientPolicy, DeviceLess, EntitledRepairs, LocalUpgrades};
+use crate::config::ClientPolicy;
 use crate::device::DeviceId;
 use crate::identity::proof::PayloadVersion;
 use crate::profile::{Evidence, Version};
@@ -62,14 +62,7 @@ fn asks(scopes: &[&str]) -> Claims {
 }
 
 fn open_policy() -> Policy {
-    Policy {
-        max_scopes: ALL.into_iter().collect(),
-        device_less: DeviceLess::Local,
-        entitled_repairs: EntitledRepairs::Off,
-        local_upgrades: LocalUpgrades::Ask,
-        wait_for_approval: None,
-        clients: Default::default(),
-    }
+    Policy::default()
 }
 
 fn early() -> Profile {

@@ -9,7 +9,7 @@ use crate::config::Finding;
 use crate::secret::Secret;
 
 /// What the configuration says about one secret.
-enum Said {
+pub(super) enum Said {
     Nothing,
     Here(Secret, String),
     /// It is somewhere the shim cannot look; says why.
@@ -117,7 +117,7 @@ fn known(
     (GatewayAuth::Unknown, String::new())
 }
 
-fn said(value: Option<&Value>, origin: &str, variables: &Variables<'_>) -> Said {
+pub(super) fn said(value: Option<&Value>, origin: &str, variables: &Variables<'_>) -> Said {
     let from_variable = |name: &str| match variables.get(name) {
         Some((value, from)) => Said::Here(Secret::new(value), format!("{origin}, {from}")),
         None => Said::Elsewhere(format!(

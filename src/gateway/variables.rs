@@ -50,6 +50,16 @@ impl<'a> Variables<'a> {
         (!value.is_empty()).then(|| (value, format!("{name} in the gateway's {place}")))
     }
 
+    /// Every value that a variable has been given by one of the gateway's own files, with the file's part in it.
+    pub(super) fn in_files(&self, name: &str) -> Vec<(&str, &'static str)> {
+        let places = [(&self.state_file, ".env"), (&self.configured, "env")];
+        let values = places.into_iter().filter_map(|(variables, place)| {
+            let value = variables.get(name)?.trim();
+            (!value.is_empty()).then_some((value, place))
+        });
+        values.collect()
+    }
+
     /// `text` with every `${NAME}` replaced; `$${NAME}` stands for itself.
     ///
     /// The error is the name of a variable that is not set.
@@ -91,7 +101,7 @@ pub(super) fn is_name(name: &str) -> bool {
 }
 
 /// `NAME=value` lines with optional `export` and quotes; the first of a name counts not, the last does.
-fn dotenv(text: &str) -> BTreeMap<String, String> {
+pub(super) fn dotenv(text: &str) -> BTreeMap<String, String> {
     let mut variables = BTreeMap::new();
     for line in text.lines() {
         let line = line.trim();

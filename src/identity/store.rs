@@ -8,6 +8,7 @@ mod findings;
 mod json;
 mod last_good;
 mod pair_list;
+pub mod provenance;
 mod shared;
 pub(in crate::identity) mod sqlite;
 mod stamp;
@@ -16,7 +17,7 @@ mod wire;
 
 use std::collections::HashMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -49,6 +50,18 @@ pub trait DeviceStore: Send + Sync {
 
     /// The files whose change means that a new snapshot is worth taking. They need not exist.
     fn watched(&self) -> Vec<PathBuf>;
+}
+
+/// Runs `work` on the database below `state`, as carefully as the store itself is read. Blocks.
+///
+/// # Errors
+///
+/// As for the store itself.
+pub(crate) fn read_database<T>(
+    state: &Path,
+    work: impl Fn(&rusqlite::Connection) -> rusqlite::Result<T>,
+) -> Result<T, StoreError> {
+    sqlite::read(&sqlite::database_below(state), work)
 }
 
 /// Every paired device and every pending request at one moment.

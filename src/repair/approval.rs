@@ -295,8 +295,8 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::config::{DeviceLess, EntitledRepairs};
-    use crate::scope::{ALL, READ};
+
+    use crate::scope::READ;
 
     const KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
@@ -312,12 +312,7 @@ mod tests {
     }
 
     fn policy() -> Policy {
-        Policy {
-            max_scopes: ALL.into_iter().collect(),
-            device_less: DeviceLess::Local,
-            entitled_repairs: EntitledRepairs::Approve,
-            clients: Default::default(),
-        }
+        Policy::default()
     }
 
     #[test]

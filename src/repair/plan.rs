@@ -296,7 +296,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::config::{DeviceLess, EntitledRepairs};
+
     use crate::profile::Evidence;
     use crate::scope::ALL;
 
@@ -313,9 +313,7 @@ mod tests {
     fn policy(max_scopes: &[&str]) -> Policy {
         Policy {
             max_scopes: max_scopes.iter().copied().collect(),
-            device_less: DeviceLess::Local,
-            entitled_repairs: EntitledRepairs::Approve,
-            clients: Default::default(),
+            ..Policy::default()
         }
     }
 

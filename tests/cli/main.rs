@@ -5,6 +5,8 @@
 mod check;
 /// The gateway's own configuration, however broken.
 mod discovery;
+/// `doctor` and `devices`, which only look.
+mod doctor;
 /// `explain` in each of its forms.
 mod explain;
 /// Help, usage and version.

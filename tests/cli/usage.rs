@@ -15,6 +15,8 @@ fn help_fits_one_screen() {
     Commands:
       run  Start the proxy
       check  Check the configuration and say what it amounts to, without starting anything
+      doctor  Say what is wrong, or about to go wrong, and what ends it, without changing anything
+      devices  List the paired devices and the pairing requests that wait
       approve  List the pairing requests that wait, or approve them
       repair  Widen, for all devices at once, what the gateway holds too narrow
       explain  Walk the decision about a session step by step: one that was, one that could be, or one
@@ -65,6 +67,21 @@ fn run_has_the_flags_that_were_promised() {
     files tell.
     ----- stderr -----
     "#);
+}
+
+#[test]
+fn doctor_and_devices_take_what_run_takes_and_write_json() {
+    for command in ["doctor", "devices"] {
+        let help = Shim::new(&[command, "-h"]).run();
+        for flag in [
+            "--gateway-state <DIR>",
+            "--data <DIR>",
+            "--listen",
+            "--json",
+        ] {
+            assert!(help.contains(flag), "{command} {flag}: {help}");
+        }
+    }
 }
 
 #[test]

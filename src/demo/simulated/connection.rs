@@ -154,6 +154,9 @@ async fn answer(
                 .to_owned();
             wire.respond("200 OK", &kind, &body).await
         }
+        ("GET", "/__openclaw/control-ui-config.json") if world.profile() != Profile::Literal => {
+            page_settings(world, wire, request).await
+        }
         ("GET", "/v1/headers") => wire.respond_json("200 OK", &json!(request.headers)).await,
         ("GET", "/v1/stream") => stream(world, wire, request.target.ends_with("?gated")).await,
         ("GET" | "HEAD", _) => {
@@ -169,6 +172,22 @@ async fn answer(
             .await
         }
     }
+}
+
+/// The settings of the Control UI. From 2026.5.7 they want the shared secret.
+async fn page_settings(world: &World, wire: &mut Wire, request: &Request) -> io::Result<()> {
+    let closed = world.profile() == Profile::Latest && request.header("authorization").is_none();
+    let (status, body) = if closed {
+        let error = json!({ "message": "Unauthorized", "type": "unauthorized" });
+        ("401 Unauthorized", json!({ "error": error }))
+    } else {
+        let version = world.profile().version();
+        (
+            "200 OK",
+            json!({ "basePath": "", "serverVersion": version }),
+        )
+    };
+    wire.respond_json(status, &body).await
 }
 
 async fn invoke(world: &World, wire: &mut Wire, request: &Request) -> io::Result<()> {

@@ -1,0 +1,123 @@
+//! Text for a terminal: safe, wrapped, and with times as a person says them.
+
+/// The text with every character escaped that could move the cursor, change colours or reorder what is shown.
+#[must_use]
+pub fn safe(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '"' | '\'' | '\\' => shown.push(letter),
+            _ => shown.extend(letter.escape_debug()),
+        }
+    }
+    shown
+}
+
+/// The same, cut to `most` characters.
+#[must_use]
+pub fn brief(text: &str, most: usize) -> String {
+    let shown = safe(text);
+    if shown.chars().count() <= most {
+        return shown;
+    }
+    let kept: String = shown.chars().take(most.saturating_sub(1)).collect();
+    format!("{kept}…")
+}
+
+/// The words of `text` in lines of at most `width` characters. A word that is longer stands alone, or is cut into
+/// pieces where `cut` says so.
+#[must_use]
+pub fn wrap(text: &str, width: usize, cut: bool) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        for piece in pieces(word, width, cut) {
+            let Some(line) = lines.last_mut() else { break };
+            let used = line.chars().count();
+            if used == 0 {
+                line.push_str(&piece);
+            } else if used + 1 + piece.chars().count() <= width {
+                line.push(' ');
+                line.push_str(&piece);
+            } else {
+                lines.push(piece);
+            }
+        }
+    }
+    lines
+}
+
+fn pieces(word: &str, width: usize, cut: bool) -> Vec<String> {
+    let letters: Vec<char> = word.chars().collect();
+    if !cut || letters.len() <= width || width == 0 {
+        return vec![word.to_owned()];
+    }
+    letters
+        .chunks(width)
+        .map(|part| part.iter().collect())
+        .collect()
+}
+
+/// How long ago a moment was: `3 min ago`.
+#[must_use]
+pub fn ago(now_ms: i64, then_ms: u64) -> String {
+    let then = i64::try_from(then_ms).unwrap_or(i64::MAX);
+    let seconds = now_ms.saturating_sub(then) / 1000;
+    match seconds {
+        ..-1 => "in the future".to_owned(),
+        -1..1 => "just now".to_owned(),
+        1..120 => format!("{seconds} s ago"),
+        120..7_200 => format!("{} min ago", seconds / 60),
+        7_200..172_800 => format!("{} h ago", seconds / 3_600),
+        _ => format!("{} d ago", seconds / 86_400),
+    }
+}
+
+/// A number with its noun.
+#[must_use]
+pub fn count(number: usize, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{plural}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_in_a_name_reaches_the_terminal_as_a_command() {
+        assert_eq!(safe("Jo's \"lab\" é 漢"), "Jo's \"lab\" é 漢");
+        let hostile = "\u{1b}[2J\r\n\t\u{202e}\u{200b}\u{7}\u{9b}";
+        let shown = safe(hostile);
+        assert!(
+            shown.chars().all(|letter| letter.is_ascii_graphic()),
+            "{shown}"
+        );
+        assert_eq!(brief("abcdef", 4), "abc…");
+        assert_eq!(brief("abcd", 4), "abcd");
+    }
+
+    #[test]
+    fn long_text_is_wrapped_at_words() {
+        assert_eq!(wrap("one two three", 7, false), ["one two", "three"]);
+        assert_eq!(wrap("abcdefgh ij", 4, false), ["abcdefgh", "ij"]);
+        assert_eq!(wrap("abcdefgh ij", 4, true), ["abcd", "efgh", "ij"]);
+        assert_eq!(wrap("", 4, false), [""]);
+    }
+
+    #[test]
+    fn times_are_told_as_people_tell_them() {
+        let now = 1_000_000_000_000;
+        let table = [
+            (0, "just now"),
+            (59, "59 s ago"),
+            (180, "3 min ago"),
+            (7_200, "2 h ago"),
+            (864_000, "10 d ago"),
+            (-60, "in the future"),
+        ];
+        for (seconds, expected) in table {
+            let then = u64::try_from(now - seconds * 1000).unwrap_or_default();
+            assert_eq!(ago(now, then), expected);
+        }
+    }
+}
