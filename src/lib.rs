@@ -35,6 +35,7 @@ pub mod rewrite;
 
 pub mod relay;
 
+pub mod approval;
 pub mod approver;
 pub mod audit;
 pub mod control;
@@ -48,3 +49,6 @@ pub mod config;
 pub mod demo;
 pub mod gateway;
 pub mod log;
+
+#[cfg(test)]
+pub(crate) mod fixture;

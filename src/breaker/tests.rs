@@ -8,6 +8,7 @@ use tokio::time::advance;
 
 use super::*;
 use crate::device::{DeviceRecord, OperatorToken};
+use crate::fixture;
 use crate::handshake::message::Answer;
 use crate::scope::{ADMIN, READ, WRITE};
 
@@ -59,20 +60,7 @@ impl Client {
     }
 
     fn record(&self) -> DeviceRecord {
-        DeviceRecord {
-            device_id: DeviceId::new(self.device),
-            public_key: self.device.to_owned(),
-            display_name: None,
-            platform: None,
-            device_family: None,
-            client_id: None,
-            client_mode: None,
-            roles: vec!["operator".into()],
-            approved_scopes: self.approved.iter().copied().collect(),
-            operator_token: OperatorToken::None,
-            approved_at_ms: None,
-            last_seen_at_ms: None,
-        }
+        fixture::record(self.device, self.device, self.approved)
     }
 }
 

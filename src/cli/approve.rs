@@ -8,13 +8,13 @@ use serde_json::{Value, json};
 use super::phrase::{self, row};
 use super::{ExitStatus, Said, Settings, Style};
 use crate::app::Failure;
-use crate::audit::Audit;
+use crate::approval::{Approved, Candidate, Listing, approve_unchanged, look};
+use crate::audit::{Audit, Rule};
 use crate::clock;
 use crate::config::Config;
 use crate::control::{self, Once};
 use crate::device::DeviceId;
 use crate::engine::HostDevice;
-use crate::repair::{Approved, Candidate, Listing, approve, look};
 use crate::scope::ScopeSet;
 
 /// What to approve.
@@ -118,7 +118,7 @@ impl Command<'_> {
     }
 
     fn block(&self, text: &mut String, candidate: &Candidate) {
-        let request = candidate.request();
+        let request = &candidate.request;
         let id = request.request_id.escape_debug();
         let _ = writeln!(text, "\n{}", self.style.strong(id));
         let mut row = |name: &str, value: &str| row(text, self.style, name, value);
@@ -138,11 +138,11 @@ impl Command<'_> {
     }
 
     fn as_json(&self, candidate: &Candidate) -> Value {
-        let request = candidate.request();
+        let request = &candidate.request;
         json!({
             "requestId": request.request_id,
             "deviceId": request.device_id.as_str(),
-            "displayName": candidate.waiting.display_name,
+            "displayName": candidate.request.display_name,
             "clientId": request.client_id,
             "clientMode": request.client_mode,
             "platform": request.platform,
@@ -162,7 +162,7 @@ impl Command<'_> {
     async fn approve_one(&self, session: &mut Once, id: &str) -> Result<Said, Failure> {
         let listing = look(session).await?;
         let waiting = Candidate::all(&listing);
-        let found = waiting.iter().find(|one| one.request().request_id == id);
+        let found = waiting.iter().find(|one| one.request.request_id == id);
         let Some(candidate) = found else {
             return Err(self.unknown(id, &waiting).into());
         };
@@ -171,7 +171,7 @@ impl Command<'_> {
                 format!("request {} is not approved: {objection}", id.escape_debug()).into(),
             );
         }
-        let approved = approve(session, &self.audit, candidate)
+        let approved = approve_unchanged(session, &self.audit, Rule::Command, candidate)
             .await
             .map_err(|why| format!("request {} is not approved: {why}", id.escape_debug()))?;
         let treated = Treated {
@@ -202,9 +202,9 @@ impl Command<'_> {
                 text,
                 "\n  waits: {}, device {}, asks for {}: {}",
                 client(candidate),
-                candidate.request().device_id.short().escape_debug(),
-                candidate.request().scopes,
-                self.command(&candidate.request().request_id)
+                candidate.request.device_id.short().escape_debug(),
+                candidate.request.scopes,
+                self.command(&candidate.request.request_id)
             );
         }
         text
@@ -216,10 +216,10 @@ impl Command<'_> {
         let host = host.id().await.unwrap_or_default();
         let mut treated = Vec::new();
         let first = look(session).await?;
-        for waiting in &first.waiting {
+        for request in &first.waiting {
             // What came before may have changed what this device holds.
             let listing = look(session).await?;
-            if let Some(candidate) = again(&listing, &waiting.request.request_id) {
+            if let Some(candidate) = again(&listing, &request.request_id) {
                 let outcome = self.treat(session, &candidate, host.as_ref()).await;
                 treated.push(Treated { candidate, outcome });
             }
@@ -238,14 +238,14 @@ impl Command<'_> {
         host: Option<&DeviceId>,
     ) -> Outcome {
         if !candidate.is_local_operator(host) {
-            let command = self.command(&candidate.request().request_id);
+            let command = self.command(&candidate.request.request_id);
             let why = beyond_local(candidate);
             return Outcome::Left(format!("{why}; to approve it all the same: {command}"));
         }
         if let Some(objection) = phrase::objection(candidate, self.config) {
             return Outcome::Left(objection);
         }
-        match approve(session, &self.audit, candidate).await {
+        match approve_unchanged(session, &self.audit, Rule::Command, candidate).await {
             Ok(approved) => Outcome::Approved(approved),
             Err(why) => Outcome::Failed(why.to_string()),
         }
@@ -268,7 +268,7 @@ impl Command<'_> {
 
     fn outcome_text(&self, treated: &Treated) -> String {
         let candidate = &treated.candidate;
-        let id = candidate.request().request_id.escape_debug();
+        let id = candidate.request.request_id.escape_debug();
         let who = format!("{}, device {}", client(candidate), device(candidate));
         let (label, approved) = match &treated.outcome {
             Outcome::Approved(approved) => (self.style.good("approved:"), Ok(approved)),
@@ -304,7 +304,7 @@ impl Command<'_> {
 fn again(listing: &Listing, id: &str) -> Option<Candidate> {
     Candidate::all(listing)
         .into_iter()
-        .find(|candidate| candidate.request().request_id == id)
+        .find(|candidate| candidate.request.request_id == id)
 }
 
 fn beyond_local(candidate: &Candidate) -> &'static str {
@@ -312,7 +312,7 @@ fn beyond_local(candidate: &Candidate) -> &'static str {
         "it came from another machine"
     } else if !candidate.is_operator() {
         "it asks for another role than operator"
-    } else if candidate.request().scopes.is_empty() {
+    } else if candidate.request.scopes.is_empty() {
         "it asks for no scope"
     } else {
         "its device is not paired yet, and is not this machine's own"
@@ -332,7 +332,7 @@ fn next(candidate: &Candidate) -> &'static str {
 }
 
 fn client(candidate: &Candidate) -> String {
-    let request = candidate.request();
+    let request = &candidate.request;
     phrase::client(
         request.client_id.as_deref(),
         request.client_mode.as_deref(),
@@ -342,9 +342,9 @@ fn client(candidate: &Candidate) -> String {
 
 fn device(candidate: &Candidate) -> String {
     let record = candidate.record.as_ref();
-    let name = candidate.waiting.display_name.as_deref();
+    let name = candidate.request.display_name.as_deref();
     let name = name.or_else(|| record?.display_name.as_deref());
-    phrase::device(&candidate.request().device_id, name)
+    phrase::device(&candidate.request.device_id, name)
 }
 
 fn held(candidate: &Candidate) -> String {
@@ -369,7 +369,7 @@ fn names(scopes: &ScopeSet) -> Vec<&str> {
 }
 
 fn one_as_json(treated: &Treated) -> Value {
-    let request = treated.candidate.request();
+    let request = &treated.candidate.request;
     let (outcome, approved, why) = match &treated.outcome {
         Outcome::Approved(approved) => ("approved", Some(approved), None),
         Outcome::Left(why) => ("left", None, Some(why)),

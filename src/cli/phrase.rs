@@ -5,9 +5,9 @@
 use std::fmt::Write as _;
 
 use super::{Settings, Style};
+use crate::approval::{Candidate, Objection};
 use crate::config::Config;
 use crate::device::{DeviceId, DeviceRecord};
-use crate::repair::{Candidate, Objection};
 
 /// A row of a block: its name in a column of its own.
 pub(super) fn row(text: &mut String, style: Style, name: &str, value: &str) {
@@ -52,7 +52,7 @@ pub(super) fn record(record: &DeviceRecord) -> String {
 
 /// Where a request came from.
 pub(super) fn origin(candidate: &Candidate) -> String {
-    match candidate.request().remote_ip.as_deref() {
+    match candidate.request.remote_ip.as_deref() {
         Some(address) if !candidate.is_from_here() => address.escape_debug().to_string(),
         _ => "this machine".to_owned(),
     }

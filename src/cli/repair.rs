@@ -8,12 +8,13 @@ use serde_json::{Value, json};
 use super::phrase::{self, row};
 use super::{ExitStatus, Said, Settings, Style};
 use crate::app::Failure;
+use crate::approval::look;
 use crate::audit::Audit;
 use crate::config::Config;
 use crate::control::{self, Once};
 use crate::findings::Code;
 use crate::profile::{Profile, ScopeCheck};
-use crate::repair::{Carried, Note, Plan, Reason, Step, carry_out, look, plan};
+use crate::repair::{Carried, Note, Plan, Reason, Step, carry_out, plan};
 use crate::scope::ScopeSet;
 
 /// Whether to do it.
@@ -285,7 +286,7 @@ fn step_as_json(step: &Step, outcome: Option<&Result<Carried, String>>) -> Value
             Some(Err(_)) => "failed",
         },
         "findings": step.reasons.iter().map(finding).collect::<Vec<_>>(),
-        "approves": step.requests.iter().map(|one| &one.request().request_id).collect::<Vec<_>>(),
+        "approves": step.requests.iter().map(|one| &one.request.request_id).collect::<Vec<_>>(),
         "rotates": carried.map_or_else(|| step.rotate_to.is_some(), |carried| carried.rotated),
         "before": {"scopes": names(&step.record.approved_scopes), "tokenScopes": step.token.as_ref().map(names)},
         "after": {"scopes": names(scopes), "tokenScopes": token.map(names)},
