@@ -4,7 +4,7 @@ use crate::device::{DeviceId, DeviceRecord, OperatorToken};
 use crate::identity::store::PendingRequest;
 
 /// A paired operator, of whom nothing else is known.
-pub fn record(id: &str, key: &str, approved: &[&str]) -> DeviceRecord {
+pub(crate) fn record(id: &str, key: &str, approved: &[&str]) -> DeviceRecord {
     DeviceRecord {
         device_id: DeviceId::new(id),
         public_key: key.to_owned(),
@@ -22,7 +22,12 @@ pub fn record(id: &str, key: &str, approved: &[&str]) -> DeviceRecord {
 }
 
 /// A request of an operator, of whom nothing else is known.
-pub fn request(id: &str, device: &str, key: Option<&str>, scopes: &[&str]) -> PendingRequest {
+pub(crate) fn request(
+    id: &str,
+    device: &str,
+    key: Option<&str>,
+    scopes: &[&str],
+) -> PendingRequest {
     PendingRequest {
         request_id: id.to_owned(),
         device_id: DeviceId::new(device),

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::time::advance;
 
 use super::*;
-use crate::device::{DeviceRecord, OperatorToken};
+use crate::device::DeviceRecord;
 use crate::fixture;
 use crate::handshake::message::Answer;
 use crate::scope::{ADMIN, READ, WRITE};
@@ -19,6 +19,7 @@ struct Client {
     scopes: &'static [&'static str],
     agent: &'static str,
     approved: &'static [&'static str],
+    address: [u8; 4],
 }
 
 const CLIENT: Client = Client {
@@ -27,6 +28,7 @@ const CLIENT: Client = Client {
     scopes: &[ADMIN],
     agent: "tui",
     approved: &[READ],
+    address: [192, 0, 2, 7],
 };
 
 impl Client {
@@ -45,7 +47,7 @@ impl Client {
             .header("user-agent", self.agent)
             .body(())
             .unwrap();
-        let address = "192.0.2.7".parse().unwrap();
+        let address = self.address.into();
         let fingerprints = breaker.fingerprints();
         let trace = fingerprints.trace(address, &request, None);
         let id = format!("{:?}", Instant::now());
@@ -163,6 +165,17 @@ async fn a_pending_request_stands_for_every_scope_set_of_its_device_and_its_cred
             }
         )
         .await
+    );
+    assert!(
+        !finds(
+            &breaker,
+            &Client {
+                address: [192, 0, 2, 8],
+                ..CLIENT
+            }
+        )
+        .await,
+        "the gateway may let in who comes from another network"
     );
     let asked = breaker.asked_for(&DeviceId::new("d1"));
     assert_eq!(asked, [ADMIN, WRITE].into_iter().collect());

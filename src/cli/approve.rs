@@ -16,6 +16,7 @@ use crate::control::{self, Once};
 use crate::device::DeviceId;
 use crate::engine::HostDevice;
 use crate::scope::ScopeSet;
+use crate::text::{ago, safe};
 
 /// What to approve.
 #[derive(Args, Debug)]
@@ -105,11 +106,10 @@ impl Command<'_> {
         if waiting.is_empty() {
             return format!("No pairing request waits ({}).\n", self.gateway);
         }
-        let number = phrase::count(
-            waiting.len(),
-            "pairing request waits",
-            "pairing requests wait",
-        );
+        let number = match waiting.len() {
+            1 => "1 pairing request waits".to_owned(),
+            many => format!("{many} pairing requests wait"),
+        };
         let mut text = format!("{number} ({}).\n", self.gateway);
         for candidate in waiting {
             self.block(&mut text, candidate);
@@ -119,14 +119,16 @@ impl Command<'_> {
 
     fn block(&self, text: &mut String, candidate: &Candidate) {
         let request = &candidate.request;
-        let id = request.request_id.escape_debug();
+        let id = safe(&request.request_id);
         let _ = writeln!(text, "\n{}", self.style.strong(id));
         let mut row = |name: &str, value: &str| row(text, self.style, name, value);
         row("device", &device(candidate));
         row("client", &client(candidate));
-        let filed = age(request.ts_ms).map_or_else(String::new, |age| format!(", {age} ago"));
+        // By the gateway's clock, which is this machine's as a rule.
+        let filed = request.ts_ms.map(|filed| ago(clock::now_ms(), filed));
+        let filed = filed.map_or_else(String::new, |ago| format!(", {ago}"));
         row("from", &format!("{}{filed}", phrase::origin(candidate)));
-        row("role", &request.roles.join(", ").escape_debug().to_string());
+        row("role", &safe(&request.roles.join(", ")));
         row("asks for", &request.scopes.to_string());
         row("approved", &held(candidate));
         row("missing", &candidate.missing().to_string());
@@ -167,13 +169,11 @@ impl Command<'_> {
             return Err(self.unknown(id, &waiting).into());
         };
         if let Some(objection) = phrase::objection(candidate, self.config) {
-            return Err(
-                format!("request {} is not approved: {objection}", id.escape_debug()).into(),
-            );
+            return Err(format!("request {} is not approved: {objection}", safe(id)).into());
         }
         let approved = approve_unchanged(session, &self.audit, Rule::Command, candidate)
             .await
-            .map_err(|why| format!("request {} is not approved: {why}", id.escape_debug()))?;
+            .map_err(|why| format!("request {} is not approved: {why}", safe(id)))?;
         let treated = Treated {
             candidate: candidate.clone(),
             outcome: Outcome::Approved(approved),
@@ -183,11 +183,11 @@ impl Command<'_> {
 
     /// Nobody knows what an id that is gone was about, but usually it is the only other one.
     fn unknown(&self, id: &str, waiting: &[Candidate]) -> String {
-        let id_shown = id.escape_debug();
+        let id_shown = safe(id);
         let mut text = match self.audit.rule_of(id) {
             Some(rule) => format!(
                 "request {id_shown} does not wait: scope-shim has approved it already (rule {})",
-                rule.escape_debug()
+                safe(&rule)
             ),
             None => format!(
                 "no request {id_shown} waits: it was approved, rejected or given up, or the client asked again and \
@@ -202,7 +202,7 @@ impl Command<'_> {
                 text,
                 "\n  waits: {}, device {}, asks for {}: {}",
                 client(candidate),
-                candidate.request.device_id.short().escape_debug(),
+                safe(&candidate.request.device_id.short()),
                 candidate.request.scopes,
                 self.command(&candidate.request.request_id)
             );
@@ -268,7 +268,7 @@ impl Command<'_> {
 
     fn outcome_text(&self, treated: &Treated) -> String {
         let candidate = &treated.candidate;
-        let id = candidate.request.request_id.escape_debug();
+        let id = safe(&candidate.request.request_id);
         let who = format!("{}, device {}", client(candidate), device(candidate));
         let (label, approved) = match &treated.outcome {
             Outcome::Approved(approved) => (self.style.good("approved:"), Ok(approved)),
@@ -285,7 +285,7 @@ impl Command<'_> {
         };
         row(&mut text, self.style, "before", &held(candidate));
         let roles = approved.roles.join(", ");
-        let after = format!("{} as {}", approved.after, roles.escape_debug());
+        let after = format!("{} as {}", approved.after, safe(&roles));
         row(&mut text, self.style, "after", &after);
         row(&mut text, self.style, "next", next(candidate));
         text
@@ -352,16 +352,6 @@ fn held(candidate: &Candidate) -> String {
         Some(record) => record.approved_scopes.to_string(),
         None => "not paired".to_owned(),
     }
-}
-
-/// In words, from the gateway's clock, which is this machine's as a rule.
-fn age(filed_ms: Option<u64>) -> Option<String> {
-    let seconds = clock::now_ms().checked_sub_unsigned(filed_ms?)?.max(0) / 1000;
-    Some(match seconds {
-        0..120 => format!("{seconds} s"),
-        120..7200 => format!("{} min", seconds / 60),
-        _ => format!("{} h", seconds / 3600),
-    })
 }
 
 fn names(scopes: &ScopeSet) -> Vec<&str> {

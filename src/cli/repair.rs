@@ -16,6 +16,7 @@ use crate::findings::Code;
 use crate::profile::{Profile, ScopeCheck};
 use crate::repair::{Carried, Note, Plan, Reason, Step, carry_out, plan};
 use crate::scope::ScopeSet;
+use crate::text::count;
 
 /// Whether to do it.
 #[derive(Args, Debug)]
@@ -130,7 +131,7 @@ impl Report {
         let mut text = match (number, &self.outcomes) {
             (0, _) => format!("Nothing to repair ({}).\n", self.gateway),
             (_, None) => {
-                let number = phrase::count(number, "device", "devices");
+                let number = count(number, "device");
                 format!("{number} can be repaired ({}).\n", self.gateway)
             }
             (_, Some(_)) => format!("{}\n", self.gateway),

@@ -6,7 +6,6 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::ClientPolicy;
-use crate::device::DeviceId;
 use crate::fixture;
 use crate::identity::proof::PayloadVersion;
 use crate::profile::{Evidence, Version};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::decide::{Decision, Pass};
-use crate::device::{DeviceId, DeviceRecord, OperatorToken};
+use crate::device::{DeviceRecord, OperatorToken};
 use crate::diagnosis::{Case, Diagnosis, diagnose};
 use crate::engine::Visit;
 use crate::fixture;

@@ -8,10 +8,8 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::*;
-use crate::device::OperatorToken;
 use crate::fixture;
 use crate::identity::store::{BoxFuture, Snapshot};
-use crate::scope::ScopeSet;
 
 /// A store whose every read waits for a permit, and is counted when it begins.
 struct Scripted {
