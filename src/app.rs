@@ -139,7 +139,7 @@ fn assemble(config: &Config) -> Result<Front, Failure> {
                 _ => None,
             },
         },
-        pacing: Pacing::new(config.limits.gateway_handshakes),
+        pacing: Arc::new(Pacing::new(config.limits.gateway_handshakes)),
         limits: drive::Limits {
             connect_frame: config.limits.connect_frame_bytes,
             timeout: config.limits.handshake_timeout,

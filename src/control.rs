@@ -92,6 +92,26 @@ pub struct Control {
     own_record: Arc<Mutex<OwnRecord>>,
 }
 
+/// Whoever can call the gateway's methods: a running shim, or a command.
+pub trait Calls: Send {
+    /// Calls a method of the gateway and returns its payload.
+    ///
+    /// # Errors
+    ///
+    /// When there is no connection, or the gateway refuses or does not answer.
+    fn call(
+        &mut self,
+        method: &str,
+        params: Value,
+    ) -> impl Future<Output = Result<Value, CallError>> + Send;
+}
+
+impl Calls for &Control {
+    async fn call(&mut self, method: &str, params: Value) -> Result<Value, CallError> {
+        Control::call(self, method, params).await
+    }
+}
+
 /// One call of a gateway method.
 #[derive(Debug)]
 struct Call {

@@ -4,6 +4,8 @@
 //! clock. Where something cannot be known, the sentence says less, never more.
 
 mod credential;
+mod data;
+pub mod degraded;
 mod draft;
 mod gateway;
 pub mod newcomers;

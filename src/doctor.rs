@@ -11,7 +11,6 @@ pub mod look;
 pub mod render;
 pub mod subject;
 pub mod table;
-pub mod text;
 
 pub use findings::{Finding, findings};
 pub use look::Look;

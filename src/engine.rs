@@ -11,6 +11,7 @@ use serde_json::json;
 use tokio::sync::watch;
 use tracing::{debug, info};
 
+use crate::approval;
 use crate::audit::Audit;
 use crate::breaker::Breaker;
 use crate::clock;
@@ -26,7 +27,6 @@ use crate::gateway::{GatewayAuth, GatewayFacts};
 use crate::handshake::message::{Claims, Connect, Refusal};
 use crate::identity::Resolver;
 use crate::identity::identify::{Circumstances, Credential, Identity};
-use crate::identity::store::Snapshot;
 use crate::profile::Lesson;
 use crate::rewrite::SharedSecret;
 use crate::scope::{self, ScopeSet};
@@ -239,16 +239,11 @@ impl Engine {
     ///
     /// Only a request of this device for nothing but what it may hold anyway; anything else is for a human to see.
     pub async fn withdraw(&self, request_id: &str, device: &DeviceId, entitled: &ScopeSet) {
-        let Ok(list) = self.control.call("device.pair.list", json!({})).await else {
+        let Ok(listing) = approval::look(&mut &self.control).await else {
             return;
         };
-        let Ok(snapshot) = Snapshot::from_pair_list(&list) else {
-            return;
-        };
-        let needless = snapshot.pending.iter().any(|request| {
-            request.request_id == request_id
-                && request.device_id == *device
-                && entitled.implies_all(&request.scopes)
+        let needless = listing.request(request_id).is_some_and(|request| {
+            request.device_id == *device && entitled.implies_all(&request.scopes)
         });
         if needless {
             let own = json!({"requestId": request_id});

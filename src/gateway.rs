@@ -88,11 +88,13 @@ pub struct GatewayFacts {
     pub auth_from: String,
     /// The proxies whose forwarded headers the gateway believes.
     pub trusted_proxies: Option<Vec<IpNet>>,
+    /// How many entries the list of them has, whether they are understood or not.
+    pub trusted_proxies_listed: Option<usize>,
     /// Whether the gateway silently approves local devices; gateways before 2026.8 always do.
     pub auto_approve_local: Option<bool>,
     /// The origins from which browsers may connect.
     pub allowed_origins: Option<Vec<String>>,
-    /// The version that wrote the configuration file last (`meta.lastTouchedVersion`).
+    /// `meta.lastTouchedVersion`: the release that wrote the configuration file last, often that of the command line.
     pub last_touched: Option<String>,
     /// What an operator should know.
     pub findings: Vec<Finding>,
@@ -148,8 +150,15 @@ impl GatewayFacts {
         self.auto_approve_local = Some(auto_approve.unwrap_or(true));
         self.allowed_origins = Some(reader.texts("gateway.controlUi.allowedOrigins"));
         self.host = reader.host();
-        self.last_touched = reader.text("meta.lastTouchedVersion");
+        let touched = document
+            .get("meta.lastTouchedVersion")
+            .and_then(Value::as_str);
+        self.last_touched = touched.map(str::to_owned);
         let listed = reader.texts("gateway.trustedProxies");
+        self.trusted_proxies_listed = match document.get("gateway.trustedProxies") {
+            None => Some(0),
+            Some(list) => list.as_array().map(Vec::len),
+        };
         let mut proxies = Vec::new();
         for text in listed {
             match network(&text) {

@@ -38,7 +38,7 @@ pub struct Front {
     /// Which proxies are believed.
     pub trust: Trust,
     /// The gateway's budget for unfinished handshakes.
-    pub pacing: Pacing,
+    pub pacing: Arc<Pacing>,
     /// What a handshake may take.
     pub limits: Limits,
     /// How long a session may be silent.

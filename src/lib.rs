@@ -3,6 +3,14 @@
 //! The way of a session is one straight line, and so is this list:
 //!
 //! [`listen`] → [`http`] → [`session`] → [`handshake`] → [`identity`] → [`decide`] → [`rewrite`] → [`relay`]
+//!
+//! Beside the line stands what helps a session that the gateway refuses all the same: [`breaker`] answers it when it
+//! asks again, [`diagnosis`] says why, in the words of [`findings`], and [`approver`] has its request approved where the
+//! operator's policy says so.
+//!
+//! The shim's own session with the gateway is [`control`]; everything that changes a device goes through it, by
+//! [`approval`] and [`repair`], and into the [`audit`] log first. [`doctor`] and [`explain`] look and tell, and change
+//! nothing.
 
 pub mod listen;
 
@@ -19,15 +27,8 @@ pub mod profile;
 pub mod scope;
 pub mod secret;
 
-pub mod breaker;
 pub mod decide;
 pub mod engine;
-
-pub mod degraded;
-pub mod diagnosis;
-pub mod doctor;
-pub mod explain;
-pub mod findings;
 
 pub mod delegate;
 pub mod delegation;
@@ -35,11 +36,20 @@ pub mod rewrite;
 
 pub mod relay;
 
+pub mod breaker;
+
+pub mod diagnosis;
+pub mod findings;
+
+pub mod approval;
 pub mod approver;
 pub mod audit;
 pub mod control;
 pub mod dial;
 pub mod repair;
+
+pub mod doctor;
+pub mod explain;
 
 pub mod app;
 pub mod cli;
@@ -48,3 +58,7 @@ pub mod config;
 pub mod demo;
 pub mod gateway;
 pub mod log;
+pub mod text;
+
+#[cfg(test)]
+pub(crate) mod fixture;

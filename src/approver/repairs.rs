@@ -8,12 +8,11 @@ use std::sync::Arc;
 
 use tracing::info;
 
-use super::{Waiting, approve};
+use super::{approve, look};
+use crate::approval::Candidate;
 use crate::audit::Rule;
 use crate::config::{EntitledRepairs, Mode, Policy};
-use crate::device::DeviceRecord;
 use crate::engine::Engine;
-use crate::identity::store::PendingRequest;
 use crate::profile::ScopeCheck;
 
 /// Looks at the requests that wait, whenever the gateway says that pairing changed, for as long as it says anything.
@@ -35,23 +34,27 @@ async fn review(engine: &Engine) {
     if engine.control.standing().profile.scope_check != ScopeCheck::Literal {
         return;
     }
-    let Ok(waiting) = Waiting::look(engine).await else {
+    let Ok(listing) = look(engine).await else {
         return;
     };
-    for request in &waiting.requests {
+    for request in listing.waiting {
         let Ok(Some(record)) = engine.resolver.resolve(&request.device_id).await else {
             continue;
         };
-        if !widens_nothing(&waiting, request, &record, &engine.policy) {
+        let seen = Candidate {
+            request,
+            record: Some(record),
+        };
+        if !widens_nothing(&seen, &engine.policy) {
             continue;
         }
         match engine.mode.get() {
             Mode::On => {
-                let _ = approve(engine, Rule::EntitledRepair, request, &record).await;
+                approve(engine, Rule::EntitledRepair, &seen).await;
             }
             Mode::Observe => info!(
-                device = %record.device_id.short(), scopes = %request.scopes,
-                "would approve pairing request {}: it widens nothing", request.request_id.escape_debug()
+                device = %seen.request.device_id.short(), scopes = %seen.request.scopes,
+                "would approve pairing request {}: it widens nothing", seen.request.request_id.escape_debug()
             ),
             Mode::Off => {}
         }
@@ -59,78 +62,48 @@ async fn review(engine: &Engine) {
 }
 
 /// Whether a request is for nothing beyond the closure of what was approved, and under the operator's caps.
-fn widens_nothing(
-    waiting: &Waiting,
-    request: &PendingRequest,
-    record: &DeviceRecord,
-    policy: &Policy,
-) -> bool {
-    let client_id = request.client_id.as_deref().unwrap_or_default();
-    waiting.is_repair_of(request, record)
-        && request
-            .scopes
-            .iter()
-            .all(|scope| record.approved_scopes.implies(scope) && policy.allows(client_id, scope))
+fn widens_nothing(seen: &Candidate, policy: &Policy) -> bool {
+    seen.is_repair() && seen.missing().is_empty() && seen.objection(policy).is_none()
 }
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+    use std::sync::Arc;
+
     use super::*;
     use crate::config::Policy;
-    use crate::device::{DeviceId, OperatorToken};
+    use crate::device::DeviceRecord;
+    use crate::fixture;
+    use crate::identity::proof::{device_id, raw_public_key};
+    use crate::identity::store::PendingRequest;
     use crate::scope::{ADMIN, PAIRING, READ, ScopeSet, WRITE};
 
     const KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
+    fn own_id() -> String {
+        device_id(&raw_public_key(KEY).unwrap()).as_str().to_owned()
+    }
+
     fn record(approved: &[&str]) -> DeviceRecord {
-        DeviceRecord {
-            device_id: DeviceId::new("d"),
-            public_key: KEY.into(),
-            display_name: None,
-            platform: None,
-            device_family: None,
-            client_id: None,
-            client_mode: None,
-            roles: vec!["operator".into()],
-            approved_scopes: approved.iter().copied().collect(),
-            operator_token: OperatorToken::None,
-            approved_at_ms: None,
-            last_seen_at_ms: None,
-        }
+        fixture::record(&own_id(), KEY, approved)
     }
 
     fn request(scopes: &[&str]) -> PendingRequest {
-        PendingRequest {
-            request_id: "r".into(),
-            device_id: DeviceId::new("d"),
-            roles: vec!["operator".into()],
-            scopes: scopes.iter().copied().collect(),
-            client_id: Some("gateway-client".into()),
-            client_mode: None,
-            platform: None,
-            is_repair: true,
-            silent: false,
-            ts_ms: None,
-            remote_ip: None,
-        }
-    }
-
-    fn policy() -> Policy {
-        Policy::default()
-    }
-
-    fn keyed(key: Option<&str>) -> Waiting {
-        Waiting {
-            requests: Vec::new(),
-            keys: key
-                .map(|key| ("r".to_owned(), key.to_owned()))
-                .into_iter()
-                .collect(),
-        }
+        fixture::request("r", &own_id(), Some(KEY), scopes)
     }
 
     fn approved(request: &PendingRequest, record: &DeviceRecord) -> bool {
-        widens_nothing(&keyed(Some(KEY)), request, record, &policy())
+        under(&Policy::default(), request, record)
+    }
+
+    fn under(policy: &Policy, request: &PendingRequest, record: &DeviceRecord) -> bool {
+        let seen = Candidate {
+            request: request.clone(),
+            record: Some(Arc::new(record.clone())),
+        };
+        widens_nothing(&seen, policy)
     }
 
     #[test]
@@ -152,38 +125,41 @@ mod tests {
             "no operator scope"
         );
         assert!(!approved(&request(&[]), &admin), "nothing");
-        let foreign = KEY.replace('A', "B");
-        assert!(
-            !widens_nothing(&keyed(Some(&foreign)), &request(&[READ]), &admin, &policy()),
-            "another key"
-        );
-        assert!(
-            !widens_nothing(&keyed(None), &request(&[READ]), &admin, &policy()),
-            "no key"
-        );
-        let other = PendingRequest {
-            device_id: DeviceId::new("e"),
+        let foreign = PendingRequest {
+            public_key: Some(KEY.replace('A', "B")),
             ..request(&[READ])
         };
-        assert!(!approved(&other, &admin), "another device");
+        assert!(!approved(&foreign, &admin), "another key");
+        let keyless = PendingRequest {
+            public_key: None,
+            ..request(&[READ])
+        };
+        assert!(!approved(&keyless, &admin), "no key");
+        let paired_otherwise = DeviceRecord {
+            public_key: KEY.replace('A', "B"),
+            ..record(&[ADMIN])
+        };
+        assert!(
+            !approved(&request(&[READ]), &paired_otherwise),
+            "paired with another key"
+        );
         let node = PendingRequest {
             roles: vec!["operator".into(), "node".into()],
             ..request(&[READ])
         };
         assert!(!approved(&node, &admin), "another role");
-        let mut paired_as_node = record(&[ADMIN]);
-        paired_as_node.roles = vec!["node".into()];
+        let paired_as_node = DeviceRecord {
+            roles: vec!["node".into()],
+            ..record(&[ADMIN])
+        };
         assert!(
             !approved(&request(&[READ]), &paired_as_node),
             "not an operator"
         );
         let capped = Policy {
             max_scopes: [PAIRING].into_iter().collect::<ScopeSet>(),
-            ..policy()
+            ..Policy::default()
         };
-        assert!(
-            !widens_nothing(&keyed(Some(KEY)), &request(&[READ]), &admin, &capped),
-            "over the cap"
-        );
+        assert!(!under(&capped, &request(&[READ]), &admin), "over the cap");
     }
 }

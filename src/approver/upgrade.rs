@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::debug;
-
-use super::{Waiting, approve};
+use super::{approve, look};
+use crate::approval::Candidate;
 use crate::audit::Rule;
 use crate::config::LocalUpgrades;
 use crate::device::DeviceRecord;
@@ -77,14 +76,19 @@ pub async fn upgrade(engine: &Engine, asking: Asking<'_>) -> Option<Identity> {
         return None;
     }
     let request_id = asking.refusal.request_id.as_deref()?;
-    let waiting = Waiting::look(engine).await.ok()?;
-    let request = waiting.find(request_id)?;
-    // A request that was filed before this one may stand in its place, and ask for something else.
-    if !waiting.is_repair_of(request, record) || !asking.is_allowed(engine, &request.scopes) {
-        return None;
-    }
-    if let Err(error) = approve(engine, Rule::LocalUpgrade, request, record).await {
-        debug!("a local upgrade came to nothing: {error}");
+    let listing = look(engine).await.ok()?;
+    let seen = Candidate {
+        request: listing.request(request_id)?.clone(),
+        record: Some(Arc::clone(record)),
+    };
+    // A request that was filed before this one may stand in its place, and ask for more than this session did.
+    let is_its_own = seen.is_repair()
+        && record
+            .approved_scopes
+            .union(&asking.claims.requested())
+            .implies_all(&seen.request.scopes)
+        && asking.is_allowed(engine, &seen.request.scopes);
+    if !is_its_own || !approve(engine, Rule::LocalUpgrade, &seen).await {
         return None;
     }
     engine.resolver.invalidate();
@@ -124,8 +128,8 @@ pub async fn wait(engine: &Engine, asking: Asking<'_>, patience: Duration) -> Op
 }
 
 async fn is_gone(engine: &Engine, request_id: &str) -> bool {
-    let waiting = Waiting::look(engine).await;
-    waiting.is_ok_and(|waiting| waiting.find(request_id).is_none())
+    let listing = look(engine).await;
+    listing.is_ok_and(|listing| listing.request(request_id).is_none())
 }
 
 /// The same session with the record that its device has now.

@@ -27,7 +27,7 @@ pub struct NoRandomness;
 pub struct Trace {
     /// Address, target, and all headers that tell clients apart.
     upgrade: Digest,
-    /// Of these the headers that the gateway's decision may depend on.
+    /// Of these the address and the headers that the gateway's decision may depend on.
     standing: Digest,
 }
 
@@ -48,15 +48,15 @@ impl Fingerprints {
         user_header: Option<&str>,
     ) -> Trace {
         let headers = request.headers();
-        let standing = self.digest(
-            [ORIGIN.as_str(), AUTHORIZATION.as_str()]
-                .into_iter()
-                .chain(CAPS_AND_USERS)
-                .chain(user_header)
-                .map(|name| header(headers, name)),
-        );
+        let decisive = [ORIGIN.as_str(), AUTHORIZATION.as_str()]
+            .into_iter()
+            .chain(CAPS_AND_USERS)
+            .chain(user_header)
+            .map(|name| header(headers, name));
+        // The address, too: later gateways let nodes of some networks in (`gateway.nodes.pairing.autoApproveCidrs`).
+        let address = address.to_string().into_bytes();
+        let standing = self.digest(std::iter::once(address).chain(decisive));
         let upgrade = self.digest([
-            address.to_string().into_bytes(),
             request.uri().to_string().into_bytes(),
             header(headers, HOST.as_str()),
             header(headers, USER_AGENT.as_str()),

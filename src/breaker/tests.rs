@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use tokio::time::advance;
 
 use super::*;
-use crate::device::{DeviceRecord, OperatorToken};
+use crate::device::DeviceRecord;
+use crate::fixture;
 use crate::handshake::message::Answer;
 use crate::scope::{ADMIN, READ, WRITE};
 
@@ -18,6 +19,7 @@ struct Client {
     scopes: &'static [&'static str],
     agent: &'static str,
     approved: &'static [&'static str],
+    address: [u8; 4],
 }
 
 const CLIENT: Client = Client {
@@ -26,6 +28,7 @@ const CLIENT: Client = Client {
     scopes: &[ADMIN],
     agent: "tui",
     approved: &[READ],
+    address: [192, 0, 2, 7],
 };
 
 impl Client {
@@ -44,7 +47,7 @@ impl Client {
             .header("user-agent", self.agent)
             .body(())
             .unwrap();
-        let address = "192.0.2.7".parse().unwrap();
+        let address = self.address.into();
         let fingerprints = breaker.fingerprints();
         let trace = fingerprints.trace(address, &request, None);
         let id = format!("{:?}", Instant::now());
@@ -59,20 +62,7 @@ impl Client {
     }
 
     fn record(&self) -> DeviceRecord {
-        DeviceRecord {
-            device_id: DeviceId::new(self.device),
-            public_key: self.device.to_owned(),
-            display_name: None,
-            platform: None,
-            device_family: None,
-            client_id: None,
-            client_mode: None,
-            roles: vec!["operator".into()],
-            approved_scopes: self.approved.iter().copied().collect(),
-            operator_token: OperatorToken::None,
-            approved_at_ms: None,
-            last_seen_at_ms: None,
-        }
+        fixture::record(self.device, self.device, self.approved)
     }
 }
 
@@ -175,6 +165,17 @@ async fn a_pending_request_stands_for_every_scope_set_of_its_device_and_its_cred
             }
         )
         .await
+    );
+    assert!(
+        !finds(
+            &breaker,
+            &Client {
+                address: [192, 0, 2, 8],
+                ..CLIENT
+            }
+        )
+        .await,
+        "the gateway may let in who comes from another network"
     );
     let asked = breaker.asked_for(&DeviceId::new("d1"));
     assert_eq!(asked, [ADMIN, WRITE].into_iter().collect());

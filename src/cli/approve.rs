@@ -8,14 +8,15 @@ use serde_json::{Value, json};
 use super::phrase::{self, row};
 use super::{ExitStatus, Said, Settings, Style};
 use crate::app::Failure;
-use crate::audit::Audit;
+use crate::approval::{Approved, Candidate, Listing, approve_unchanged, look};
+use crate::audit::{Audit, Rule};
 use crate::clock;
 use crate::config::Config;
 use crate::control::{self, Once};
 use crate::device::DeviceId;
 use crate::engine::HostDevice;
-use crate::repair::{Approved, Candidate, Listing, approve, look};
 use crate::scope::ScopeSet;
+use crate::text::{ago, safe};
 
 /// What to approve.
 #[derive(Args, Debug)]
@@ -105,11 +106,10 @@ impl Command<'_> {
         if waiting.is_empty() {
             return format!("No pairing request waits ({}).\n", self.gateway);
         }
-        let number = phrase::count(
-            waiting.len(),
-            "pairing request waits",
-            "pairing requests wait",
-        );
+        let number = match waiting.len() {
+            1 => "1 pairing request waits".to_owned(),
+            many => format!("{many} pairing requests wait"),
+        };
         let mut text = format!("{number} ({}).\n", self.gateway);
         for candidate in waiting {
             self.block(&mut text, candidate);
@@ -118,15 +118,17 @@ impl Command<'_> {
     }
 
     fn block(&self, text: &mut String, candidate: &Candidate) {
-        let request = candidate.request();
-        let id = request.request_id.escape_debug();
+        let request = &candidate.request;
+        let id = safe(&request.request_id);
         let _ = writeln!(text, "\n{}", self.style.strong(id));
         let mut row = |name: &str, value: &str| row(text, self.style, name, value);
         row("device", &device(candidate));
         row("client", &client(candidate));
-        let filed = age(request.ts_ms).map_or_else(String::new, |age| format!(", {age} ago"));
+        // By the gateway's clock, which is this machine's as a rule.
+        let filed = request.ts_ms.map(|filed| ago(clock::now_ms(), filed));
+        let filed = filed.map_or_else(String::new, |ago| format!(", {ago}"));
         row("from", &format!("{}{filed}", phrase::origin(candidate)));
-        row("role", &request.roles.join(", ").escape_debug().to_string());
+        row("role", &safe(&request.roles.join(", ")));
         row("asks for", &request.scopes.to_string());
         row("approved", &held(candidate));
         row("missing", &candidate.missing().to_string());
@@ -138,11 +140,11 @@ impl Command<'_> {
     }
 
     fn as_json(&self, candidate: &Candidate) -> Value {
-        let request = candidate.request();
+        let request = &candidate.request;
         json!({
             "requestId": request.request_id,
             "deviceId": request.device_id.as_str(),
-            "displayName": candidate.waiting.display_name,
+            "displayName": candidate.request.display_name,
             "clientId": request.client_id,
             "clientMode": request.client_mode,
             "platform": request.platform,
@@ -162,18 +164,16 @@ impl Command<'_> {
     async fn approve_one(&self, session: &mut Once, id: &str) -> Result<Said, Failure> {
         let listing = look(session).await?;
         let waiting = Candidate::all(&listing);
-        let found = waiting.iter().find(|one| one.request().request_id == id);
+        let found = waiting.iter().find(|one| one.request.request_id == id);
         let Some(candidate) = found else {
             return Err(self.unknown(id, &waiting).into());
         };
         if let Some(objection) = phrase::objection(candidate, self.config) {
-            return Err(
-                format!("request {} is not approved: {objection}", id.escape_debug()).into(),
-            );
+            return Err(format!("request {} is not approved: {objection}", safe(id)).into());
         }
-        let approved = approve(session, &self.audit, candidate)
+        let approved = approve_unchanged(session, &self.audit, Rule::Command, candidate)
             .await
-            .map_err(|why| format!("request {} is not approved: {why}", id.escape_debug()))?;
+            .map_err(|why| format!("request {} is not approved: {why}", safe(id)))?;
         let treated = Treated {
             candidate: candidate.clone(),
             outcome: Outcome::Approved(approved),
@@ -183,11 +183,11 @@ impl Command<'_> {
 
     /// Nobody knows what an id that is gone was about, but usually it is the only other one.
     fn unknown(&self, id: &str, waiting: &[Candidate]) -> String {
-        let id_shown = id.escape_debug();
+        let id_shown = safe(id);
         let mut text = match self.audit.rule_of(id) {
             Some(rule) => format!(
                 "request {id_shown} does not wait: scope-shim has approved it already (rule {})",
-                rule.escape_debug()
+                safe(&rule)
             ),
             None => format!(
                 "no request {id_shown} waits: it was approved, rejected or given up, or the client asked again and \
@@ -202,9 +202,9 @@ impl Command<'_> {
                 text,
                 "\n  waits: {}, device {}, asks for {}: {}",
                 client(candidate),
-                candidate.request().device_id.short().escape_debug(),
-                candidate.request().scopes,
-                self.command(&candidate.request().request_id)
+                safe(&candidate.request.device_id.short()),
+                candidate.request.scopes,
+                self.command(&candidate.request.request_id)
             );
         }
         text
@@ -216,10 +216,10 @@ impl Command<'_> {
         let host = host.id().await.unwrap_or_default();
         let mut treated = Vec::new();
         let first = look(session).await?;
-        for waiting in &first.waiting {
+        for request in &first.waiting {
             // What came before may have changed what this device holds.
             let listing = look(session).await?;
-            if let Some(candidate) = again(&listing, &waiting.request.request_id) {
+            if let Some(candidate) = again(&listing, &request.request_id) {
                 let outcome = self.treat(session, &candidate, host.as_ref()).await;
                 treated.push(Treated { candidate, outcome });
             }
@@ -238,14 +238,14 @@ impl Command<'_> {
         host: Option<&DeviceId>,
     ) -> Outcome {
         if !candidate.is_local_operator(host) {
-            let command = self.command(&candidate.request().request_id);
+            let command = self.command(&candidate.request.request_id);
             let why = beyond_local(candidate);
             return Outcome::Left(format!("{why}; to approve it all the same: {command}"));
         }
         if let Some(objection) = phrase::objection(candidate, self.config) {
             return Outcome::Left(objection);
         }
-        match approve(session, &self.audit, candidate).await {
+        match approve_unchanged(session, &self.audit, Rule::Command, candidate).await {
             Ok(approved) => Outcome::Approved(approved),
             Err(why) => Outcome::Failed(why.to_string()),
         }
@@ -268,7 +268,7 @@ impl Command<'_> {
 
     fn outcome_text(&self, treated: &Treated) -> String {
         let candidate = &treated.candidate;
-        let id = candidate.request().request_id.escape_debug();
+        let id = safe(&candidate.request.request_id);
         let who = format!("{}, device {}", client(candidate), device(candidate));
         let (label, approved) = match &treated.outcome {
             Outcome::Approved(approved) => (self.style.good("approved:"), Ok(approved)),
@@ -285,7 +285,7 @@ impl Command<'_> {
         };
         row(&mut text, self.style, "before", &held(candidate));
         let roles = approved.roles.join(", ");
-        let after = format!("{} as {}", approved.after, roles.escape_debug());
+        let after = format!("{} as {}", approved.after, safe(&roles));
         row(&mut text, self.style, "after", &after);
         row(&mut text, self.style, "next", next(candidate));
         text
@@ -304,7 +304,7 @@ impl Command<'_> {
 fn again(listing: &Listing, id: &str) -> Option<Candidate> {
     Candidate::all(listing)
         .into_iter()
-        .find(|candidate| candidate.request().request_id == id)
+        .find(|candidate| candidate.request.request_id == id)
 }
 
 fn beyond_local(candidate: &Candidate) -> &'static str {
@@ -312,7 +312,7 @@ fn beyond_local(candidate: &Candidate) -> &'static str {
         "it came from another machine"
     } else if !candidate.is_operator() {
         "it asks for another role than operator"
-    } else if candidate.request().scopes.is_empty() {
+    } else if candidate.request.scopes.is_empty() {
         "it asks for no scope"
     } else {
         "its device is not paired yet, and is not this machine's own"
@@ -332,7 +332,7 @@ fn next(candidate: &Candidate) -> &'static str {
 }
 
 fn client(candidate: &Candidate) -> String {
-    let request = candidate.request();
+    let request = &candidate.request;
     phrase::client(
         request.client_id.as_deref(),
         request.client_mode.as_deref(),
@@ -342,9 +342,9 @@ fn client(candidate: &Candidate) -> String {
 
 fn device(candidate: &Candidate) -> String {
     let record = candidate.record.as_ref();
-    let name = candidate.waiting.display_name.as_deref();
+    let name = candidate.request.display_name.as_deref();
     let name = name.or_else(|| record?.display_name.as_deref());
-    phrase::device(&candidate.request().device_id, name)
+    phrase::device(&candidate.request.device_id, name)
 }
 
 fn held(candidate: &Candidate) -> String {
@@ -354,22 +354,12 @@ fn held(candidate: &Candidate) -> String {
     }
 }
 
-/// In words, from the gateway's clock, which is this machine's as a rule.
-fn age(filed_ms: Option<u64>) -> Option<String> {
-    let seconds = clock::now_ms().checked_sub_unsigned(filed_ms?)?.max(0) / 1000;
-    Some(match seconds {
-        0..120 => format!("{seconds} s"),
-        120..7200 => format!("{} min", seconds / 60),
-        _ => format!("{} h", seconds / 3600),
-    })
-}
-
 fn names(scopes: &ScopeSet) -> Vec<&str> {
     scopes.iter().collect()
 }
 
 fn one_as_json(treated: &Treated) -> Value {
-    let request = treated.candidate.request();
+    let request = &treated.candidate.request;
     let (outcome, approved, why) = match &treated.outcome {
         Outcome::Approved(approved) => ("approved", Some(approved), None),
         Outcome::Left(why) => ("left", None, Some(why)),

@@ -16,6 +16,7 @@ use crate::explain::asked::{Asker, Client, Place, Saved};
 use crate::explain::{Kept, Page, SessionTrace, page};
 use crate::scope::ScopeSet;
 use crate::session::id::SessionId;
+use crate::text::safe;
 
 /// What to explain. Without anything, the last sessions are listed.
 #[derive(Args, Debug, Default)]
@@ -216,11 +217,11 @@ fn lines<'t>(traces: impl Iterator<Item = &'t SessionTrace>) -> String {
         let _ = write!(
             text,
             "{separator}  {}  {}  {}  {}  {}: {}",
-            trace.session.escape_debug(),
+            safe(&trace.session),
             clock::utc(trace.at_ms),
-            trace.address.escape_debug(),
-            client.escape_debug(),
-            trace.decision.escape_debug(),
+            safe(&trace.address),
+            safe(&client),
+            safe(&trace.decision),
             trace.outcome.as_str(),
         );
     }

@@ -5,9 +5,10 @@
 use std::fmt::Write as _;
 
 use super::{Settings, Style};
+use crate::approval::{Candidate, Objection};
 use crate::config::Config;
 use crate::device::{DeviceId, DeviceRecord};
-use crate::repair::{Candidate, Objection};
+use crate::text::safe;
 
 /// A row of a block: its name in a column of its own.
 pub(super) fn row(text: &mut String, style: Style, name: &str, value: &str) {
@@ -16,25 +17,23 @@ pub(super) fn row(text: &mut String, style: Style, name: &str, value: &str) {
 
 /// `cli/cli on linux`.
 pub(super) fn client(id: Option<&str>, mode: Option<&str>, platform: Option<&str>) -> String {
-    let id = id.unwrap_or("an unnamed client").escape_debug();
-    let mut text = id.to_string();
+    let mut text = safe(id.unwrap_or("an unnamed client"));
     if let Some(mode) = mode {
-        let _ = write!(text, "/{}", mode.escape_debug());
+        let _ = write!(text, "/{}", safe(mode));
     }
     if let Some(platform) = platform {
-        let _ = write!(text, " on {}", platform.escape_debug());
+        let _ = write!(text, " on {}", safe(platform));
     }
     text
 }
 
 /// `0123456789ab (a name)`.
 pub(super) fn device(id: &DeviceId, name: Option<&str>) -> String {
-    let short = id.short();
-    let short = short.escape_debug();
-    name.map_or_else(
-        || short.to_string(),
-        |name| format!("{short} ({})", name.escape_debug()),
-    )
+    let short = safe(&id.short());
+    match name {
+        Some(name) => format!("{short} ({})", safe(name)),
+        None => short,
+    }
 }
 
 /// `0123456789ab (a name), cli/cli on linux`.
@@ -52,8 +51,8 @@ pub(super) fn record(record: &DeviceRecord) -> String {
 
 /// Where a request came from.
 pub(super) fn origin(candidate: &Candidate) -> String {
-    match candidate.request().remote_ip.as_deref() {
-        Some(address) if !candidate.is_from_here() => address.escape_debug().to_string(),
+    match candidate.request.remote_ip.as_deref() {
+        Some(address) if !candidate.is_from_here() => safe(address),
         _ => "this machine".to_owned(),
     }
 }
@@ -67,7 +66,7 @@ pub(super) fn objection(candidate: &Candidate, config: &Config) -> Option<String
         Objection::Capped { scopes, setting } => {
             let said = config.settings.iter().find(|known| known.key == setting);
             let place = said.map_or_else(String::new, |said| format!(" ({})", said.origin));
-            let setting = setting.escape_debug();
+            let setting = safe(&setting);
             format!("{setting}{place} keeps {scopes} from this client; allow it there, or reject the request with openclaw devices reject")
         }
     })
@@ -110,11 +109,6 @@ fn quoted(word: &str) -> String {
         })
         .collect();
     format!("'{shown}'")
-}
-
-/// `1 device`, `2 devices`.
-pub(super) fn count(number: usize, one: &str, many: &str) -> String {
-    format!("{number} {}", if number == 1 { one } else { many })
 }
 
 #[cfg(test)]

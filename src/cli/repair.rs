@@ -8,13 +8,15 @@ use serde_json::{Value, json};
 use super::phrase::{self, row};
 use super::{ExitStatus, Said, Settings, Style};
 use crate::app::Failure;
+use crate::approval::look;
 use crate::audit::Audit;
 use crate::config::Config;
 use crate::control::{self, Once};
 use crate::findings::Code;
 use crate::profile::{Profile, ScopeCheck};
-use crate::repair::{Carried, Note, Plan, Reason, Step, carry_out, look, plan};
+use crate::repair::{Carried, Note, Plan, Reason, Step, carry_out, plan};
 use crate::scope::ScopeSet;
+use crate::text::count;
 
 /// Whether to do it.
 #[derive(Args, Debug)]
@@ -129,7 +131,7 @@ impl Report {
         let mut text = match (number, &self.outcomes) {
             (0, _) => format!("Nothing to repair ({}).\n", self.gateway),
             (_, None) => {
-                let number = phrase::count(number, "device", "devices");
+                let number = count(number, "device");
                 format!("{number} can be repaired ({}).\n", self.gateway)
             }
             (_, Some(_)) => format!("{}\n", self.gateway),
@@ -285,7 +287,7 @@ fn step_as_json(step: &Step, outcome: Option<&Result<Carried, String>>) -> Value
             Some(Err(_)) => "failed",
         },
         "findings": step.reasons.iter().map(finding).collect::<Vec<_>>(),
-        "approves": step.requests.iter().map(|one| &one.request().request_id).collect::<Vec<_>>(),
+        "approves": step.requests.iter().map(|one| &one.request.request_id).collect::<Vec<_>>(),
         "rotates": carried.map_or_else(|| step.rotate_to.is_some(), |carried| carried.rotated),
         "before": {"scopes": names(&step.record.approved_scopes), "tokenScopes": step.token.as_ref().map(names)},
         "after": {"scopes": names(scopes), "tokenScopes": token.map(names)},

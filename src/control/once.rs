@@ -10,7 +10,7 @@ use thiserror::Error;
 use tokio::time::timeout;
 
 use super::session::{self, OpenError, Session};
-use super::{CALL_TIMEOUT, CallError, Settings, approve_command, wanted_scopes};
+use super::{CALL_TIMEOUT, CallError, Calls, Settings, approve_command, wanted_scopes};
 use crate::config::Config;
 use crate::delegate::{Delegate, DelegateError};
 use crate::dial::Dialer;
@@ -121,20 +121,17 @@ impl Once {
         &self.profile
     }
 
-    /// Calls a method of the gateway and returns its payload.
-    ///
-    /// # Errors
-    ///
-    /// When the session is gone, or the gateway refuses or does not answer.
-    pub async fn call(&mut self, method: &str, params: Value) -> Result<Value, CallError> {
-        timeout(CALL_TIMEOUT, self.session.call_once(method, params))
-            .await
-            .unwrap_or(Err(CallError::Timeout))
-    }
-
     /// Ends the session in order.
     pub async fn close(self) {
         self.session.close().await;
+    }
+}
+
+impl Calls for Once {
+    async fn call(&mut self, method: &str, params: Value) -> Result<Value, CallError> {
+        timeout(CALL_TIMEOUT, self.session.call_once(method, params))
+            .await
+            .unwrap_or(Err(CallError::Timeout))
     }
 }
 

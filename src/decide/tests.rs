@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::ClientPolicy;
-use crate::device::DeviceId;
+use crate::fixture;
 use crate::identity::proof::PayloadVersion;
 use crate::profile::{Evidence, Version};
 use crate::scope::{ALL, READ, WRITE};
@@ -20,21 +20,12 @@ fn set(scopes: &[&str]) -> ScopeSet {
 
 fn record(approved: &[&str]) -> DeviceRecord {
     DeviceRecord {
-        device_id: DeviceId::new("d"),
-        public_key: "k".into(),
-        display_name: None,
         platform: Some("linux".into()),
-        device_family: None,
-        client_id: None,
-        client_mode: None,
-        roles: vec!["operator".into()],
-        approved_scopes: set(approved),
         operator_token: OperatorToken::Live {
             token: Secret::new("t"),
             scopes: set(approved),
         },
-        approved_at_ms: None,
-        last_seen_at_ms: None,
+        ..fixture::record("d", "k", approved)
     }
 }
 

@@ -5,13 +5,14 @@ use serde_json::Value;
 use super::Case;
 use super::draft::Draft;
 use super::said::Credential as Said;
-use super::text::{Secrets, own};
+use super::text::{LONGEST_PLACE, Secrets};
 use crate::device::OperatorToken;
 use crate::findings::Code;
 use crate::gateway::GatewayAuth;
 use crate::identity::{Credential, Identity};
 use crate::profile::ScopeCheck;
 use crate::scope::ScopeSet;
+use crate::text::brief;
 
 pub(super) fn explain(case: &Case<'_>, said: Said) -> Draft {
     if uses_device_token(case) {
@@ -238,7 +239,7 @@ fn the_right_one(case: &Case<'_>, kind: &str) -> String {
 fn source(case: &Case<'_>, kind: &str) -> String {
     let from = &case.facts.auth_from;
     match case.visit.circumstances.direct_local && !from.is_empty() {
-        true => own(from),
+        true => brief(from, LONGEST_PLACE),
         false => format!("gateway.auth.{kind} on its machine"),
     }
 }

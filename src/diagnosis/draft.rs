@@ -2,12 +2,14 @@
 
 use serde_json::{Map, Value, json};
 
-use super::text::{Secrets, harmless, shorten};
+use super::data::data;
+use super::text::{Secrets, harmless};
 use super::{Case, Diagnosis};
 use crate::findings::Code;
 use crate::handshake::message::Claims;
 use crate::http::headers::NOBODY;
 use crate::scope::ScopeSet;
+use crate::text::fitting;
 use crate::ws::close::MAX_REASON;
 
 /// What one of the explanations says; the rest is the same for all.
@@ -97,7 +99,7 @@ impl Draft {
         Diagnosis {
             code: this.code,
             sentence: harmless(&sentence),
-            short: shorten(&harmless(&short)),
+            short: fitting(&harmless(&short), MAX_REASON),
             command: this.command,
             data,
         }
@@ -138,25 +140,20 @@ impl Draft {
 
     fn data(&self, case: &Case<'_>, secrets: &Secrets) -> Map<String, Value> {
         let scopes = |scopes: &Option<ScopeSet>| scopes.as_ref().map(|set| secrets.list(set));
-        let entry = self.code.entry();
-        let fields = [
-            ("finding", json!(entry.code)),
-            ("family", json!(entry.family)),
-            ("device", json!(device(case.claims, secrets, 64))),
-            ("client", json!(client(case.claims, secrets))),
-            ("address", json!(case.address)),
-            ("asked", json!(secrets.list(&case.claims.requested()))),
-            ("approved", json!(scopes(&self.approved))),
-            ("missing", json!(scopes(&self.missing))),
-            ("requestId", json!(self.pairing.clone().flatten())),
-            ("command", json!(self.command)),
-            ("evidence", Value::Object(self.evidence.clone())),
-        ];
-        fields
-            .into_iter()
-            .filter(|(_, value)| !value.is_null())
-            .map(|(key, value)| (key.to_owned(), value))
-            .collect()
+        data(
+            self.code,
+            [
+                ("device", json!(device(case.claims, secrets, LONGEST_ID))),
+                ("client", json!(client(case.claims, secrets))),
+                ("address", json!(case.address)),
+                ("asked", json!(secrets.list(&case.claims.requested()))),
+                ("approved", json!(scopes(&self.approved))),
+                ("missing", json!(scopes(&self.missing))),
+                ("requestId", json!(self.pairing.clone().flatten())),
+                ("command", json!(self.command)),
+                ("evidence", Value::Object(self.evidence.clone())),
+            ],
+        )
     }
 }
 
@@ -173,7 +170,7 @@ fn who(case: &Case<'_>, secrets: &Secrets) -> String {
     }
 }
 
-fn device(claims: &Claims, secrets: &Secrets, most: usize) -> Option<String> {
+pub(super) fn device(claims: &Claims, secrets: &Secrets, most: usize) -> Option<String> {
     let id = &claims.device.as_ref()?.id;
     let start: String = id.chars().take(most).collect();
     Some(secrets.clean(&start, most))
@@ -188,5 +185,7 @@ pub(super) fn client(claims: &Claims, secrets: &Secrets) -> String {
 }
 
 const PAIRING: &str = "pairing required: ";
+/// Device ids are SHA-256 in hexadecimal.
+pub(super) const LONGEST_ID: usize = 64;
 const LONGEST_NAME: usize = 40;
 const LONGEST_MESSAGE: usize = 240;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::Case;
 use super::draft::Draft;
 use super::said::Upgrade;
-use super::text::Secrets;
+use super::text::{LONGEST_PLACE, Secrets};
 use crate::control::approve_command;
 use crate::decide::{Decision, Pass};
 use crate::device::DeviceRecord;
@@ -13,6 +13,7 @@ use crate::findings::Code;
 use crate::handshake::message::Claims;
 use crate::identity::{Identity, Unidentified};
 use crate::scope::ScopeSet;
+use crate::text::brief;
 
 /// From so many new devices on, they are taken for one client that makes itself a new one at every start.
 pub(super) const MANY_NEWCOMERS: usize = 3;
@@ -279,7 +280,7 @@ fn store_mismatch(case: &Case<'_>, what: String) -> Draft {
         .map(|state| {
             format!(
                 " (it reads {})",
-                super::text::own(&state.display().to_string())
+                brief(&state.display().to_string(), LONGEST_PLACE)
             )
         })
         .unwrap_or_default();

@@ -31,6 +31,7 @@ use serde_json::{Value, json};
 use super::Diagnosis;
 use crate::handshake::message::{self, Claims, Refusal};
 use crate::profile::Version;
+use crate::text::fitting;
 use crate::ws::close::MAX_REASON;
 
 /// Puts a diagnosis into the gateway's own refusal, and returns the reason to close with: at most [`MAX_REASON`] bytes.
@@ -104,7 +105,7 @@ impl Texts {
             .find(|reason| reason.len() <= MAX_REASON)
             .unwrap_or_else(|| {
                 let lead = self.leads.last().map_or("", String::as_str);
-                cut(after(lead, &self.short))
+                fitting(&after(lead, &self.short), MAX_REASON)
             })
     }
 }
@@ -204,18 +205,8 @@ fn find(text: &str, words: &str) -> Option<usize> {
     text.to_ascii_lowercase().find(&words.to_ascii_lowercase())
 }
 
-/// Cuts a reason to what a close frame can carry.
-fn cut(mut reason: String) -> String {
-    if reason.len() > MAX_REASON {
-        reason.truncate(reason.floor_char_boundary(MAX_REASON - ELLIPSIS.len()));
-        reason.push_str(ELLIPSIS);
-    }
-    reason
-}
-
 const PAIRING_REQUIRED: &str = "pairing required";
 const DEADLY: &str = "device token mismatch";
-const ELLIPSIS: &str = "…";
 
 /// What clients look for in a refusal that has no code, the more telling first.
 const RECOGNISED: &[&str] = &[

@@ -3,14 +3,17 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use super::Diagnosis;
+use super::data::data;
 use super::draft::client;
-use super::text::{Secrets, harmless, shorten};
+use super::text::{Secrets, harmless};
 use crate::findings::Code;
 use crate::handshake::message::Claims;
 use crate::profile::Profile;
+use crate::text::fitting;
+use crate::ws::close::MAX_REASON;
 
 /// A handshake that the gateway left without an answer.
 #[derive(Clone, Copy, Debug)]
@@ -87,32 +90,25 @@ pub fn no_answer(silence: &Silence<'_>) -> Diagnosis {
         silence.address
     );
     let short = format!("scope-shim: the gateway {ended} {words}, {took} ms{allowed}; see: {LOGS}");
-    let entry = Code::NoAnswer.entry();
-    let data = [
-        ("finding", json!(entry.code)),
-        ("family", json!(entry.family)),
-        ("client", json!(silence.claims.map(|_| who))),
-        ("address", json!(silence.address)),
-        ("command", json!(LOGS)),
-        (
-            "evidence",
-            json!({
-                "reached": silence.reached.name(),
-                "ended": ended,
-                "elapsedMs": u64::try_from(took).unwrap_or(u64::MAX),
-                "gatewayLimitMs": limit.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
-            }),
-        ),
-    ];
-    let data: Map<String, Value> = data
-        .into_iter()
-        .filter(|(_, value)| !value.is_null())
-        .map(|(key, value)| (key.to_owned(), value))
-        .collect();
+    let evidence = json!({
+        "reached": silence.reached.name(),
+        "ended": ended,
+        "elapsedMs": u64::try_from(took).unwrap_or(u64::MAX),
+        "gatewayLimitMs": limit.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
+    });
+    let data = data(
+        Code::NoAnswer,
+        [
+            ("client", json!(silence.claims.map(|_| who))),
+            ("address", json!(silence.address)),
+            ("command", json!(LOGS)),
+            ("evidence", evidence),
+        ],
+    );
     Diagnosis {
         code: Code::NoAnswer,
         sentence: harmless(&sentence),
-        short: shorten(&harmless(&short)),
+        short: fitting(&harmless(&short), MAX_REASON),
         command: Some(LOGS.to_owned()),
         data,
     }

@@ -2,7 +2,6 @@
 
 use crate::handshake::message::{AuthClaims, Challenge, Claims};
 use crate::scope::ScopeSet;
-use crate::ws::close::MAX_REASON;
 
 /// What a session must keep to itself.
 #[derive(Clone, Debug, Default)]
@@ -94,30 +93,8 @@ pub(super) fn harmless(text: &str) -> String {
     out
 }
 
-/// The longest beginning that a close frame can carry.
-pub(super) fn shorten(text: &str) -> String {
-    if text.len() <= MAX_REASON {
-        return text.to_owned();
-    }
-    let mut end = MAX_REASON - ELLIPSIS.len();
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    format!("{}{ELLIPSIS}", text.get(..end).unwrap_or_default())
-}
-
-/// A path or another text of the operator's own; it may have any letters, but no control characters.
-pub(super) fn own(text: &str) -> String {
-    text.chars()
-        .take(200)
-        .flat_map(|c| {
-            let control = c.is_control();
-            let escaped = control.then(|| c.escape_default()).into_iter().flatten();
-            escaped.chain((!control).then_some(c))
-        })
-        .collect()
-}
-
+/// How much of a path is shown, in characters.
+pub(super) const LONGEST_PLACE: usize = 200;
 const FATAL: &str = "device token mismatch";
 /// Anything shorter is no secret, and taking it out of a text would only make that unreadable.
 const SHORTEST_SECRET: usize = 6;

@@ -20,7 +20,7 @@ use crate::clock;
 use crate::config::{Config, Environment, Finding as Note, Origin, Sources};
 use crate::delegate::Delegate;
 use crate::device::DeviceId;
-use crate::gateway::{self, Details, GatewayAuth, Place, Reader};
+use crate::gateway::{self, Details, GatewayAuth, GatewayFacts, Place, Reader};
 use crate::profile::Version;
 
 pub use client::{ClientTokens, StoredToken};
@@ -125,7 +125,7 @@ impl Look {
         );
         let processes = process::look(config, environment, &store);
         let installed = installed::version(environment);
-        let claims = claims(&store, &services, &details, installed);
+        let claims = claims(&store, &services, &config.gateway.facts, installed);
         let version = Known::weigh(
             seen,
             reach.at_least(),
@@ -204,10 +204,10 @@ impl Look {
 fn claims(
     store: &StoreLook,
     services: &service::Services,
-    details: &Details,
+    facts: &GatewayFacts,
     installed: Option<Version>,
 ) -> Vec<(Version, String)> {
-    let touched = details.last_touched.as_deref().and_then(Version::parse);
+    let touched = facts.last_touched.as_deref().and_then(Version::parse);
     [
         store
             .app_version
@@ -233,7 +233,7 @@ fn configuration(config: &Config, details: &Details) -> Configuration {
         allowed_origins: facts.allowed_origins.clone().unwrap_or_default(),
         host_origin_allowed: details.host_origin_allowed,
         auto_approve_local: facts.auto_approve_local != Some(false),
-        last_touched: details.last_touched.as_deref().and_then(Version::parse),
+        last_touched: facts.last_touched.as_deref().and_then(Version::parse),
     }
 }
 

@@ -7,12 +7,12 @@ use super::known::Certainty;
 use super::look::{DelegateLook, Form, Look};
 use super::subject::{Subject, is_expired, pending, subjects};
 use super::table::{Row, Table};
-use super::text::{ago, brief, count, safe, wrap};
 use crate::cli::Style;
 use crate::device::OperatorToken;
 use crate::findings::Shim;
 use crate::identity::store::PendingRequest;
 use crate::scope::{ALL, ScopeSet};
+use crate::text::{ago, brief, count, safe, wrap};
 
 /// The whole report.
 #[must_use]

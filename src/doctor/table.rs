@@ -1,7 +1,7 @@
 //! A table for a terminal: columns of fixed width, cells that wrap.
 
-use super::text::wrap;
 use crate::cli::Style;
+use crate::text::wrap;
 
 /// One line of a table's head and below it as many rows as there are.
 #[derive(Clone, Debug)]

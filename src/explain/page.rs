@@ -9,6 +9,7 @@ use crate::cli::Style;
 use crate::clock;
 use crate::decide::Step;
 use crate::scope::ScopeSet;
+use crate::text::safe;
 
 /// Something that can be put into words.
 pub trait Page {
@@ -26,29 +27,29 @@ pub fn page(subject: &impl Page, style: Style) -> String {
 
 impl Page for SessionTrace {
     fn write(&self, page: &mut String, style: Style) {
-        let name = style.strong(format!("session {}", text(&self.session)));
+        let name = style.strong(format!("session {}", safe(&self.session)));
         let at = clock::utc(self.at_ms);
         let _ = writeln!(
             page,
             "{name}, {at}, {} ms, mode {}\n",
             self.ms,
-            text(&self.mode)
+            safe(&self.mode)
         );
-        let _ = writeln!(page, "  from       {}", text(&self.address));
+        let _ = writeln!(page, "  from       {}", safe(&self.address));
         self.case.write(page, style);
         steps(page, &self.steps, style);
         conclusion(page, "decision", &self.decision, &self.why, style);
-        line(page, "answer", &text(&self.answer));
+        line(page, "answer", &safe(&self.answer));
         if let Some(FindingTrace {
             code,
             sentence,
             fix,
         }) = &self.finding
         {
-            let code = style.doubtful(text(code));
-            line(page, "finding", &format!("{code}: {}", text(sentence)));
+            let code = style.doubtful(safe(code));
+            line(page, "finding", &format!("{code}: {}", safe(sentence)));
             if let Some(fix) = fix {
-                line(page, "fix", &text(fix));
+                line(page, "fix", &safe(fix));
             }
         }
         line(page, "outcome", self.outcome.as_str());
@@ -59,11 +60,11 @@ impl Page for Explanation {
     fn write(&self, page: &mut String, style: Style) {
         self.case.write(page, style);
         for assumed in &self.assumed {
-            let _ = writeln!(page, "  assumed    {}", style.faint(text(assumed)));
+            let _ = writeln!(page, "  assumed    {}", style.faint(safe(assumed)));
         }
         steps(page, &self.steps, style);
         conclusion(page, "decision", &self.decision, &self.why, style);
-        line(page, "directly", &text(&self.without_the_shim));
+        line(page, "directly", &safe(&self.without_the_shim));
     }
 }
 
@@ -71,7 +72,7 @@ impl Page for CaseTrace {
     fn write(&self, page: &mut String, _: Style) {
         let claims = &self.claims;
         let place = match (&self.origin.page, self.origin.direct_local) {
-            (Some(origin), _) => format!("a web page of {}", text(origin)),
+            (Some(origin), _) => format!("a web page of {}", safe(origin)),
             (None, true) => "this machine, directly".to_owned(),
             (None, false) => "another machine, or through a proxy".to_owned(),
         };
@@ -85,24 +86,24 @@ impl Page for CaseTrace {
         };
         let mut lines = vec![
             ("place", place),
-            ("client", text(client.trim())),
-            ("platform", text(platform.trim())),
+            ("client", safe(client.trim())),
+            ("platform", safe(platform.trim())),
             (
                 "device",
                 claims
                     .device
                     .as_deref()
-                    .map_or_else(|| "none".to_owned(), text),
+                    .map_or_else(|| "none".to_owned(), |it| safe(it)),
             ),
             ("sends", sends),
             ("asks for", scopes(&claims.scopes)),
         ];
         if let Some(record) = &self.record {
-            lines.push(("record", text(&record.device)));
+            lines.push(("record", safe(&record.device)));
             lines.push(("approved", scopes(&record.approved)));
             let token = match &record.token_scopes {
                 Some(held) => format!("for {}", scopes(held)),
-                None => text(&record.token),
+                None => safe(&record.token),
             };
             lines.push(("its token", token));
         }
@@ -114,7 +115,7 @@ impl Page for CaseTrace {
             || self.gateway.name.clone(),
             |from| format!("{}, {from}", self.gateway.name),
         );
-        lines.push(("gateway", text(&gateway)));
+        lines.push(("gateway", safe(&gateway)));
         for (name, value) in lines {
             let _ = writeln!(page, "  {name:9}  {value}");
         }
@@ -124,18 +125,18 @@ impl Page for CaseTrace {
 fn steps(page: &mut String, steps: &[Step], style: Style) {
     page.push('\n');
     for (index, step) in steps.iter().enumerate() {
-        let answer = style.strong(text(&step.answer));
+        let answer = style.strong(safe(&step.answer));
         let _ = writeln!(page, "{:2}. {} {answer}", index + 1, step.question);
         for because in &step.because {
-            let _ = writeln!(page, "      {}", style.faint(text(because)));
+            let _ = writeln!(page, "      {}", style.faint(safe(because)));
         }
     }
     page.push('\n');
 }
 
 fn conclusion(page: &mut String, name: &str, what: &str, why: &str, style: Style) {
-    let what = style.strong(text(what));
-    line(page, name, &format!("{what}: {}", text(why)));
+    let what = style.strong(safe(what));
+    line(page, name, &format!("{what}: {}", safe(why)));
 }
 
 fn line(page: &mut String, name: &str, value: &str) {
@@ -147,24 +148,6 @@ fn scopes(list: &[String]) -> String {
         .map(String::as_str)
         .collect::<ScopeSet>()
         .to_string()
-}
-
-/// Control characters would reach the terminal, quotes and other scripts need not suffer.
-fn text(untrusted: &str) -> String {
-    let mut shown = String::with_capacity(untrusted.len());
-    for character in untrusted.chars() {
-        if character.is_control() || is_format(character) {
-            let _ = write!(shown, "{}", character.escape_unicode());
-        } else {
-            shown.push(character);
-        }
-    }
-    shown
-}
-
-/// Characters that turn or hide the text around them.
-const fn is_format(character: char) -> bool {
-    matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
 #[cfg(test)]

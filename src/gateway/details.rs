@@ -15,8 +15,6 @@ use crate::secret::Secret;
 /// What somebody who looks for a fault wants to know of the gateway's configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Details {
-    /// `meta.lastTouchedVersion`: the release that wrote the file last, often that of the command line.
-    pub last_touched: Option<String>,
     /// `gateway.bind`.
     pub bind: Option<String>,
     /// Whether a page is allowed when its host is the one it asks for.
@@ -68,18 +66,10 @@ pub fn details(facts: &GatewayFacts, environment: &Environment) -> Details {
     let text = |key: &str| document.get(key).and_then(Value::as_str).map(str::to_owned);
     let fallback = "gateway.controlUi.dangerouslyAllowHostHeaderOriginFallback";
     Details {
-        last_touched: last_touched(file),
         bind: text("gateway.bind"),
         host_origin_allowed: document.get(fallback) == Some(&Value::Bool(true)),
         secrets: secrets(facts, document, &variables, environment),
     }
-}
-
-/// Not in [`Document`], which keeps what the shim reads.
-fn last_touched(file: &Path) -> Option<String> {
-    let root = document::parse_file(file).ok()?;
-    let version = root.pointer("/meta/lastTouchedVersion")?;
-    version.as_str().map(str::to_owned)
 }
 
 fn secrets(

@@ -34,6 +34,9 @@ pub(super) fn resolve(
     includer.expand(root, directory, true)
 }
 
+/// The parts of the configuration that the shim reads.
+const READ: [&str; 3] = ["gateway", "env", "meta"];
+
 struct Includer<'a> {
     roots: Vec<PathBuf>,
     chain: Vec<PathBuf>,
@@ -49,7 +52,7 @@ impl Includer<'_> {
         let include = object.remove(INCLUDE);
         let mut own = Map::new();
         for (key, value) in object {
-            if !top || key == "gateway" || key == "env" {
+            if !top || READ.contains(&key.as_str()) {
                 let value = self.expand(value, directory, false);
                 own.insert(key, value);
             }

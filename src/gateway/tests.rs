@@ -286,6 +286,11 @@ fn values_of_the_wrong_kind_are_named_without_being_shown() {
         ),
         "{first}"
     );
+    assert_eq!(
+        facts.trusted_proxies_listed,
+        Some(2),
+        "the next one is the third"
+    );
     assert_eq!(facts.port, None);
 }
 
@@ -340,4 +345,10 @@ fn a_client_only_configuration_and_a_tailnet_gateway_are_named() {
     assert_eq!(codes(&facts), ["gateway-bind-tailnet"]);
     let facts = State::new("{gateway: {bind: 'custom', customBindHost: '10.1.2.3'}}").discover();
     assert_eq!(facts.host.as_deref(), Some("10.1.2.3"));
+}
+
+#[test]
+fn the_release_that_wrote_the_file_last_is_known() {
+    let facts = State::new(r#"{meta: {lastTouchedVersion: "2026.4.21"}, gateway: {}}"#).discover();
+    assert_eq!(facts.last_touched.as_deref(), Some("2026.4.21"));
 }

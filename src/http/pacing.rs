@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
@@ -17,6 +18,11 @@ pub struct Pacing {
     per_address: usize,
     addresses: Mutex<HashMap<IpAddr, Weak<Semaphore>>>,
 }
+
+/// No place became free in time. The text is for the client.
+#[derive(Clone, Copy, Debug, Error)]
+#[error("scope-shim: too many handshakes of this address are waiting for the gateway; try again")]
+pub struct NoPlace;
 
 impl Pacing {
     /// So many places for each address.
@@ -28,12 +34,16 @@ impl Pacing {
         }
     }
 
-    /// Waits for a place; `None` if there is none in time.
-    pub async fn place(&self, address: IpAddr) -> Option<OwnedSemaphorePermit> {
+    /// Waits for a place.
+    ///
+    /// # Errors
+    ///
+    /// When there is none in time.
+    pub async fn place(&self, address: IpAddr) -> Result<OwnedSemaphorePermit, NoPlace> {
         timeout(PATIENCE, self.semaphore(address).acquire_owned())
             .await
-            .ok()?
-            .ok()
+            .map_err(|_| NoPlace)?
+            .map_err(|_| NoPlace)
     }
 
     fn semaphore(&self, address: IpAddr) -> Arc<Semaphore> {
@@ -65,12 +75,12 @@ mod tests {
         let pacing = Pacing::new(1);
         let (local, other) = ("127.0.0.1".parse().unwrap(), "192.0.2.7".parse().unwrap());
         let first = pacing.place(local).await.unwrap();
-        assert!(pacing.place(other).await.is_some());
+        assert!(pacing.place(other).await.is_ok());
         assert!(
-            pacing.place(local).await.is_none(),
+            pacing.place(local).await.is_err(),
             "the only place is taken"
         );
         drop(first);
-        assert!(pacing.place(local).await.is_some());
+        assert!(pacing.place(local).await.is_ok());
     }
 }

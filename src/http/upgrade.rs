@@ -76,6 +76,7 @@ pub(super) async fn serve(
         engine: Arc::clone(&front.engine),
         visit,
         client_address: attribution.address(),
+        pacing: Arc::clone(&front.pacing),
         limits: front.limits,
         idle: front.idle,
         trace: front.engine.breaker.fingerprints().trace(
@@ -97,9 +98,9 @@ pub(super) async fn serve(
         return response;
     }
     let redial = &session.redial;
-    let Ok(place) = place(front, attribution).await else {
-        let text = "scope-shim: too many handshakes of this address are waiting for the gateway; try again";
-        return turn_away(front, client, &redial.request, text);
+    let place = match session.place().await {
+        Ok(place) => place,
+        Err(none) => return turn_away(front, client, &redial.request, &none.to_string()),
     };
     match redial.request_upgrade().await {
         Err(reason) => {
@@ -151,22 +152,6 @@ async fn deferral(front: &Front, session: &Session) -> Option<OwnedSemaphorePerm
         return None;
     }
     engine.breaker.place()
-}
-
-/// A place among the unfinished handshakes, where the gateway counts them; `Err` if there is none in time.
-async fn place(
-    front: &Front,
-    attribution: Attribution,
-) -> Result<Option<OwnedSemaphorePermit>, ()> {
-    if !front.engine.control.standing().profile.limits_handshakes() {
-        return Ok(None);
-    }
-    front
-        .pacing
-        .place(attribution.address())
-        .await
-        .map(Some)
-        .ok_or(())
 }
 
 /// The request as the gateway gets it: without a body, and without compression. No gateway version negotiates it, and

@@ -90,6 +90,10 @@ pub struct PendingRequest {
     pub request_id: String,
     /// The device that asks.
     pub device_id: DeviceId,
+    /// Its key, as the store writes it.
+    pub public_key: Option<String>,
+    /// What it calls itself.
+    pub display_name: Option<String>,
     /// The roles it asks for.
     pub roles: Vec<String>,
     /// The scopes it asks for.

@@ -182,7 +182,10 @@ mod tests {
             sentence: "it has no device".into(),
             short: String::new(),
             command: None,
-            data: json!({"code": "device-less"}).as_object().unwrap().clone(),
+            data: json!({"finding": "device-less"})
+                .as_object()
+                .unwrap()
+                .clone(),
         })
     }
 
@@ -217,7 +220,7 @@ mod tests {
             json!({"type": "res", "id": "1", "ok": false, "error": {
                 "code": "FORBIDDEN",
                 "message": "missing scope: operator.read (scope-shim: it has no device)",
-                "details": {"code": "MISSING_SCOPE", "scopeShim": {"code": "device-less"}}}})
+                "details": {"code": "MISSING_SCOPE", "scopeShim": {"finding": "device-less"}}}})
         );
     }
 

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use super::approval::Candidate;
-use super::listing::Listing;
+use crate::approval::{Candidate, Listing};
 use crate::config::Policy;
 use crate::device::{DeviceId, DeviceRecord};
 use crate::handshake::message::OPERATOR;
@@ -142,7 +141,7 @@ fn examine(
     let approved = requests
         .iter()
         .fold(record.approved_scopes.clone(), |held, request| {
-            held.union(&request.request().scopes)
+            held.union(&request.request.scopes)
         });
     let unnamed = check.unnamed(&approved);
     let lacks = |scopes: &ScopeSet| {
@@ -209,11 +208,10 @@ fn examine(
 fn entitled_requests(record: &DeviceRecord, listing: &Listing, policy: &Policy) -> Vec<Candidate> {
     let of_device = Candidate::all(listing)
         .into_iter()
-        .filter(|candidate| candidate.request().device_id == record.device_id);
+        .filter(|candidate| candidate.request.device_id == record.device_id);
     of_device
         .filter(|candidate| {
-            candidate.is_operator()
-                && !candidate.request().scopes.is_empty()
+            candidate.is_repair()
                 && candidate.missing().is_empty()
                 && candidate.objection(policy).is_none()
         })

@@ -3,10 +3,11 @@
 use std::io;
 use std::sync::{Arc, PoisonError};
 
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::report::Report;
-use super::{Established, Refused, Session};
+use super::{Established, Session};
 use crate::clock;
 use crate::control::Link;
 use crate::device::{DeviceId, DeviceRecord};
@@ -16,6 +17,14 @@ use crate::handshake::drive::{Exchange, Request, say_no};
 use crate::handshake::message::{Claims, Refusal};
 use crate::identity::{Identity, Unidentified};
 use crate::ws::Close;
+
+/// What the gateway said instead of `hello-ok`.
+pub(super) struct Refused {
+    pub(super) message: Value,
+    pub(super) refusal: Refusal,
+    /// The delegate had asked in the client's place.
+    pub(super) delegated: bool,
+}
 
 impl Session {
     /// Finds out why the gateway refused, and notes it.

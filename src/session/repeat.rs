@@ -2,39 +2,19 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
-
-use serde_json::json;
-use tokio::time::{Instant, sleep};
-use tracing::debug;
-use uuid::Builder;
 
 use super::report::Report;
 use super::{Established, Refused, Session};
 use crate::breaker::{Absorption, Attempt, Footing, Remembered};
-use crate::clock;
-use crate::config::Mode;
 use crate::decide::Decision;
 use crate::device::DeviceId;
 use crate::diagnosis;
 use crate::engine::Judgement;
-use crate::handshake::drive::{Deferred, Exchange, Opening, Request, Untouched, say_no};
-use crate::handshake::message::{Challenge, Connect};
+use crate::handshake::drive::{Request, say_no};
+use crate::handshake::message::Connect;
 use crate::identity::{Identity, Unidentified};
-use crate::profile::Version;
 use crate::relay::Wire;
 use crate::ws::Close;
-use crate::ws::close::{NORMAL, SERVICE_RESTART, TRY_AGAIN_LATER};
-
-/// What came of holding a client back.
-enum Held {
-    /// Its time is over.
-    Answer,
-    /// The refusal is no longer certain.
-    Released,
-    /// The client left.
-    Left,
-}
 
 impl Session {
     /// The refusal that the gateway would give again; and notes what is known now, before it is asked.
@@ -127,181 +107,4 @@ impl Session {
         say_no(client, &message, &Close::new(known.close_code(), reason)).await?;
         Ok(None)
     }
-
-    /// The handshake of an upgrade that is expected to be a repeat: the gateway is not asked unless it is none.
-    pub(super) async fn deferred(&self, client: Wire) -> io::Result<Option<Established>> {
-        let started = Instant::now();
-        let mut deferred = Deferred::new(client, self.limits);
-        let challenge = challenge()?;
-        let request = match deferred.open(&challenge).await? {
-            Opening::Connect(request) => request,
-            Opening::Left => return Err(io::ErrorKind::UnexpectedEof.into()),
-            // As gateways end a handshake that does not come.
-            Opening::Untouched(Untouched::Silent) => {
-                return super::end(deferred.client, &Close::new(NORMAL, "")).await;
-            }
-            Opening::Untouched(why) => {
-                debug!(client = %self.client_address, "relayed without a look: {why:?}");
-                let (exchange, _) = self.join(deferred).await?;
-                return Ok(Established::as_it_is(exchange));
-            }
-        };
-        let mut judgement = self.judge(&request, &challenge).await;
-        let known = self.refused_before(&request, &judgement).await;
-        if let Some(known) = known {
-            let repeat = self.engine.breaker.repeated(self.trace, &known).await;
-            let delay = known.delay(repeat, deferred.patience());
-            match hold(&mut deferred, &known, delay).await {
-                Held::Answer => {
-                    let mut report = self.report(&request, &judgement, started);
-                    return self
-                        .answer(
-                            deferred.client,
-                            &request,
-                            &judgement,
-                            &known,
-                            repeat,
-                            &mut report,
-                        )
-                        .await;
-                }
-                Held::Left => {
-                    self.engine.breaker.answered(self.trace).await;
-                    return Err(io::ErrorKind::UnexpectedEof.into());
-                }
-                Held::Released => {
-                    self.engine.breaker.answered(self.trace).await;
-                    judgement = self.judge(&request, &challenge).await;
-                }
-            }
-        }
-        let mut report = self.report(&request, &judgement, started);
-        self.go_on(deferred, &request, judgement, &mut report).await
-    }
-
-    async fn judge(&self, request: &Request, challenge: &Challenge) -> Judgement {
-        let nonce = Some(challenge.nonce.as_str());
-        self.engine
-            .judge(&request.connect, nonce, &self.visit)
-            .await
-    }
-
-    fn report(&self, request: &Request, judgement: &Judgement, started: Instant) -> Report {
-        Report::new(self, Mode::On, &request.connect.claims, judgement, started)
-    }
-
-    /// No repeat: it needs the gateway after all. What the client signed is the shim's nonce, so the delegate has to
-    /// ask for it; where it may not, the client has to come back and sign the gateway's.
-    async fn go_on(
-        &self,
-        deferred: Deferred,
-        request: &Request,
-        mut judgement: Judgement,
-        report: &mut Report,
-    ) -> io::Result<Option<Established>> {
-        let claims = &request.connect.claims;
-        let signed = claims.device.as_ref();
-        let bound = signed.is_some_and(|device| {
-            device
-                .nonce
-                .as_deref()
-                .is_some_and(|nonce| !nonce.is_empty())
-        });
-        if bound {
-            let identity = &judgement.identity;
-            judgement = self.engine.judge_again(claims, identity, &self.visit);
-            if !matches!(judgement.decision, Decision::Rewrite(_)) {
-                report.sent_back();
-                return self.send_back(deferred.client, &request.connect).await;
-            }
-        }
-        let (exchange, nonce) = match self.join(deferred).await {
-            Ok(joined) => joined,
-            Err(error) => {
-                report.unanswered();
-                return Err(error);
-            }
-        };
-        if matches!(judgement.decision, Decision::Rewrite(_)) {
-            self.delegate(exchange, request, &judgement, &nonce, report)
-                .await
-        } else {
-            self.pass(Mode::On, exchange, request, &judgement, report)
-                .await
-        }
-    }
-
-    /// Opens the connection to the gateway that was put off. Where that fails, the client has been told.
-    async fn join(&self, deferred: Deferred) -> io::Result<(Exchange, String)> {
-        let (client, why) = match self.redial.open().await {
-            Ok(gateway) => match deferred.join(gateway).await {
-                Ok(joined) => return Ok(joined),
-                Err(deferred) => (deferred.client, "sent no challenge".to_owned()),
-            },
-            Err(error) => (deferred.client, error.to_string()),
-        };
-        let gateway = self.redial.dialer.gateway.authority();
-        let text = format!("scope-shim: the gateway at {gateway} {why}");
-        let close = Close::new(TRY_AGAIN_LATER, text);
-        Err(super::end(client, &close)
-            .await
-            .err()
-            .unwrap_or_else(|| io::ErrorKind::TimedOut.into()))
-    }
-
-    /// Closes in the way that makes a client of its kind come back at once.
-    async fn send_back(&self, client: Wire, connect: &Connect) -> io::Result<Option<Established>> {
-        self.engine
-            .breaker
-            .send_back(self.trace, self.attempt.get())
-            .await;
-        let claims = &connect.claims;
-        let version = claims.client_version.as_deref().and_then(Version::parse);
-        if version.is_none_or(|version| version < FIRST_TO_WAIT) {
-            let close = Close::new(SERVICE_RESTART, MISTAKEN);
-            return super::end(client, &close).await;
-        }
-        // The one refusal that commands from 2026.5.7 on repeat silently (run with 2026.5.7, 2026.6.11 and 2026.9.6).
-        let wait = json!({
-            "type": "res", "id": claims.request_id, "ok": false,
-            "error": {
-                "code": "UNAVAILABLE", "message": MISTAKEN,
-                "retryable": true, "retryAfterMs": u64::try_from(COME_BACK.as_millis()).unwrap_or_default(),
-                "details": {"reason": "startup-sidecars"},
-            },
-        });
-        say_no(
-            client,
-            &wait,
-            &Close::new(TRY_AGAIN_LATER, "gateway starting"),
-        )
-        .await?;
-        Ok(None)
-    }
 }
-
-async fn hold(deferred: &mut Deferred, known: &Remembered, delay: Duration) -> Held {
-    tokio::select! {
-        () = known.forgotten() => Held::Released,
-        () = sleep(delay) => Held::Answer,
-        () = deferred.left() => Held::Left,
-    }
-}
-
-/// A challenge of the shim's own, as gateways send it.
-fn challenge() -> io::Result<Challenge> {
-    let mut bytes = [0; 16];
-    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| io::Error::other("no randomness"))?;
-    Ok(Challenge {
-        nonce: Builder::from_random_bytes(bytes).into_uuid().to_string(),
-        ts_ms: Some(clock::now_ms()),
-    })
-}
-
-/// What somebody reads whose command does not try again by itself.
-const MISTAKEN: &str =
-    "scope-shim: please try again; this was mistaken for a client that keeps being refused";
-/// The first version whose commands wait for a gateway that is starting.
-const FIRST_TO_WAIT: Version = Version::v2026(5, 7);
-/// The shortest wait that clients keep to is 100 ms.
-const COME_BACK: Duration = Duration::from_millis(100);

@@ -167,8 +167,8 @@ impl Report {
             case: taken.case,
             steps: taken.steps,
             decision: self.decision.clone(),
-            why: self.why.clone(),
-            answer: self.answer.chars().take(LONGEST_ANSWER).collect(),
+            why: brief(&self.why),
+            answer: brief(&self.answer),
             finding: self.finding.as_ref().map(|finding| {
                 FindingTrace::new(finding.code, &finding.sentence, finding.command.as_deref())
             }),
@@ -234,5 +234,10 @@ fn client(claims: &Claims) -> String {
 }
 
 const LONGEST_NAME: usize = 80;
-/// How much of a gateway's answer is kept, in characters.
-const LONGEST_ANSWER: usize = 600;
+/// At most so much of what a client or gateway may have sent.
+fn brief(text: &str) -> String {
+    text.chars().take(LONGEST_KEPT).collect()
+}
+
+/// In characters.
+const LONGEST_KEPT: usize = 600;

@@ -1,10 +1,10 @@
 use std::fs;
 
-use scope_shim::audit::Audit;
+use scope_shim::approval::{Candidate, NotApproved, approve_unchanged, look};
+use scope_shim::audit::{Audit, Rule};
 use scope_shim::config::{Config, Environment};
 use scope_shim::control::{Once, Settings};
 use scope_shim::demo::simulated::Profile;
-use scope_shim::repair::{Candidate, NotApproved, approve, look};
 
 use crate::command::{Bench, run};
 use crate::stage::{Stage, TOKEN};
@@ -258,7 +258,13 @@ async fn changed_in_between(profile: Profile) -> (Bench, Result<(), NotApproved>
     bench.ask(asking.clone().scopes(&[WRITE])).await;
     let seen = Candidate::all(&look(&mut session).await.unwrap());
     assert!(asking.scopes(FULL).run().await.session.is_none());
-    let outcome = approve(&mut session, &Audit::new(&config.data), &seen[0]).await;
+    let outcome = approve_unchanged(
+        &mut session,
+        &Audit::new(&config.data),
+        Rule::Command,
+        &seen[0],
+    )
+    .await;
     session.close().await;
     (bench, outcome.map(drop))
 }

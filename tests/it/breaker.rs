@@ -5,7 +5,7 @@ use std::time::Duration;
 use scope_shim::demo::simulated::{Outcome as Seen, Profile};
 use scope_shim::ws::Opcode;
 use serde_json::{Value, json};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::stage::{Stage, until};
 use crate::support::client::{ADMIN, Connect, FULL, LEGACY, PAIRING, READ, Session, WRITE};
@@ -362,10 +362,11 @@ async fn nothing_is_absorbed_in_other_modes() {
 
 /// A stage on which the next upgrade of a plain client is expected to be a repeat.
 async fn expecting(config: &str) -> Stage {
-    let stage = Stage::with(Profile::Literal, |setup| {
-        config.clone_into(&mut setup.config)
-    })
-    .await;
+    expecting_on(Profile::Literal, config).await
+}
+
+async fn expecting_on(profile: Profile, config: &str) -> Stage {
+    let stage = Stage::with(profile, |setup| config.clone_into(&mut setup.config)).await;
     stage.delegate().await;
     let refused = stage
         .through()
@@ -402,6 +403,24 @@ async fn a_client_that_says_nothing_is_not_waited_for_where_a_repeat_was_expecte
     client.nonce().await;
     assert_eq!(client.closed().await, (1000, String::new()));
     assert_eq!(seen(&stage), before);
+}
+
+#[tokio::test]
+async fn who_needs_the_gateway_after_all_waits_for_a_place_as_everybody_does() {
+    let config = "[limits]\ngateway_handshakes = 1\n";
+    let stage = expecting_on(Profile::Latest, config).await;
+    let mut occupant = RawClient::upgrade(stage.shim.addr, "/?another", b"").await;
+    occupant.nonce().await;
+    let mut client = RawClient::upgrade(stage.shim.addr, "/", b"").await;
+    client.nonce().await;
+    let health = br#"{"type":"req","id":"1","method":"health"}"#;
+    client.write(&masked(Opcode::Text, health)).await;
+    assert!(
+        timeout(PAUSE, client.frame()).await.is_err(),
+        "the only place is taken"
+    );
+    drop(occupant);
+    assert_eq!(client.json().await["ok"], false);
 }
 
 #[tokio::test]

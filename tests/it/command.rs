@@ -99,6 +99,7 @@ impl Bench {
         let mut text = output
             .replace(&self.dir.path().display().to_string(), "[DIR]")
             .replace(&self.gateway.addr().to_string(), "[GATEWAY]");
+        text = text.replace(", just now", ", [AGE] ago");
         for seconds in 0..60 {
             text = text.replace(&format!(", {seconds} s ago"), ", [AGE] ago");
         }

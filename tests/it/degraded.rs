@@ -56,7 +56,7 @@ async fn a_remote_client_without_a_device_reads_in_each_answer_why_its_scopes_ar
             let error = session.call(method, json!({})).await.unwrap_err();
             let message = error["message"].as_str().unwrap();
             let start = format!(
-                "missing scope: {scope} (scope-shim: this session of cli/probe from 203.0.113.9 "
+                "missing scope: {scope} (scope-shim: this session of cli/probe 1.0.0 from 203.0.113.9 "
             );
             assert!(message.starts_with(&start), "{profile:?}: {message}");
             assert!(
@@ -65,7 +65,7 @@ async fn a_remote_client_without_a_device_reads_in_each_answer_why_its_scopes_ar
             );
             assert_eq!(error["code"], code, "{profile:?}");
             let data = &error["details"]["scopeShim"];
-            assert_eq!(data["code"], "device-less", "{profile:?}");
+            assert_eq!(data["finding"], "device-less", "{profile:?}");
             assert_eq!(data["missing"], json!([READ, WRITE]), "{profile:?}");
             let own = profile == Profile::Latest;
             assert_eq!(
@@ -105,7 +105,7 @@ async fn a_session_that_a_header_caps_reads_which() {
         .header("x-openclaw-scopes", READ);
     let error = denied(capped, "chat.abort").await;
     assert_eq!(
-        error["details"]["scopeShim"]["code"], "scope-cap",
+        error["details"]["scopeShim"]["finding"], "scope-cap",
         "{error}"
     );
 }

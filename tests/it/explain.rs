@@ -68,6 +68,21 @@ async fn a_session_leaves_how_it_was_decided_and_what_came_of_it() {
 }
 
 #[tokio::test]
+async fn a_session_that_asks_for_hundreds_of_scopes_is_kept_in_few_words() {
+    let stage = Stage::new(Profile::Literal).await;
+    stage.delegate().await;
+    let scopes: Vec<String> = (0..400).map(|n| format!("operator.{n:0>80}")).collect();
+    let scopes: Vec<&str> = scopes.iter().map(String::as_str).collect();
+    let device = stage.paired(&[READ]);
+    let connect = stage.through().device(&device).scopes(&scopes);
+    connect.run().await;
+    let kept = kept(&stage, 1).await;
+    assert!(kept[0].why.starts_with("not approved for"));
+    let size = serde_json::to_string(&kept[0]).unwrap().len();
+    assert!(size < 25_000, "{size}");
+}
+
+#[tokio::test]
 async fn a_session_that_was_healed_shows_both_decisions() {
     let stage = Stage::with(Profile::Literal, |setup| {
         setup.options.announced_version = Some("2026.3.13".into());

@@ -117,6 +117,23 @@ async fn a_rebound_name_is_never_widened() {
     .await;
 }
 
+/// The earliest gateways keep a request as it was filed: what somebody elsewhere asked for stands in the place of what
+/// the session here asks for.
+#[tokio::test]
+async fn what_somebody_else_asked_for_is_not_approved_for_a_local_session() {
+    let stage = stage(Profile::Literal, APPROVE).await;
+    let device = stage.paired(&[READ]);
+    let elsewhere = stage.direct().remote().device(&device).scopes(FULL);
+    assert!(elsewhere.run().await.session.is_none());
+    let filed = stage.pending();
+    let modest = stage.through().device(&device).scopes(&[WRITE]);
+    assert!(modest.run().await.session.is_none());
+    assert_eq!(stage.pending(), filed);
+    assert!(audit(&stage).is_empty());
+    let held = &stage.gateway.paired().unwrap()[device.id().as_str()]["scopes"];
+    assert_eq!(*held, json!([READ]));
+}
+
 #[tokio::test]
 async fn nothing_is_widened_beyond_the_operators_cap() {
     let config = "[policy]\nlocal_upgrades = \"approve\"\nmax_scopes = [\"operator.read\", \"operator.write\"]\n";

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::decide::{Decision, Pass};
-use crate::device::{DeviceId, DeviceRecord, OperatorToken};
+use crate::device::{DeviceRecord, OperatorToken};
 use crate::diagnosis::{Case, Diagnosis, diagnose};
 use crate::engine::Visit;
+use crate::fixture;
 use crate::gateway::{GatewayAuth, GatewayFacts};
 use crate::handshake::message::{Answer, Challenge, Claims, DeviceProof};
 use crate::identity::proof::PayloadVersion;
@@ -108,18 +109,11 @@ pub(super) fn live(scopes: &[&str]) -> OperatorToken {
 impl Scene {
     pub(super) fn paired(mut self, approved: &[&str], token: OperatorToken) -> Self {
         let record = Arc::new(DeviceRecord {
-            device_id: DeviceId::new(DEVICE),
-            public_key: "key".to_owned(),
-            display_name: None,
             platform: Some("linux".to_owned()),
-            device_family: None,
             client_id: Some("cli".to_owned()),
             client_mode: Some("cli".to_owned()),
-            roles: vec!["operator".to_owned()],
-            approved_scopes: approved.iter().copied().collect(),
             operator_token: token,
-            approved_at_ms: None,
-            last_seen_at_ms: None,
+            ..fixture::record(DEVICE, "key", approved)
         });
         self.record = Some(Arc::clone(&record));
         self.identity = Identity::Device {

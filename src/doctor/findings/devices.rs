@@ -8,10 +8,10 @@ use crate::doctor::asks::{Asks, refused_literally};
 use crate::doctor::known::Certainty;
 use crate::doctor::look::{Look, StoredToken};
 use crate::doctor::subject::{Subject, subjects};
-use crate::doctor::text::{brief, count};
 use crate::findings::Code;
 use crate::profile::Version;
 use crate::scope::{ADMIN, ScopeSet};
+use crate::text::{brief, count};
 
 pub(super) fn findings(look: &Look) -> Vec<Finding> {
     let subjects = subjects(look);

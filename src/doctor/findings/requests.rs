@@ -7,11 +7,11 @@ use crate::device::DeviceRecord;
 use crate::doctor::known::Certainty;
 use crate::doctor::look::Look;
 use crate::doctor::subject::{is_expired, pending, subjects};
-use crate::doctor::text::{ago, brief, count};
 use crate::findings::{Code, Shim};
 use crate::identity::store::PendingRequest;
 use crate::profile::Version;
 use crate::scope::{PAIRING, ScopeSet};
+use crate::text::{ago, brief, count};
 
 pub(super) fn findings(look: &Look) -> Vec<Finding> {
     let waiting: Vec<&PendingRequest> = pending(look)

@@ -12,6 +12,7 @@ use crate::doctor::look::{
     ChallengeSeen, ClientTokens, Configuration, DelegateLook, Form, GatewayProcess, Migration,
     Reach, Seen, ShimLook, StoreLook, StoredToken,
 };
+use crate::fixture;
 use crate::gateway::GatewayAuth;
 use crate::identity::store::provenance::Provenance;
 use crate::identity::store::{PendingRequest, Snapshot};
@@ -77,37 +78,24 @@ fn look(month: u16, patch: u16) -> Look {
 
 fn record(id: &str, scopes: &[&str]) -> DeviceRecord {
     DeviceRecord {
-        device_id: DeviceId::new(id),
-        public_key: "k".into(),
-        display_name: None,
         platform: Some("linux".into()),
-        device_family: None,
         client_id: Some("cli".into()),
         client_mode: Some("cli".into()),
-        roles: vec!["operator".into()],
-        approved_scopes: scopes.iter().copied().collect(),
         operator_token: OperatorToken::Live {
             token: Secret::new("token"),
             scopes: scopes.iter().copied().collect(),
         },
         approved_at_ms: Some(1),
-        last_seen_at_ms: None,
+        ..fixture::record(id, "k", scopes)
     }
 }
 
 fn request(id: &str, device: &str, scopes: &[&str]) -> PendingRequest {
     PendingRequest {
-        request_id: id.into(),
-        device_id: DeviceId::new(device),
-        roles: vec!["operator".into()],
-        scopes: scopes.iter().copied().collect(),
         client_id: Some("cli".into()),
         client_mode: Some("cli".into()),
-        platform: None,
-        is_repair: true,
-        silent: false,
         ts_ms: Some(u64::try_from(NOW_MS - 60_000).unwrap()),
-        remote_ip: None,
+        ..fixture::request(id, device, None, scopes)
     }
 }
 

@@ -3,6 +3,7 @@
 #![expect(clippy::panic, reason = "a panic is a failed test")]
 
 use super::*;
+use crate::fixture;
 use crate::scope::ScopeSet;
 
 const LOCAL: Circumstances = Circumstances {
@@ -98,21 +99,11 @@ const KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
 fn record() -> DeviceRecord {
     DeviceRecord {
-        device_id: DeviceId::new("d"),
-        public_key: KEY.into(),
-        display_name: None,
-        platform: None,
-        device_family: None,
-        client_id: None,
-        client_mode: None,
-        roles: vec!["operator".into()],
-        approved_scopes: ScopeSet::new(),
         operator_token: OperatorToken::Live {
             token: Secret::new("its own"),
             scopes: ScopeSet::new(),
         },
-        approved_at_ms: None,
-        last_seen_at_ms: None,
+        ..fixture::record("d", KEY, &[])
     }
 }
 

@@ -8,9 +8,8 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::*;
-use crate::device::OperatorToken;
+use crate::fixture;
 use crate::identity::store::{BoxFuture, Snapshot};
-use crate::scope::ScopeSet;
 
 /// A store whose every read waits for a permit, and is counted when it begins.
 struct Scripted {
@@ -69,20 +68,7 @@ impl DeviceStore for Scripted {
 }
 
 fn record(id: &str) -> DeviceRecord {
-    DeviceRecord {
-        device_id: DeviceId::new(id),
-        public_key: "k".to_owned(),
-        display_name: None,
-        platform: None,
-        device_family: None,
-        client_id: None,
-        client_mode: None,
-        roles: vec!["operator".to_owned()],
-        approved_scopes: ScopeSet::new(),
-        operator_token: OperatorToken::None,
-        approved_at_ms: None,
-        last_seen_at_ms: None,
-    }
+    fixture::record(id, "k", &[])
 }
 
 fn resolver(store: &Arc<Scripted>, ttl: Duration, negative_ttl: Duration) -> Resolver {

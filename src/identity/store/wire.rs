@@ -83,6 +83,10 @@ pub(super) struct TokenSummary {
 pub(super) struct PendingEntry {
     pub(super) request_id: Option<String>,
     pub(super) device_id: String,
+    #[serde(default)]
+    pub(super) public_key: Loose<String>,
+    #[serde(default)]
+    pub(super) display_name: Loose<String>,
     pub(super) client_id: Option<String>,
     pub(super) client_mode: Option<String>,
     pub(super) platform: Option<String>,
@@ -142,6 +146,8 @@ impl PendingEntry {
         Ok(PendingRequest {
             request_id: request_id.ok_or(Flaw::NoId)?,
             device_id: DeviceId::new(self.device_id),
+            public_key: self.public_key.0,
+            display_name: self.display_name.0,
             roles: roles(self.roles, self.role),
             scopes: scopes(self.scopes),
             client_id: self.client_id,

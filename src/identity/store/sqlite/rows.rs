@@ -72,6 +72,8 @@ fn pending(row: &Cells<'_>) -> Result<PendingRequest, Flaw> {
     let entry = PendingEntry {
         request_id: row.text("request_id")?,
         device_id: row.text("device_id")?.ok_or(Flaw::NoId)?,
+        public_key: Loose::new(row.loose_text("public_key")),
+        display_name: Loose::new(row.loose_text("display_name")),
         client_id: row.text("client_id")?,
         client_mode: row.text("client_mode")?,
         platform: row.text("platform")?,
@@ -116,6 +118,8 @@ const PENDING: Table = Table {
     columns: &[
         "request_id",
         "device_id",
+        "public_key",
+        "display_name",
         "client_id",
         "client_mode",
         "platform",

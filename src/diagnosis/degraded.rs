@@ -5,11 +5,15 @@
 
 use std::net::IpAddr;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
+
+use super::Diagnosis;
+use super::data::data;
+use super::draft::{LONGEST_ID, client, device};
+use super::text::Secrets;
 
 use crate::config::Mode;
 use crate::decide::{Decision, Pass};
-use crate::diagnosis::Diagnosis;
 use crate::engine::Visit;
 use crate::findings::Code;
 use crate::gateway::GatewayAuth;
@@ -115,42 +119,32 @@ fn explain(
     missing: &ScopeSet,
 ) -> Diagnosis {
     let Cause { code, why, remedy } = cause(case, missing);
-    let client = format!("{}/{}", case.claims.client_id, case.claims.client_mode);
-    let client = client.escape_debug();
-    let (asked, lacks) = (some(requested), some(missing));
+    let secrets = Secrets::of(case.claims, None);
+    let client = client(case.claims, &secrets);
+    let (asked, lacks) = (secrets.scopes(requested), secrets.scopes(missing));
     let sentence = format!(
         "this session of {client} from {} asked for {asked} and lacks {lacks} on {gateway}: {why}; {remedy}",
         case.address
     );
-    let names = |scopes: &ScopeSet| scopes.iter().map(str::to_owned).collect::<Vec<_>>();
-    let data = json!({
-        "code": code,
-        "client": client.to_string(),
-        "address": case.address.to_string(),
-        "requested": names(&asked),
-        "missing": names(&lacks),
-        "why": why,
-        "remedy": remedy,
-    });
+    let data = data(
+        code,
+        [
+            ("device", json!(device(case.claims, &secrets, LONGEST_ID))),
+            ("client", json!(client)),
+            ("address", json!(case.address)),
+            ("asked", json!(secrets.list(requested))),
+            ("missing", json!(secrets.list(missing))),
+            ("why", json!(why)),
+            ("remedy", json!(remedy)),
+        ],
+    );
     Diagnosis {
         code,
         short: code.entry().title.to_owned(),
         sentence,
         command: None,
-        data: match data {
-            Value::Object(data) => data,
-            _ => Map::new(),
-        },
+        data,
     }
-}
-
-/// As many as anybody asks for in earnest; a client may send thousands, and would get them back with each answer.
-fn some(scopes: &ScopeSet) -> ScopeSet {
-    scopes
-        .iter()
-        .filter(|scope| scope.len() <= LONGEST_NAME)
-        .take(MOST_NAMES)
-        .collect()
 }
 
 struct Cause {
@@ -172,7 +166,7 @@ fn cause(case: &Case<'_>, missing: &ScopeSet) -> Cause {
             code: Code::ScopeCap,
             why: format!(
                 "the header x-openclaw-scopes of its proxy allows {}",
-                some(cap)
+                Secrets::default().scopes(cap)
             ),
             remedy: Code::ScopeCap.entry().remedy,
         };
@@ -269,9 +263,6 @@ fn is_localhost(origin: &str) -> bool {
         .any(|local| host.starts_with(local))
 }
 
-/// In bytes.
-const LONGEST_NAME: usize = 64;
-const MOST_NAMES: usize = 16;
 const CONTROL_UI: &str = "openclaw-control-ui";
 /// From here on a client without a device loses its scopes again (GHSA-rqpp-rjj8-7wv8).
 const FIRST_CLEARING: Version = Version::v2026(3, 12);

@@ -1,4 +1,10 @@
-//! Approving a request on somebody's command: exactly what was looked at, accounted for, and checked afterwards.
+//! Approving a pairing request: exactly what was looked at, accounted for beforehand, and checked afterwards.
+//!
+//! Everything goes through the gateway's own methods. Who decides that a request is approved is none of this module's
+//! business: the operator's policy ([`crate::approver`]), or somebody at a terminal ([`crate::cli::approve`],
+//! [`crate::repair`]).
+
+mod listing;
 
 use std::io;
 use std::net::IpAddr;
@@ -7,21 +13,22 @@ use std::sync::Arc;
 use serde_json::json;
 use thiserror::Error;
 
-use super::listing::{Listing, LookError, Waiting, look};
 use crate::audit::{Audit, Rule};
 use crate::config::Policy;
-use crate::control::{CallError, Once};
+use crate::control::{CallError, Calls};
 use crate::device::{DeviceId, DeviceRecord};
 use crate::handshake::message::OPERATOR;
 use crate::identity::proof::{device_id, raw_public_key};
 use crate::identity::store::PendingRequest;
 use crate::scope::ScopeSet;
 
+pub use listing::{Listing, LookError, look};
+
 /// A request that waits, beside what its device holds.
 #[derive(Clone, Debug)]
 pub struct Candidate {
     /// The request.
-    pub waiting: Waiting,
+    pub request: PendingRequest,
     /// The device, where it is paired.
     pub record: Option<Arc<DeviceRecord>>,
 }
@@ -112,20 +119,14 @@ impl Candidate {
     #[must_use]
     pub fn all(listing: &Listing) -> Vec<Self> {
         let waiting = listing.waiting.iter();
-        waiting.map(|waiting| Self::of(listing, waiting)).collect()
+        waiting.map(|request| Self::of(listing, request)).collect()
     }
 
-    fn of(listing: &Listing, waiting: &Waiting) -> Self {
+    fn of(listing: &Listing, request: &PendingRequest) -> Self {
         Self {
-            record: listing.devices.get(&waiting.request.device_id).cloned(),
-            waiting: waiting.clone(),
+            record: listing.devices.get(&request.device_id).cloned(),
+            request: request.clone(),
         }
-    }
-
-    /// The request.
-    #[must_use]
-    pub const fn request(&self) -> &PendingRequest {
-        &self.waiting.request
     }
 
     /// What the device holds now.
@@ -138,26 +139,36 @@ impl Candidate {
     /// What it asks for beyond that, and beyond what that implies.
     #[must_use]
     pub fn missing(&self) -> ScopeSet {
-        self.held().missing(&self.request().scopes)
+        self.held().missing(&self.request.scopes)
     }
 
     /// What the record will name once the request is approved.
     #[must_use]
     pub fn granted(&self) -> ScopeSet {
-        self.held().union(&self.request().scopes)
+        self.held().union(&self.request.scopes)
     }
 
     /// Whether it asks as an operator and nothing else.
     #[must_use]
     pub fn is_operator(&self) -> bool {
-        let roles = &self.request().roles;
+        let roles = &self.request.roles;
         !roles.is_empty() && roles.iter().all(|role| role == OPERATOR)
+    }
+
+    /// Whether a paired operator asks with the key that was paired, for operator scopes and nothing else.
+    #[must_use]
+    pub fn is_repair(&self) -> bool {
+        let paired = self.record.as_ref();
+        paired.is_some_and(|record| record.is_operator())
+            && self.has_its_own_key()
+            && self.is_operator()
+            && !self.request.scopes.is_empty()
     }
 
     /// Whether the gateway took it for one of its own machine: it notes an address for those from elsewhere.
     #[must_use]
     pub fn is_from_here(&self) -> bool {
-        self.request().remote_ip.as_deref().is_none_or(|address| {
+        self.request.remote_ip.as_deref().is_none_or(|address| {
             let address = address.parse::<IpAddr>();
             address.is_ok_and(|address| address.to_canonical().is_loopback())
         })
@@ -169,7 +180,7 @@ impl Candidate {
         if !self.has_its_own_key() {
             return Some(Objection::ForeignKey);
         }
-        let request = self.request();
+        let request = &self.request;
         let client = request.client_id.as_deref().unwrap_or_default();
         let forbidden: ScopeSet = request
             .scopes
@@ -193,44 +204,59 @@ impl Candidate {
     #[must_use]
     pub fn is_local_operator(&self, host: Option<&DeviceId>) -> bool {
         let known = self.record.as_ref().map_or_else(
-            || host == Some(&self.request().device_id),
+            || host == Some(&self.request.device_id),
             |record| record.is_operator(),
         );
-        known && self.is_operator() && self.is_from_here() && !self.request().scopes.is_empty()
+        known && self.is_operator() && self.is_from_here() && !self.request.scopes.is_empty()
     }
 
     /// Whether the key is the one that the device id stands for, and the one that was paired.
     fn has_its_own_key(&self) -> bool {
-        let key = self.waiting.public_key.as_deref().and_then(raw_public_key);
+        let key = self.request.public_key.as_deref().and_then(raw_public_key);
         let Some(key) = key else { return false };
         let paired = self.record.as_ref();
-        device_id(&key) == self.request().device_id
+        device_id(&key) == self.request.device_id
             && paired.is_none_or(|record| raw_public_key(&record.public_key) == Some(key))
     }
 }
 
-/// Approves a request as it was looked at.
+/// Approves a request that somebody looked at a while ago, if it still asks for the same.
 ///
 /// # Errors
 ///
-/// When it is not what it was, cannot be accounted for, or the gateway refuses; and when it turned out to be more than
-/// what was looked at, which is undone.
-pub async fn approve(
-    session: &mut Once,
+/// When it is not what it was, and as [`approve`].
+pub async fn approve_unchanged(
+    gateway: &mut impl Calls,
     audit: &Audit,
+    rule: Rule,
     seen: &Candidate,
 ) -> Result<Approved, NotApproved> {
-    let request = seen.request();
-    still_the_same(session, seen).await?;
+    still_the_same(gateway, seen).await?;
+    approve(gateway, audit, rule, seen).await
+}
+
+/// Approves a request that was looked at just now.
+///
+/// # Errors
+///
+/// When it cannot be accounted for, or the gateway refuses; and when it turned out to be more than what was looked at,
+/// which is undone.
+pub async fn approve(
+    gateway: &mut impl Calls,
+    audit: &Audit,
+    rule: Rule,
+    seen: &Candidate,
+) -> Result<Approved, NotApproved> {
+    let request = &seen.request;
     audit
-        .approval(Rule::Command, request, seen.record.as_deref())
+        .approval(rule, request, seen.record.as_deref())
         .map_err(|source| NotApproved::Audit {
             path: audit.path().to_owned(),
             source,
         })?;
     let params = json!({"requestId": request.request_id});
-    session.call("device.pair.approve", params).await?;
-    let now = look(session)
+    gateway.call("device.pair.approve", params).await?;
+    let now = look(gateway)
         .await
         .map_err(|error| NotApproved::Unseen(error.to_string()))?;
     let Some(record) = now.devices.get(&request.device_id) else {
@@ -240,7 +266,7 @@ pub async fn approve(
     };
     let wider = seen.granted().missing(&record.approved_scopes);
     if !wider.is_empty() || !roles_are_expected(seen, record) {
-        return Err(undo(session, &request.device_id, wider).await);
+        return Err(undo(gateway, &request.device_id, wider).await);
     }
     Ok(Approved {
         before: seen
@@ -253,38 +279,36 @@ pub async fn approve(
 }
 
 /// Gateways up to 2026.3.24 let a request grow under the same id; later ones give it another.
-async fn still_the_same(session: &mut Once, seen: &Candidate) -> Result<(), NotApproved> {
-    let listing = look(session).await?;
-    let request = seen.request();
+async fn still_the_same(gateway: &mut impl Calls, seen: &Candidate) -> Result<(), NotApproved> {
+    let listing = look(gateway).await?;
+    let request = &seen.request;
     let Some(waiting) = listing.request(&request.request_id) else {
-        let successor = listing
-            .waiting
-            .iter()
-            .find(|waiting| waiting.request.device_id == request.device_id);
+        let mut others = listing.waiting.iter();
+        let successor = others.find(|other| other.device_id == request.device_id);
         return Err(NotApproved::Gone(
-            successor.map(|waiting| waiting.request.request_id.clone()),
+            successor.map(|other| other.request_id.clone()),
         ));
     };
     let now = Candidate::of(&listing, waiting);
-    let same = now.waiting.public_key == seen.waiting.public_key
-        && now.request().device_id == request.device_id
-        && now.request().roles == request.roles
-        && now.request().scopes == request.scopes
+    let same = now.request.public_key == request.public_key
+        && now.request.device_id == request.device_id
+        && now.request.roles == request.roles
+        && now.request.scopes == request.scopes
         && now.held() == seen.held();
     same.then_some(())
-        .ok_or_else(|| NotApproved::Changed(now.request().scopes.clone()))
+        .ok_or(NotApproved::Changed(now.request.scopes))
 }
 
 fn roles_are_expected(seen: &Candidate, now: &DeviceRecord) -> bool {
     let before = seen.record.iter().flat_map(|record| &record.roles);
-    let expected: Vec<&String> = before.chain(&seen.request().roles).collect();
+    let expected: Vec<&String> = before.chain(&seen.request.roles).collect();
     now.roles.iter().all(|role| expected.contains(&role))
 }
 
 /// No gateway can take back a part of what it approved: the device goes, and has to ask anew.
-async fn undo(session: &mut Once, device: &DeviceId, wider: ScopeSet) -> NotApproved {
+async fn undo(gateway: &mut impl Calls, device: &DeviceId, wider: ScopeSet) -> NotApproved {
     let params = json!({"deviceId": device.as_str()});
-    let removed = session.call("device.pair.remove", params).await.is_ok();
+    let removed = gateway.call("device.pair.remove", params).await.is_ok();
     NotApproved::Grew { wider, removed }
 }
 
@@ -351,7 +375,7 @@ mod tests {
     #[test]
     fn an_unpaired_device_is_local_only_if_it_is_this_machines_own() {
         let new = candidate(|list| list["paired"] = json!([]));
-        let id = new.request().device_id.clone();
+        let id = new.request.device_id.clone();
         assert!(new.is_local_operator(Some(&id)));
         assert!(!new.is_local_operator(None));
         assert!(!new.is_local_operator(Some(&DeviceId::new("another"))));

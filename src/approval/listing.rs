@@ -6,31 +6,20 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use thiserror::Error;
 
-use crate::control::{CallError, Once};
+use crate::control::{CallError, Calls};
 use crate::device::{DeviceId, DeviceRecord};
 use crate::handshake::message::OPERATOR;
 use crate::identity::store::{PendingRequest, Snapshot, StoreError};
 use crate::scope::ScopeSet;
 
-/// An answer to `device.pair.list`, with the keys of requests and the scopes of tokens, but no token.
+/// An answer to `device.pair.list`, with the scopes of tokens, but no token.
 #[derive(Clone, Debug, Default)]
 pub struct Listing {
     /// The paired devices. Their approved scopes are `scopes`: no gateway lists `approvedScopes`.
     pub devices: HashMap<DeviceId, Arc<DeviceRecord>>,
     /// What waits, oldest first.
-    pub waiting: Vec<Waiting>,
+    pub waiting: Vec<PendingRequest>,
     tokens: HashMap<DeviceId, ScopeSet>,
-}
-
-/// A request that waits.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Waiting {
-    /// The request.
-    pub request: PendingRequest,
-    /// The key of the device that asks.
-    pub public_key: Option<String>,
-    /// What the device calls itself.
-    pub display_name: Option<String>,
 }
 
 /// Why there is no listing.
@@ -50,29 +39,16 @@ pub enum LookError {
 /// # Errors
 ///
 /// When it does not answer with a list.
-pub async fn look(session: &mut Once) -> Result<Listing, LookError> {
+pub async fn look(session: &mut impl Calls) -> Result<Listing, LookError> {
     let answer = session.call("device.pair.list", json!({})).await?;
     Ok(Listing::read(&answer)?)
 }
 
 impl Listing {
-    pub(super) fn read(answer: &Value) -> Result<Self, StoreError> {
+    pub(crate) fn read(answer: &Value) -> Result<Self, StoreError> {
         let snapshot = Snapshot::from_pair_list(answer)?;
-        let mut waiting: Vec<Waiting> = snapshot
-            .pending
-            .into_iter()
-            .map(|request| {
-                let entry = entries(answer, "pending")
-                    .find(|entry| text(entry, "requestId") == Some(&request.request_id));
-                let own = |key| entry.and_then(|entry| text(entry, key)).map(str::to_owned);
-                Waiting {
-                    public_key: own("publicKey"),
-                    display_name: own("displayName"),
-                    request,
-                }
-            })
-            .collect();
-        waiting.sort_by_key(|waiting| (waiting.request.ts_ms, waiting.request.request_id.clone()));
+        let mut waiting = snapshot.pending;
+        waiting.sort_by_key(|request| (request.ts_ms, request.request_id.clone()));
         Ok(Self {
             devices: snapshot.devices,
             waiting,
@@ -88,10 +64,8 @@ impl Listing {
 
     /// The request with this id.
     #[must_use]
-    pub fn request(&self, id: &str) -> Option<&Waiting> {
-        self.waiting
-            .iter()
-            .find(|waiting| waiting.request.request_id == id)
+    pub fn request(&self, id: &str) -> Option<&PendingRequest> {
+        self.waiting.iter().find(|request| request.request_id == id)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Text for a terminal: safe, wrapped, and with times as a person says them.
+//! Text for people: safe on a terminal, wrapped, cut, and with times and numbers as a person says them.
 
 /// The text with every character escaped that could move the cursor, change colours or reorder what is shown.
 #[must_use]
@@ -21,7 +21,7 @@ pub fn brief(text: &str, most: usize) -> String {
         return shown;
     }
     let kept: String = shown.chars().take(most.saturating_sub(1)).collect();
-    format!("{kept}…")
+    format!("{kept}{ELLIPSIS}")
 }
 
 /// The words of `text` in lines of at most `width` characters. A word that is longer stands alone, or is cut into
@@ -79,6 +79,18 @@ pub fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{plural}")
 }
 
+/// The longest beginning of `text` that takes at most `bytes`, with an ellipsis where something is missing.
+#[must_use]
+pub fn fitting(text: &str, bytes: usize) -> String {
+    if text.len() <= bytes {
+        return text.to_owned();
+    }
+    let end = text.floor_char_boundary(bytes.saturating_sub(ELLIPSIS.len()));
+    format!("{}{ELLIPSIS}", text.get(..end).unwrap_or_default())
+}
+
+const ELLIPSIS: &str = "…";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,6 +106,16 @@ mod tests {
         );
         assert_eq!(brief("abcdef", 4), "abc…");
         assert_eq!(brief("abcd", 4), "abcd");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_cut_between_letters() {
+        assert_eq!(fitting("abc", 3), "abc");
+        for long in ["x".repeat(200), "ä".repeat(100), "語".repeat(60)] {
+            let cut = fitting(&long, 123);
+            assert!(cut.len() <= 123 && cut.len() > 119, "{}", cut.len());
+            assert!(cut.ends_with(ELLIPSIS));
+        }
     }
 
     #[test]

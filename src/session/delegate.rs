@@ -1,0 +1,124 @@
+//! A session that the delegate asks for in the client's place.
+
+use std::io;
+use std::sync::Arc;
+
+use serde_json::Value;
+use tokio::io::AsyncWriteExt as _;
+
+use super::report::Report;
+use super::{Established, Refused, Session, end};
+use crate::clock;
+use crate::delegation::Delegation;
+use crate::engine::{EntitledStill, Judgement};
+use crate::handshake::drive::{Answered, Exchange, Request};
+use crate::handshake::message::Refusal;
+use crate::relay::Stop;
+use crate::rewrite;
+use crate::ws::Close;
+use crate::ws::close::{POLICY_VIOLATION, TRY_AGAIN_LATER};
+
+/// A rewritten handshake that the gateway accepted.
+pub(super) struct Delegated {
+    pub(super) stop: Stop,
+    pub(super) delegation: Delegation,
+}
+
+impl Session {
+    /// The delegate asks in the client's place.
+    pub(super) async fn delegate(
+        &self,
+        mut exchange: Exchange,
+        request: &Request,
+        judgement: &Judgement,
+        nonce: &str,
+        report: &mut Report,
+    ) -> io::Result<Option<Established>> {
+        let message = self.rewritten(request, judgement, nonce);
+        exchange.send_instead(request, &message).await?;
+        match self.accepted(&mut exchange, request, judgement).await? {
+            Ok(delegated) => {
+                report.accepted();
+                Ok(Established::delegated(exchange, delegated))
+            }
+            Err(Some((message, refusal))) => {
+                report.refused(&refusal);
+                if refusal.wants_pairing() {
+                    self.engine.control.delegate_lost();
+                }
+                let refused = Refused {
+                    message,
+                    refusal,
+                    delegated: true,
+                };
+                let diagnosis = self.explain(request, judgement, &refused, report).await;
+                self.tell(exchange, request, refused, &diagnosis).await
+            }
+            Err(None) => {
+                let diagnosis = self.explain_silence(request, &exchange, report);
+                let close = Close::new(TRY_AGAIN_LATER, diagnosis.short);
+                end(exchange.client, &close).await
+            }
+        }
+    }
+
+    pub(super) fn rewritten(
+        &self,
+        request: &Request,
+        judgement: &Judgement,
+        nonce: &str,
+    ) -> Vec<u8> {
+        let replacement = self.engine.replacement_auth(&judgement.identity);
+        let delegate = &self.engine.delegate;
+        rewrite::connect(
+            &request.connect,
+            delegate,
+            nonce,
+            clock::now_ms(),
+            replacement.as_ref(),
+        )
+    }
+
+    /// Waits for the answer to a rewritten request.
+    ///
+    /// The session is in the register before its answer comes, and is checked once more when it is accepted: a record
+    /// that changed in between grants nothing.
+    pub(super) async fn accepted(
+        &self,
+        exchange: &mut Exchange,
+        request: &Request,
+        judgement: &Judgement,
+    ) -> io::Result<Result<Delegated, Option<(Value, Refusal)>>> {
+        let claims = &request.connect.claims;
+        let check = Arc::new(EntitledStill {
+            engine: Arc::clone(&self.engine),
+            claims: claims.clone(),
+            identity: judgement.identity.clone(),
+            visit: self.visit.clone(),
+        });
+        let device = judgement.identity.device().cloned();
+        let (delegation, stopped) = self.engine.delegations.enter(device, check);
+        match exchange.answer(&claims.request_id).await? {
+            Answered::Hello(mut hello) => {
+                if let Some(objection) = delegation.objection().await {
+                    let close = Close::new(POLICY_VIOLATION, format!("scope-shim: {objection}"));
+                    let _ = exchange
+                        .client
+                        .stream
+                        .write_all(&close.server_frame())
+                        .await;
+                    return Err(io::Error::new(io::ErrorKind::PermissionDenied, objection));
+                }
+                rewrite::hello(&mut hello, claims);
+                exchange.show_instead(&hello);
+                Ok(Ok(Delegated {
+                    stop: Stop::When(stopped),
+                    delegation,
+                }))
+            }
+            Answered::Refused { message, refusal } => Ok(Err(Some((message, refusal)))),
+            Answered::Nothing => Ok(Err(None)),
+            Answered::Left => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+}

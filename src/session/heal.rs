@@ -1,0 +1,112 @@
+//! A session that the gateway refused, or let in with too little, although it is entitled: asked for once more.
+
+use std::io;
+use std::sync::Arc;
+
+use super::delegate::Delegated;
+use super::report::Report;
+use super::{Established, Refused, Session};
+use crate::decide::Decision;
+use crate::engine::Judgement;
+use crate::handshake::drive::{Exchange, Request};
+use crate::handshake::message::Refusal;
+use crate::identity::{Credential, Identity};
+
+impl Session {
+    /// The gateway refused: healed where the session is entitled, or becomes so; else explained.
+    pub(super) async fn refused(
+        &self,
+        mut exchange: Exchange,
+        request: &Request,
+        judgement: &Judgement,
+        refused: Refused,
+        report: &mut Report,
+    ) -> io::Result<Option<Established>> {
+        let claims = &request.connect.claims;
+        if may_be_healed(&refused.refusal, &judgement.identity) {
+            let healing = self.heal(&mut exchange, request, judgement).await?;
+            if let Some((again, delegated)) = healing {
+                report.healed(&again);
+                self.engine.learn(Some(&refused.refusal), claims);
+                self.withdraw(&refused.refusal, judgement);
+                return Ok(Established::delegated(exchange, delegated));
+            }
+        }
+        if let Some(widened) = self
+            .approval(&mut exchange, claims, judgement, &refused.refusal)
+            .await?
+        {
+            let healing = self.heal(&mut exchange, request, &widened).await?;
+            if let Some((again, delegated)) = healing {
+                report.approved(&again);
+                return Ok(Established::delegated(exchange, delegated));
+            }
+        }
+        let diagnosis = self.explain(request, judgement, &refused, report).await;
+        self.tell(exchange, request, refused, &diagnosis).await
+    }
+
+    /// Asks once more in the delegate's name, on a connection of its own; the client never notices. `None` where that
+    /// is not allowed, or fails too; then the gateway's first answer still lies unread.
+    pub(super) async fn heal(
+        &self,
+        exchange: &mut Exchange,
+        request: &Request,
+        judgement: &Judgement,
+    ) -> io::Result<Option<(Judgement, Delegated)>> {
+        let claims = &request.connect.claims;
+        let again = self
+            .engine
+            .judge_again(claims, &judgement.identity, &self.visit);
+        if !matches!(again.decision, Decision::Rewrite(_)) {
+            return Ok(None);
+        }
+        let deadline = exchange.deadline();
+        let Ok(mut fresh) = self.redial.open().await else {
+            return Ok(None);
+        };
+        let Ok(Some(nonce)) = Exchange::fresh_nonce(&mut fresh, deadline).await else {
+            return Ok(None);
+        };
+        let first = std::mem::replace(&mut exchange.gateway, fresh);
+        let message = self.rewritten(request, judgement, &nonce);
+        let sent = exchange.send_message(&message).await;
+        if sent.is_ok()
+            && let Ok(delegated) = self.accepted(exchange, request, judgement).await?
+        {
+            return Ok(Some((again, delegated)));
+        }
+        exchange.gateway = first;
+        Ok(None)
+    }
+
+    /// The refused first attempt may have left a pairing request that nobody needs any more.
+    fn withdraw(&self, refusal: &Refusal, judgement: &Judgement) {
+        if let (Some(request_id), Identity::Device { record, .. }) =
+            (refusal.request_id.clone(), &judgement.identity)
+        {
+            let (engine, record) = (Arc::clone(&self.engine), Arc::clone(record));
+            tokio::spawn(async move {
+                engine
+                    .withdraw(&request_id, &record.device_id, &record.approved_scopes)
+                    .await;
+            });
+        }
+    }
+}
+
+/// Whether a refusal is one that an entitled session should not have met: a wider scope, another platform, or a
+/// token of its own that was found too narrow.
+fn may_be_healed(refusal: &Refusal, identity: &Identity) -> bool {
+    match identity {
+        Identity::Device { credential, .. } => {
+            let upgrade = matches!(
+                refusal.reason.as_deref(),
+                None | Some("scope-upgrade" | "metadata-upgrade")
+            );
+            (refusal.wants_pairing() && upgrade)
+                || (refusal.blames_device_token() && *credential == Credential::DeviceToken)
+        }
+        Identity::HostDevice(_) | Identity::FreshLocal | Identity::Unknown(_) => false,
+    }
+}

@@ -1,0 +1,106 @@
+//! A session that goes on as its client wrote it: the gateway decides, and its answer is looked at.
+
+use std::io;
+
+use serde_json::Value;
+
+use super::report::Report;
+use super::{Established, Refused, Session};
+use crate::config::Mode;
+use crate::diagnosis::degraded;
+use crate::engine::Judgement;
+use crate::handshake::drive::{Answered, Exchange, Request};
+use crate::identity::Identity;
+use crate::relay::Tap;
+use crate::scope::ScopeSet;
+
+impl Session {
+    /// The client's own bytes go on; what the gateway answers is looked at, and healed where it can be.
+    pub(super) async fn pass(
+        &self,
+        mode: Mode,
+        mut exchange: Exchange,
+        request: &Request,
+        judgement: &Judgement,
+        report: &mut Report,
+    ) -> io::Result<Option<Established>> {
+        exchange.send_original(request).await?;
+        let claims = &request.connect.claims;
+        match exchange.answer(&claims.request_id).await? {
+            Answered::Left => Err(io::ErrorKind::UnexpectedEof.into()),
+            Answered::Nothing => {
+                self.explain_silence(request, &exchange, report);
+                Ok(Established::as_it_is(exchange))
+            }
+            Answered::Hello(hello) => {
+                report.accepted();
+                self.heard().await;
+                if mode == Mode::On
+                    && lacks_scopes(&hello, &claims.requested(), &judgement.identity)
+                {
+                    let healing = self.heal(&mut exchange, request, judgement).await?;
+                    if let Some((again, delegated)) = healing {
+                        report.healed(&again);
+                        self.engine.learn(None, claims);
+                        return Ok(Established::delegated(exchange, delegated));
+                    }
+                }
+                let tap = self.degraded(mode, request, judgement, &hello, report);
+                Ok(Established::degraded(exchange, tap))
+            }
+            Answered::Refused { message, refusal } => {
+                report.refused(&refusal);
+                let refused = Refused {
+                    message,
+                    refusal,
+                    delegated: false,
+                };
+                if mode != Mode::On {
+                    self.explain(request, judgement, &refused, report).await;
+                    return Ok(Established::as_it_is(exchange));
+                }
+                self.refused(exchange, request, judgement, refused, report)
+                    .await
+            }
+        }
+    }
+
+    /// Tells, once, of a session that was let in with fewer scopes than it asked for, and sees to it that its client
+    /// is told too. Observing changes no answer.
+    fn degraded(
+        &self,
+        mode: Mode,
+        request: &Request,
+        judgement: &Judgement,
+        hello: &Value,
+        report: &mut Report,
+    ) -> Option<Tap> {
+        let diagnosis = degraded::diagnose(&degraded::Case {
+            claims: &request.connect.claims,
+            decision: &judgement.decision,
+            mode,
+            visit: &self.visit,
+            address: self.client_address,
+            auth: &self.engine.auth,
+            hello,
+        })?;
+        report.degraded(&diagnosis);
+        (mode == Mode::On).then(|| Tap::new(&diagnosis))
+    }
+}
+
+/// Whether a session without a device was let in with fewer scopes than it asked for.
+///
+/// From 2026.4.21 `hello-ok.auth.scopes` says what such a connection holds. For a device it is the token's list up to
+/// 2026.7.1, and says nothing of the connection.
+fn lacks_scopes(hello: &Value, requested: &ScopeSet, identity: &Identity) -> bool {
+    let stands_for_host = matches!(identity, Identity::HostDevice(_) | Identity::FreshLocal);
+    let Some(granted) = hello
+        .pointer("/payload/auth/scopes")
+        .and_then(Value::as_array)
+    else {
+        return false;
+    };
+    let granted: ScopeSet = granted.iter().filter_map(Value::as_str).collect();
+    stands_for_host && !granted.implies_all(requested)
+}
