@@ -61,7 +61,7 @@ impl Visit {
 }
 
 /// A Chromium: the one on this machine or, where a CI job runs as root, the one the distribution has.
-fn chromium() -> Option<&'static Path> {
+pub(crate) fn chromium() -> Option<&'static Path> {
     static FOUND: OnceLock<Option<PathBuf>> = OnceLock::new();
     let found = FOUND.get_or_init(|| {
         let on_this_machine = || NAMES.iter().find_map(|name| on_path(name));

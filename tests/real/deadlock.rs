@@ -8,16 +8,13 @@ use scope_shim::demo::npm::{RealGateway, Version};
 use crate::Result;
 use crate::outcome::Outcome;
 use crate::place::{Column, Place};
+use crate::refusals::{self, LISTS_DEVICES, PINS};
 use crate::report::Recorder;
 use crate::shim::Shim;
 
 const BY_POLICY: &str = "a pinned command line asks for more, by policy";
 const BY_COMMAND: &str = "a pinned command line asks for more, approved";
 
-/// Asks for `operator.read` alone.
-const PINS: &[&str] = &["gateway", "call", "health"];
-/// Asks for `operator.pairing`.
-const LISTS_DEVICES: &[&str] = &["gateway", "call", "device.pair.list"];
 /// Asks for `operator.admin`.
 const READS_APPROVALS: &[&str] = &["gateway", "call", "exec.approvals.get"];
 
@@ -32,6 +29,7 @@ pub(crate) fn run(place: &Place, column: Column, recorder: &mut Recorder) -> Res
     gateway.cli(PINS, place.gateway_port, TIME_LIMIT)?;
     match column {
         Column::Direct => {
+            refusals::ask_for_more(&gateway, place.gateway_port, recorder)?;
             recorder.record(BY_COMMAND, || {
                 ask(&gateway, LISTS_DEVICES, place.gateway_port)
             })?;
@@ -41,6 +39,7 @@ pub(crate) fn run(place: &Place, column: Column, recorder: &mut Recorder) -> Res
         }
         Column::Shimmed => {
             let shim = place.start_shim()?;
+            refusals::ask_for_more(&gateway, place.shim_port, recorder)?;
             recorder.record(BY_COMMAND, || ask_and_approve(&gateway, place, &shim))?;
             shim.stop();
             let _shim =

@@ -14,12 +14,17 @@ mod browser;
 mod commands;
 mod deadlock;
 mod handshakes;
+mod loops;
 mod options;
 mod outcome;
 mod place;
 mod promise;
+mod refusals;
+mod repairs;
 mod report;
+mod requests;
 mod shim;
+mod tools;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -57,7 +62,7 @@ fn main() -> ExitCode {
         let installed = Cache::of_this_user()
             .and_then(|cache| npm::install(&cache, version, &mut |line| println!("{line}")));
         match installed {
-            Ok(installed) => try_out(&installed, options.shimmed, &mut report),
+            Ok(installed) => try_out(&installed, &options, &mut report),
             Err(error) if error.is_missing_prerequisite() => {
                 report.skip(format!("openclaw {version}: {error}"))
             }
@@ -73,11 +78,13 @@ fn main() -> ExitCode {
 }
 
 /// Tries everything on one version: the two columns side by side, each with gateways of its own.
-fn try_out(installed: &Installed, shimmed: bool, report: &mut Report) {
+fn try_out(installed: &Installed, options: &Options, report: &mut Report) {
     let (direct, shimmed) = thread::scope(|scope| {
-        let shimmed = shimmed.then(|| scope.spawn(|| run_column(installed, Column::Shimmed)));
+        let shimmed = options
+            .shimmed
+            .then(|| scope.spawn(|| run_column(installed, options, Column::Shimmed)));
         (
-            run_column(installed, Column::Direct),
+            run_column(installed, options, Column::Direct),
             shimmed.map(thread::ScopedJoinHandle::join),
         )
     });
@@ -111,7 +118,7 @@ struct Tried {
     troubles: Vec<String>,
 }
 
-fn run_column(installed: &Installed, column: Column) -> Tried {
+fn run_column(installed: &Installed, options: &Options, column: Column) -> Tried {
     let mut recorder = Recorder::new(&installed.version, column);
     let mut troubles = Vec::new();
     let mut note = |group: &str, result: Result<()>| {
@@ -131,13 +138,23 @@ fn run_column(installed: &Installed, column: Column) -> Tried {
             Place::new(installed).and_then(|place| deadlock::run(&place, column, &mut recorder));
         note("deadlock", deadlocked);
     }
+    if repairs::concern(&installed.version) {
+        let repaired =
+            Place::new(installed).and_then(|place| repairs::run(&place, column, &mut recorder));
+        note("repairs", repaired);
+    }
+    if loops::concern(&installed.version) && options.has_time_for_loops(&installed.version) {
+        let looped =
+            Place::new(installed).and_then(|place| loops::run(&place, column, &mut recorder));
+        note("loops", looped);
+    }
     Tried {
         outcomes: recorder.outcomes,
         troubles,
     }
 }
 
-/// Commands, browser, agents and handshakes, one after the other on one fresh gateway.
+/// Commands, browser, agents, handshakes and the shim's own tools, one after the other on one fresh gateway.
 fn run_clients(installed: &Installed, column: Column, recorder: &mut Recorder) -> Result<()> {
     let place = Place::new(installed)?;
     let gateway = place.start_gateway(Vec::new())?;
@@ -153,7 +170,10 @@ fn run_clients(installed: &Installed, column: Column, recorder: &mut Recorder) -
     if column == Column::Direct && agents::can_be_redirected(installed) {
         agents::run_directly(&gateway, recorder)?;
     }
-    handshakes::run(&place, port, recorder)
+    handshakes::run(&place, port, recorder)?;
+    refusals::send_a_wrong_token(&gateway, port, recorder)?;
+    tools::run(&place, recorder)?;
+    tools::run_without_the_gateway(&place, gateway, recorder)
 }
 
 /// Gateways run in process groups of their own, which do not hear a Ctrl-C.

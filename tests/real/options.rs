@@ -41,6 +41,8 @@ with SCOPE_SHIM_REAL_KEEP, the homes of the gateways, with their logs and the sh
 pub(crate) struct Options {
     pub(crate) versions: Vec<Version>,
     pub(crate) shimmed: bool,
+    /// Whether somebody chose the versions.
+    chosen: bool,
     /// Why no gateway is to be tried at all.
     pub(crate) left_out: Option<String>,
 }
@@ -67,14 +69,21 @@ impl Options {
                 }
             }
         }
-        if versions.is_empty() {
+        let chosen = !versions.is_empty();
+        if !chosen {
             versions = parse(ALWAYS.into_iter().chain([IN_TURN[day() % IN_TURN.len()]]))?;
         }
         Ok(Self {
             versions,
             shimmed,
+            chosen,
             left_out,
         })
+    }
+
+    /// Whether clients of this version are to be left alone for minutes: by default, those of one version are.
+    pub(crate) fn has_time_for_loops(&self, version: &Version) -> bool {
+        self.chosen || !version.is_at_least(2026, 2, 20)
     }
 }
 

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::Result;
 use crate::agents;
-use crate::shim::Shim;
+use crate::shim::{self, Shim};
 
 /// How the clients of a place reach its gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,15 +85,19 @@ impl Place {
 
     /// Starts the shim with these variables in its environment.
     pub(crate) fn start_shim_with(&self, environment: &[(&str, &str)]) -> Result<Shim> {
+        Shim::start(self.shim_settings()?, environment)
+    }
+
+    /// The settings of the shim of this place, which may run or not.
+    pub(crate) fn shim_settings(&self) -> Result<shim::Settings> {
         let data = self.home.path().join("shim");
         fs::create_dir_all(&data)?;
-        Shim::start(
-            self.shim_port,
-            self.gateway_port,
-            &self.home.path().join(".openclaw"),
-            &data,
-            environment,
-        )
+        Ok(shim::Settings {
+            port: self.shim_port,
+            gateway_port: self.gateway_port,
+            gateway_state: self.home.path().join(".openclaw"),
+            data,
+        })
     }
 
     /// Writes `script` here and runs it with this version's Node.

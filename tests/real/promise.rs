@@ -17,6 +17,8 @@ pub(crate) enum Promise {
     Same,
     /// It is refused on both; how may differ.
     Refused,
+    /// It is refused, and through the shim the client is shown the way out.
+    Explains,
 }
 
 impl Promise {
@@ -37,6 +39,9 @@ impl Promise {
             "an unknown device behind another proxy" if version.is_at_least(2026, 8, 0) => {
                 Self::Refused
             }
+            "doctor" | "doctor, gateway down" | "explain the last session" => Self::Works,
+            "health after repair --apply, directly" => Self::Works,
+            "a command asks for more, explained" | "a wrong token, explained" => Self::Explains,
             _ if DECIDED_BY_THE_GATEWAY.contains(&scenario) => Self::Same,
             _ => Self::NoWorse,
         }
@@ -68,6 +73,9 @@ impl Promise {
                     .is_some_and(|(direct, shimmed)| !direct.is_same_as(shimmed)) =>
             {
                 Some("the gateway's decision was changed".to_owned())
+            }
+            Self::Explains if !(is_refused(direct) && works(shimmed)) => {
+                Some("the refusal was to name the way out".to_owned())
             }
             Self::Refused if !(is_refused(direct) && is_refused(shimmed)) => {
                 Some("it was to be refused".to_owned())
@@ -110,7 +118,25 @@ const fn report(
 
 const NOT_FIXED: (u16, u16) = (13, 0);
 
-const REPORTS: [Report; 21] = [
+const REPORTS: [Report; 24] = [
+    report(
+        (2, 19),
+        (2, 21),
+        "health after repair --apply, directly",
+        "pairing required",
+    ),
+    report(
+        (2, 19),
+        (2, 22),
+        "a client that may only read, left alone",
+        "connects",
+    ),
+    report(
+        (2, 19),
+        (2, 22),
+        "Control UI that may only read, left alone",
+        "connects",
+    ),
     report(
         (2, 19),
         (2, 21),

@@ -13,38 +13,53 @@ use tempfile::TempDir;
 
 use crate::Result;
 
+/// Where a shim listens, and the gateway that it stands in front of.
+pub(crate) struct Settings {
+    pub(crate) port: u16,
+    pub(crate) gateway_port: u16,
+    pub(crate) gateway_state: PathBuf,
+    /// An existing directory.
+    pub(crate) data: PathBuf,
+}
+
+impl Settings {
+    fn arguments(&self) -> Vec<OsString> {
+        vec![
+            "--listen".into(),
+            format!("127.0.0.1:{}", self.port).into(),
+            "--gateway".into(),
+            format!("ws://127.0.0.1:{}", self.gateway_port).into(),
+            "--gateway-state".into(),
+            self.gateway_state.clone().into(),
+            "--data".into(),
+            self.data.clone().into(),
+        ]
+    }
+
+    /// Runs one of the shim's commands that come to an end, whether a shim with these settings runs or not.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Result<Output> {
+        let mut command = fresh_command()?;
+        command.args(arguments).args(self.arguments());
+        Ok(run_to_end(&mut command, &self.data, TIME_LIMIT)?)
+    }
+}
+
 pub(crate) struct Shim {
     group: Group,
     log: PathBuf,
-    settings: Vec<OsString>,
-    data: PathBuf,
+    settings: Settings,
 }
 
 impl Shim {
     /// Starts the shim and waits until it accepts connections.
-    pub(crate) fn start(
-        port: u16,
-        gateway_port: u16,
-        gateway_state: &Path,
-        data: &Path,
-        environment: &[(&str, &str)],
-    ) -> Result<Self> {
-        let log = data.join("shim.log");
+    pub(crate) fn start(settings: Settings, environment: &[(&str, &str)]) -> Result<Self> {
+        let port = settings.port;
+        let log = settings.data.join("shim.log");
         let output = File::create(&log)?;
-        let settings: Vec<OsString> = vec![
-            "--listen".into(),
-            format!("127.0.0.1:{port}").into(),
-            "--gateway".into(),
-            format!("ws://127.0.0.1:{gateway_port}").into(),
-            "--gateway-state".into(),
-            gateway_state.into(),
-            "--data".into(),
-            data.into(),
-        ];
         let mut command = fresh_command()?;
         command
             .arg("run")
-            .args(&settings)
+            .args(settings.arguments())
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
@@ -60,7 +75,6 @@ impl Shim {
             group,
             log,
             settings,
-            data: data.to_owned(),
         };
         match ready {
             Some(Ok(())) => Ok(shim),
@@ -73,9 +87,7 @@ impl Shim {
 
     /// Runs one of the shim's other commands with the settings of this one.
     pub(crate) fn command(&self, arguments: &[&str]) -> Result<Output> {
-        let mut command = fresh_command()?;
-        command.args(arguments).args(&self.settings);
-        Ok(run_to_end(&mut command, &self.data, TIME_LIMIT)?)
+        self.settings.command(arguments)
     }
 
     /// Everything it has logged so far.
