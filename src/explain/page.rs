@@ -93,7 +93,7 @@ impl Page for CaseTrace {
                 claims
                     .device
                     .as_deref()
-                    .map_or_else(|| "none".to_owned(), |it| safe(it)),
+                    .map_or_else(|| "none".to_owned(), safe),
             ),
             ("sends", sends),
             ("asks for", scopes(&claims.scopes)),
