@@ -1,12 +1,12 @@
 //! One session, from its upgrade to its end.
 //!
 //! A handshake is read and judged, and then goes one of three ways. Mostly it goes on as it came, and the gateway decides
-//! ([`pass`]). Where the gateway would wrongly refuse it, the delegate asks for it ([`delegate`]). Where the gateway has
-//! just refused the same, it gets the same answer again ([`repeat`]); a client of which nothing else is to be expected
-//! does not even get a connection to the gateway ([`deferred`]).
+//! (`pass`). Where the gateway would wrongly refuse it, the delegate asks for it (`delegate`). Where the gateway has
+//! just refused the same, it gets the same answer again (`repeat`); a client of which nothing else is to be expected
+//! does not even get a connection to the gateway (`deferred`).
 //!
-//! What the gateway refuses is healed where the session is entitled ([`heal`]) or becomes so ([`approval`]); everybody
-//! else is told why, and what to do ([`refusal`]). Whatever comes of it, one line says so ([`report`]), with a name that
+//! What the gateway refuses is healed where the session is entitled (`heal`) or becomes so (`approval`); everybody
+//! else is told why, and what to do (`refusal`). Whatever comes of it, one line says so (`report`), with a name that
 //! can be asked about later ([`id`]). After that it is bytes ([`crate::relay`]).
 
 mod approval;

@@ -198,6 +198,11 @@ fn examine(
     }
     if narrowed && step.scopes.iter().all(allowed) {
         step.rotate_to.get_or_insert_with(|| step.scopes.clone());
+    } else if narrowed {
+        step.requests.clear();
+        step.scopes = record.approved_scopes.clone();
+        step.reasons.retain(|reason| *reason != Reason::Waits);
+        leave(Reason::Waits, Left::Capped);
     }
     if !step.reasons.is_empty() {
         plan.steps.push(step);
@@ -295,6 +300,7 @@ mod tests {
 
     use super::*;
 
+    use crate::identity::proof::{device_id, raw_public_key};
     use crate::profile::Evidence;
     use crate::scope::ALL;
 
@@ -381,6 +387,36 @@ mod tests {
             let capped = outcome(version, &[PAIRING], &legacy);
             assert_eq!(capped, (None, Some(Left::Capped)), "{version}");
         }
+    }
+
+    #[test]
+    fn no_request_is_approved_that_would_leave_a_token_narrower_than_it_was() {
+        let key = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+        let id = device_id(&raw_public_key(key).unwrap());
+        let mut device = device("cli", &["operator"], &LEGACY, &LEGACY);
+        device["deviceId"] = json!(id.as_str());
+        device["publicKey"] = json!(key);
+        let request = json!({
+            "requestId": "r", "deviceId": id.as_str(), "publicKey": key, "roles": ["operator"], "scopes": [READ],
+            "clientId": "cli",
+        });
+        let listing = Listing::read(&json!({"pending": [request], "paired": [device]})).unwrap();
+        let planned = |max: &[&str]| {
+            let plan = plan(
+                &listing,
+                &gateway("2026.2.19"),
+                &policy(max),
+                &DeviceId::new("own"),
+            );
+            let step = plan.steps.first();
+            step.map(|step| (step.requests.len(), step.rotate_to.is_some()))
+        };
+        assert_eq!(planned(&ALL), Some((1, true)));
+        assert_eq!(
+            planned(&[READ]),
+            None,
+            "the cap keeps it from being widened again"
+        );
     }
 
     #[test]

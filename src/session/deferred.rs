@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::debug;
 use uuid::Builder;
 
@@ -157,7 +157,8 @@ impl Session {
         let gateway = self.redial.dialer.gateway.authority();
         let unreachable =
             |why: &dyn std::fmt::Display| format!("scope-shim: the gateway at {gateway} {why}");
-        let (client, text) = match self.place().await {
+        let place = timeout(deferred.patience(), self.place()).await;
+        let (client, text) = match place.unwrap_or(Err(NoPlace)) {
             Err(NoPlace) => (deferred.client, NoPlace.to_string()),
             Ok(place) => match self.redial.open().await {
                 Err(error) => (deferred.client, unreachable(&error)),
