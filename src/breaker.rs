@@ -113,7 +113,6 @@ impl Breaker {
                 continue;
             };
             if found.holds_for(&attempt.footing) {
-                found.asked(&attempt.requested);
                 return Some(found);
             }
             self.forget(&found).await;
@@ -184,15 +183,6 @@ impl Breaker {
     #[must_use]
     pub fn place(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.holds).try_acquire_owned().ok()
-    }
-
-    /// Everything that a device has asked for while its pairing request waits; empty where none does.
-    pub fn asked_for(&self, device: &DeviceId) -> ScopeSet {
-        self.all()
-            .filter(|refusal| refusal.device.as_ref() == Some(device) && refusal.is_valid())
-            .fold(ScopeSet::new(), |union, refusal| {
-                union.union(&refusal.asked_for())
-            })
     }
 
     /// Forgets one refusal: who waits for it to be given again is released.

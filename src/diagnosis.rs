@@ -30,6 +30,7 @@ use crate::gateway::{GatewayAuth, GatewayFacts};
 use crate::handshake::message::{Challenge, Claims, Refusal};
 use crate::identity::Identity;
 use crate::profile::Profile;
+use crate::scope::ScopeSet;
 
 use draft::Draft;
 use said::Said;
@@ -70,6 +71,8 @@ pub struct Case<'a> {
     pub delegated: bool,
     /// Whether the shim's own session is there to approve requests.
     pub approver: bool,
+    /// What the request that waits was filed for, where that was another attempt.
+    pub waiting: Option<&'a ScopeSet>,
     /// How many new devices of this client and address were seen lately, this one among them.
     pub newcomers: usize,
 }

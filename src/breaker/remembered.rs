@@ -1,6 +1,6 @@
 //! One refusal that is given again.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -23,28 +23,28 @@ pub struct Remembered {
     keys: Vec<Digest>,
     since: Instant,
     forgotten: CancellationToken,
-    repeats: Mutex<Repeats>,
-}
-
-#[derive(Debug, Default)]
-struct Repeats {
-    count: u32,
-    asked: ScopeSet,
+    repeats: AtomicU32,
+    requested: ScopeSet,
 }
 
 impl Remembered {
     pub(super) fn new(attempt: &Attempt, absorption: Absorption, keys: Vec<Digest>) -> Self {
-        let remembered = Self {
+        Self {
             device: attempt.device.clone(),
             absorption,
             footing: attempt.footing.clone(),
             keys,
             since: Instant::now(),
             forgotten: CancellationToken::new(),
-            repeats: Mutex::default(),
-        };
-        remembered.asked(&attempt.requested);
-        remembered
+            repeats: AtomicU32::new(0),
+            requested: attempt.requested.clone(),
+        }
+    }
+
+    /// What was asked for when it was refused; later attempts may ask for something else.
+    #[must_use]
+    pub const fn requested(&self) -> &ScopeSet {
+        &self.requested
     }
 
     /// What the gateway said.
@@ -79,12 +79,6 @@ impl Remembered {
         pace::delay(repeat, patience)
     }
 
-    /// Everything that was asked for since.
-    #[must_use]
-    pub fn asked_for(&self) -> ScopeSet {
-        self.repeats().asked.clone()
-    }
-
     /// Completes when the refusal is no longer certain.
     pub async fn forgotten(&self) {
         self.forgotten.cancelled().await;
@@ -112,24 +106,8 @@ impl Remembered {
     }
 
     pub(super) fn count(&self) -> u32 {
-        let mut repeats = self.repeats();
-        repeats.count = repeats.count.saturating_add(1);
-        repeats.count
-    }
-
-    pub(super) fn asked(&self, scopes: &ScopeSet) {
-        let mut repeats = self.repeats();
-        for scope in scopes.iter() {
-            if repeats.asked.iter().count() < MOST_SCOPES {
-                repeats.asked.insert(scope);
-            }
-        }
-    }
-
-    fn repeats(&self) -> MutexGuard<'_, Repeats> {
-        self.repeats.lock().unwrap_or_else(PoisonError::into_inner)
+        self.repeats
+            .fetch_add(1, Ordering::Relaxed)
+            .saturating_add(1)
     }
 }
-
-/// Ten are known; a client may make up any number.
-const MOST_SCOPES: usize = 32;

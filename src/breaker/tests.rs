@@ -177,9 +177,6 @@ async fn a_pending_request_stands_for_every_scope_set_of_its_device_and_its_cred
         .await,
         "the gateway may let in who comes from another network"
     );
-    let asked = breaker.asked_for(&DeviceId::new("d1"));
-    assert_eq!(asked, [ADMIN, WRITE].into_iter().collect());
-    assert!(breaker.asked_for(&DeviceId::new("d2")).is_empty());
 }
 
 #[tokio::test(start_paused = true)]

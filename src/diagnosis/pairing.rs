@@ -36,6 +36,14 @@ pub(super) fn explain(case: &Case<'_>, reason: Option<Upgrade>) -> Draft {
         Upgrade::Scope => scopes(case, &secrets, approved.as_ref()),
     };
     draft.way_out = format!("{}run: {command}", draft.way_out);
+    if let Some(waiting) = case.waiting.filter(|waiting| !waiting.implies_all(&asked)) {
+        let waiting = secrets.scopes(waiting);
+        draft.way_out = format!(
+            "{} (that request is for {waiting}; once it is decided, the next attempt files one for this)",
+            draft.way_out
+        );
+        draft = draft.evidence("requestAsks", waiting);
+    }
     draft.approved = approved;
     draft.missing = missing;
     draft.pairing = Some(request_id);

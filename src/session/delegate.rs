@@ -50,6 +50,7 @@ impl Session {
                     message,
                     refusal,
                     delegated: true,
+                    waiting: None,
                 };
                 let diagnosis = self.explain(request, judgement, &refused, report).await;
                 self.tell(exchange, request, refused, &diagnosis).await

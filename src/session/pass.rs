@@ -54,6 +54,7 @@ impl Session {
                     message,
                     refusal,
                     delegated: false,
+                    waiting: None,
                 };
                 if mode != Mode::On {
                     self.explain(request, judgement, &refused, report).await;

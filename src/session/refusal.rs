@@ -16,6 +16,7 @@ use crate::engine::Judgement;
 use crate::handshake::drive::{Exchange, Request, say_no};
 use crate::handshake::message::{Claims, Refusal};
 use crate::identity::{Identity, Unidentified};
+use crate::scope::ScopeSet;
 use crate::ws::Close;
 
 /// What the gateway said instead of `hello-ok`.
@@ -24,6 +25,8 @@ pub(super) struct Refused {
     pub(super) refusal: Refusal,
     /// The delegate had asked in the client's place.
     pub(super) delegated: bool,
+    /// What the request that waits was filed for, where that was an earlier attempt.
+    pub(super) waiting: Option<ScopeSet>,
 }
 
 impl Session {
@@ -55,6 +58,7 @@ impl Session {
             refusal: &refused.refusal,
             delegated: refused.delegated,
             approver: standing.link == Link::Up,
+            waiting: refused.waiting.as_ref(),
             newcomers: self.newcomers(claims, &judgement.identity, &refused.refusal),
         });
         report.diagnosed(&diagnosis);

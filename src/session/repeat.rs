@@ -98,6 +98,7 @@ impl Session {
             message: known.message(&claims.request_id),
             refusal: known.refusal().clone(),
             delegated: false,
+            waiting: Some(known.requested().clone()),
         };
         report.repeated(repeat, &refused.refusal);
         let diagnosis = self.explain(request, judgement, &refused, report).await;

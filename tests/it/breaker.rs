@@ -182,10 +182,10 @@ async fn other_scope_sets_of_a_device_leave_its_request_as_it_is() {
     on_every_profile(async |profile| {
         let stage = scene(profile).await;
         let device = stage.paired(&[READ]);
-        let connect = looping(&stage, &device);
+        let connect = looping(&stage, &device).scopes(&[WRITE]);
         assert!(connect.clone().run().await.session.is_none());
         let id = pending_id(&stage);
-        for scopes in [&[WRITE][..], &[PAIRING, READ], FULL] {
+        for scopes in [&[ADMIN][..], &[PAIRING, READ], FULL] {
             let other = connect
                 .clone()
                 .client("cli", "cli")
@@ -193,6 +193,11 @@ async fn other_scope_sets_of_a_device_leave_its_request_as_it_is() {
                 .scopes(scopes);
             let refused = other.run().await;
             assert_eq!(refused.request_id(), id, "{profile:?} {scopes:?}");
+            assert_eq!(
+                refused.error.as_ref().unwrap()["details"]["scopeShim"]["evidence"]["requestAsks"],
+                "write",
+                "{profile:?} {scopes:?}: what the request on file is for is said"
+            );
         }
         assert_eq!(seen(&stage).0, 1, "{profile:?}");
         assert_eq!(pending_id(&stage), id);

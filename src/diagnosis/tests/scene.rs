@@ -38,6 +38,7 @@ pub(super) struct Scene {
     pub(super) error: Value,
     pub(super) delegated: bool,
     pub(super) approver: bool,
+    pub(super) waiting: Option<ScopeSet>,
     pub(super) newcomers: usize,
 }
 
@@ -93,6 +94,7 @@ pub(super) fn scene(version: &str, error: Value) -> Scene {
         error,
         delegated: false,
         approver: true,
+        waiting: None,
         newcomers: 1,
     };
     scene.paired(&["operator.read"], live(&["operator.read"]))
@@ -197,6 +199,7 @@ impl Scene {
             refusal: &refusal,
             delegated: self.delegated,
             approver: self.approver,
+            waiting: self.waiting.as_ref(),
             newcomers: self.newcomers,
         })
     }
