@@ -173,4 +173,4 @@ const MOST_CONNECTS: usize = 2;
 const TIME_TO_COME_BACK: Duration = Duration::from_secs(40);
 
 /// A browser on a busy machine.
-const TIME_TO_BEGIN: Duration = Duration::from_secs(60);
+const TIME_TO_BEGIN: Duration = Duration::from_secs(90);

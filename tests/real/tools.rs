@@ -96,16 +96,23 @@ fn is_meant(version: &Version, named: &Value) -> bool {
 /// Has the last session of the shim explained; without a shim there is none.
 fn explain(shim: &Settings) -> Result<Outcome> {
     let sessions = shim.command(&["explain"])?;
-    let last = sessions.stdout.split_whitespace().next();
-    let output = shim.command(&["explain", last.unwrap_or("none")])?;
-    let is_explained = output.code == Some(0)
-        && (output.stdout.lines()).any(|line| line.trim_start().starts_with("decision"));
+    let nothing = |what: &str, output: &Output| Outcome::Failed {
+        what: what.to_owned(),
+        words: vec![format!("{}{}", output.stdout, output.stderr)],
+    };
+    let mut listed = sessions.stdout.lines().filter_map(|line| {
+        let (session, _) = line.strip_prefix("  ")?.split_once(' ')?;
+        Some(session)
+    });
+    let Some(last) = listed.next() else {
+        return Ok(nothing("no session", &sessions));
+    };
+    let output = shim.command(&["explain", last])?;
+    let mut lines = output.stdout.lines();
+    let is_explained = output.code == Some(0) && lines.any(|line| line.starts_with("decision "));
     Ok(match is_explained {
         true => Outcome::Ok(String::new()),
-        false => Outcome::Failed {
-            what: "no session is explained".to_owned(),
-            words: vec![format!("{}{}", output.stdout, output.stderr)],
-        },
+        false => nothing("no decision is shown", &output),
     })
 }
 
