@@ -18,9 +18,10 @@ const BY_COMMAND: &str = "a pinned command line asks for more, approved";
 /// Asks for `operator.admin`.
 const READS_APPROVALS: &[&str] = &["gateway", "call", "exec.approvals.get"];
 
-/// Whether a command asks only for what it needs, and nobody but an owner may widen it.
+/// Whether a command asks only for what it needs, and nobody but an owner may widen it. 2026.4.21 asks for everything in
+/// `gateway call`; what pins it is its first `status`, which takes minutes.
 pub(crate) fn concerns(version: &Version) -> bool {
-    version.is_at_least(2026, 4, 0) && !version.is_at_least(2026, 7, 0)
+    version.is_at_least(2026, 5, 0) && !version.is_at_least(2026, 7, 0)
 }
 
 /// Pins a command line and has it ask for more: directly, with a shim that may approve it, and with one that asks.

@@ -150,13 +150,13 @@ const REPORTS: [Report; 24] = [
         "pairing required",
     ),
     report(
-        (4, 0),
+        (5, 0),
         (7, 0),
         "a pinned command line asks for more, approved",
         "pairing required",
     ),
     report(
-        (4, 0),
+        (5, 0),
         (7, 0),
         "a pinned command line asks for more, by policy",
         "pairing required",
