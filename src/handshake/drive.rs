@@ -352,15 +352,9 @@ impl Exchange {
         self.deadline += by;
     }
 
-    /// Completes when the client leaves. Whatever it sends meanwhile is kept.
+    /// Completes when the client leaves; what it sends meanwhile is kept, up to a limit.
     pub async fn left(&mut self) {
-        while self.client.unread.len() < self.limits.connect_frame {
-            match self.client.read_more().await {
-                Ok(0) | Err(_) => return,
-                Ok(_) => {}
-            }
-        }
-        std::future::pending().await
+        self.client.left(self.limits.connect_frame).await;
     }
 
     /// When the handshake has to be over.
@@ -388,6 +382,18 @@ pub async fn say_no(mut client: Wire, message: &Value, close: &Close) -> io::Res
 }
 
 impl Wire {
+    /// Completes when the other side leaves. What it sends meanwhile is kept; beyond `limit` bytes it is not listened to
+    /// any more.
+    async fn left(&mut self, limit: usize) {
+        while self.unread.len() < limit {
+            if self.read_more().await.is_ok_and(|read| read > 0) {
+                continue;
+            }
+            return;
+        }
+        std::future::pending().await
+    }
+
     async fn drain(&mut self) {
         loop {
             self.unread.clear();

@@ -39,20 +39,19 @@ fn record(id: &str, key: &str, scopes: &[&str]) -> Value {
 const LEGACY: &[&str] = &["operator.admin", "operator.approvals", "operator.pairing"];
 const ID: &str = "77bce8ca31bc0000000000000000000000000000000000000000000000000000";
 
+const REPORT_23006: [&str; 7] = [
+    "explain",
+    "--device",
+    "77bc",
+    "--scopes",
+    "operator.read",
+    "--gateway-version",
+    "2026.2.19",
+];
+
 #[test]
 fn report_23006_is_walked_step_by_step() {
-    let mut shim = machine(
-        &[
-            "explain",
-            "--device",
-            "77bc",
-            "--scopes",
-            "operator.read",
-            "--gateway-version",
-            "2026.2.19",
-        ],
-        &[(ID, KEY, LEGACY)],
-    );
+    let mut shim = machine(&REPORT_23006, &[(ID, KEY, LEGACY)]);
     insta::assert_snapshot!(shim.run());
 }
 
@@ -137,19 +136,8 @@ fn what_is_not_healed_says_what_stands_in_the_way() {
 
 #[test]
 fn the_same_as_json() {
-    let mut shim = machine(
-        &[
-            "explain",
-            "--device",
-            "77bc",
-            "--scopes",
-            "operator.read",
-            "--gateway-version",
-            "2026.2.19",
-            "--json",
-        ],
-        &[(ID, KEY, LEGACY)],
-    );
+    let as_json = [&REPORT_23006[..], &["--json"]].concat();
+    let mut shim = machine(&as_json, &[(ID, KEY, LEGACY)]);
     insta::assert_snapshot!(shim.run());
 }
 

@@ -91,13 +91,7 @@ impl Deferred {
 
     /// Completes when the client leaves; what it says meanwhile is kept, up to a limit.
     pub async fn left(&mut self) {
-        while self.client.unread.len() < 2 * self.limits.connect_frame {
-            match self.client.read_more().await {
-                Ok(0) | Err(_) => return,
-                Ok(_) => {}
-            }
-        }
-        std::future::pending().await
+        self.client.left(2 * self.limits.connect_frame).await;
     }
 
     /// Goes on with a gateway, whose own challenge the client must not see: it has had one. Returns its nonce, too.
