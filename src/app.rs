@@ -1,50 +1,65 @@
 //! From a configuration to a running shim.
 
+mod assemble;
+mod stop;
+
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::Instant;
 
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::info;
 
-use crate::approver;
-use crate::audit::Audit;
-use crate::breaker::{self, Breaker};
-use crate::config::{Config, SessionLog, StoreKind};
-use crate::control::{Control, ControlStore, Settings, Standing};
-use crate::delegation::Delegations;
-use crate::engine::{Engine, HostDevice, ModeSwitch};
-use crate::explain::Traces;
-use crate::gateway::GatewayAuth;
-use crate::handshake::drive;
-use crate::http::Front;
-use crate::http::headers::Trust;
-use crate::http::pacing::Pacing;
-use crate::identity::store::{AutoStore, DeviceStore, JsonStore, LastGood, SqliteStore};
-use crate::identity::watch::Watch;
-use crate::identity::{CacheSettings, Resolver};
+use crate::admin;
+use crate::config::Config;
 use crate::listen;
+use crate::served::{Door, Served};
+use crate::telemetry::Telemetry;
 
 /// What ends a run.
 pub type Failure = Box<dyn Error + Send + Sync>;
 
-/// Listens where the configuration says and runs until the process is told to stop.
+/// A running shim, as the admin surface sees it.
+#[derive(Debug)]
+pub struct Shim {
+    /// The gateways that it stands before, in the order of the configuration.
+    pub served: Vec<Arc<Served>>,
+    /// What it knows of its own work.
+    pub telemetry: Telemetry,
+    /// When it started.
+    pub started: Instant,
+    /// The sessions under way, those of the past configurations included.
+    pub sessions: TaskTracker,
+}
+
+/// Listens where the configurations say, one for each gateway, and runs until the process is told to stop.
 ///
 /// # Errors
 ///
-/// When the port cannot be bound or the delegate's key cannot be used.
-pub async fn run(config: Config) -> Result<(), Failure> {
-    let listener = listen::bind(config.listen)
-        .await
-        .map_err(|error| format!("cannot listen on {}: {error}", config.listen))?;
-    serve(config, listener, stop_signal()).await
+/// When a port cannot be bound or the delegate's key cannot be used.
+pub async fn run(configs: Vec<Config>) -> Result<(), Failure> {
+    let mut listeners = Vec::new();
+    for config in &configs {
+        if listeners
+            .iter()
+            .any(|(address, _)| *address == config.listen)
+        {
+            continue;
+        }
+        let listener = listen::bind(config.listen)
+            .await
+            .map_err(|error| format!("cannot listen on {}: {error}", config.listen))?;
+        listeners.push((config.listen, listener));
+    }
+    serve_all(configs, listeners, stop::signal()).await
 }
 
-/// Runs on a listener that is already bound, until `shutdown` completes.
+/// Runs for one gateway on a listener that is already bound, until `shutdown` completes.
 ///
 /// # Errors
 ///
@@ -54,169 +69,76 @@ pub async fn serve(
     listener: TcpListener,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Failure> {
-    let front = Arc::new(assemble(&config)?);
-    let stop = CancellationToken::new();
-    let limits = listen::Limits {
-        connections: config.limits.connections,
-        header_bytes: config.limits.header_bytes,
-        header_timeout: config.limits.header_timeout,
+    let listeners = vec![(config.listen, listener)];
+    serve_all(vec![config], listeners, shutdown).await
+}
+
+async fn serve_all(
+    configs: Vec<Config>,
+    listeners: Vec<(SocketAddr, TcpListener)>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), Failure> {
+    let mut shim = Shim {
+        served: Vec::new(),
+        telemetry: Telemetry::default(),
+        started: Instant::now(),
+        sessions: TaskTracker::new(),
     };
-    info!(
-        gateway = %front.dialer.gateway.authority(),
-        store = %front.engine.resolver.store().describe(),
-        mode = config.mode.as_str(),
-        "listening on {}",
-        listener.local_addr()?
-    );
-    let serving = tokio::spawn(listen::serve(
-        listener,
-        Arc::clone(&front),
-        limits,
-        stop.clone(),
-    ));
+    let mut behind: BTreeMap<SocketAddr, (Vec<Arc<Served>>, listen::Limits)> = BTreeMap::new();
+    for config in &configs {
+        let front = assemble::front(config, &shim)?;
+        let served = Arc::new(Served::new(
+            config.name.clone(),
+            config.hosts.clone(),
+            front,
+        ));
+        let (others, _) = behind
+            .entry(config.listen)
+            .or_insert_with(|| (Vec::new(), limits(config)));
+        others.push(Arc::clone(&served));
+        shim.served.push(served);
+    }
+    let shim = Arc::new(shim);
+    let stop = CancellationToken::new();
+    let doors = TaskTracker::new();
+    for (address, listener) in listeners {
+        let Some((served, limits)) = behind.remove(&address) else {
+            continue;
+        };
+        let door = Arc::new(Door {
+            address: listener.local_addr()?,
+            served,
+        });
+        announce(&door);
+        doors.spawn(listen::serve(listener, door, limits, stop.clone()));
+    }
+    doors.close();
+    let admin = admin::start(&configs, Arc::clone(&shim), stop.clone()).await;
     shutdown.await;
     stop.cancel();
-    serving.await?;
-    drain(&front.sessions).await;
+    doors.wait().await;
+    stop::drain(&shim.sessions).await;
+    drop(admin);
     Ok(())
 }
 
-/// Lets the sessions under way end by themselves, for a while.
-async fn drain(sessions: &TaskTracker) {
-    sessions.close();
-    if !sessions.is_empty() {
+fn announce(door: &Door) {
+    for served in &door.served {
+        let front = served.front();
         info!(
-            sessions = sessions.len(),
-            "stopped listening; waiting up to {DRAIN:?} for live sessions"
-        );
-    }
-    if tokio::time::timeout(DRAIN, sessions.wait()).await.is_err() {
-        warn!(
-            sessions = sessions.len(),
-            "closing the sessions that are left"
+            gateway = %front.dialer.gateway.authority(),
+            store = %front.engine.resolver.store().describe(),
+            mode = served.mode.get().as_str(),
+            "listening on {}",
+            door.address
         );
     }
 }
 
-fn assemble(config: &Config) -> Result<Front, Failure> {
-    let settings = Settings::from_config(config)?;
-    let (dialer, delegate) = (Arc::clone(&settings.dialer), Arc::clone(&settings.delegate));
-    let control = Control::start(settings);
-    let resolver = Resolver::new(
-        store(config, &control),
-        CacheSettings {
-            ttl: config.cache.ttl,
-            negative_ttl: config.cache.negative_ttl,
-            capacity: config.cache.capacity as u64,
-        },
-    );
-    let engine = Arc::new(Engine {
-        mode: ModeSwitch::new(config.mode),
-        policy: config.policy.clone(),
-        audit: Audit::new(&config.data),
-        auth: config.gateway.auth.clone(),
-        facts: config.gateway.facts.clone(),
-        resolver,
-        host: HostDevice::new(config.gateway.state.clone()),
-        delegate,
-        control,
-        delegations: Arc::new(Delegations::default()),
-        traces: (config.log.sessions == SessionLog::On).then(|| Traces::start(&config.data)),
-        newcomers: std::sync::Mutex::default(),
-        breaker: Breaker::new()?,
-    });
-    tokio::spawn(breaker::forget_when_changed(Arc::clone(&engine)));
-    let watch = Watch::start(engine.resolver.clone());
-    tokio::spawn(police(Arc::clone(&engine), watch));
-    tokio::spawn(approver::run(Arc::clone(&engine)));
-    Ok(Front {
-        engine,
-        dialer,
-        trust: Trust {
-            proxies: config.trusted_proxies.clone(),
-            user_header: match &config.gateway.auth {
-                GatewayAuth::TrustedProxy { user_header } => Some(user_header.clone()),
-                _ => None,
-            },
-        },
-        pacing: Arc::new(Pacing::new(config.limits.gateway_handshakes)),
-        limits: drive::Limits {
-            connect_frame: config.limits.connect_frame_bytes,
-            timeout: config.limits.handshake_timeout,
-        },
-        idle: config.limits.idle_timeout,
-        sessions: TaskTracker::new(),
-    })
-}
-
-/// Whenever pairing has changed, delegated sessions have to stand up to it.
-async fn police(engine: Arc<Engine>, _watch: Watch) {
-    let mut changes = engine.resolver.changes();
-    let mut events = engine.control.pairing_changes();
-    engine.review().await;
-    loop {
-        tokio::select! {
-            changed = changes.changed() => match changed {
-                Ok(()) => engine.review().await,
-                Err(_) => return,
-            },
-            heard = events.changed() => match heard {
-                Ok(()) => engine.resolver.invalidate(),
-                Err(_) => return,
-            },
-        }
+const fn limits(config: &Config) -> listen::Limits {
+    listen::Limits {
+        connections: config.limits.connections,
+        header_bytes: config.limits.header_bytes,
+        header_timeout: config.limits.header_timeout,
     }
 }
-
-/// Where device records are read: the gateway's files where they can be, else the gateway itself.
-fn store(config: &Config, control: &Control) -> Arc<dyn DeviceStore> {
-    let Some(state) = &config.gateway.state else {
-        return Arc::new(ControlStore::new(control.clone()));
-    };
-    match config.gateway.store {
-        StoreKind::Auto => {
-            let store = Arc::new(LastGood::new(AutoStore::new(state), config.cache.ttl));
-            tokio::spawn(tell_version(Arc::clone(&store), control.watch()));
-            store
-        }
-        StoreKind::Json => Arc::new(LastGood::new(JsonStore::new(state), config.cache.ttl)),
-        StoreKind::Sqlite => Arc::new(LastGood::new(SqliteStore::new(state), config.cache.ttl)),
-        StoreKind::Control => Arc::new(ControlStore::new(control.clone())),
-    }
-}
-
-/// A state directory may hold the files of an older and the database of a newer gateway; the version tells which one
-/// is alive.
-async fn tell_version(store: Arc<LastGood<AutoStore>>, mut standing: watch::Receiver<Standing>) {
-    loop {
-        let version = standing.borrow_and_update().profile.version;
-        store
-            .store()
-            .set_gateway_version(version.map(|version| version.to_string()).as_deref());
-        if standing.changed().await.is_err() {
-            return;
-        }
-    }
-}
-
-async fn stop_signal() {
-    let interrupt = async {
-        let _ = tokio::signal::ctrl_c().await;
-    };
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        match signal(SignalKind::terminate()) {
-            Ok(mut terminate) => tokio::select! {
-                () = interrupt => {}
-                _ = terminate.recv() => {}
-            },
-            Err(_) => interrupt.await,
-        }
-    }
-    #[cfg(not(unix))]
-    interrupt.await;
-}
-
-/// How long sessions may go on after the shim was told to stop.
-const DRAIN: Duration = Duration::from_secs(5);

@@ -41,6 +41,10 @@ use crate::gateway::{GatewayAuth, GatewayFacts};
 /// Everything the shim was told or found out before it starts.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// What the operator calls the gateway.
+    pub name: String,
+    /// The host names that lead to it, in lower case; none where it is the only one.
+    pub hosts: Vec<String>,
     /// Where clients connect.
     pub listen: SocketAddr,
     /// What the shim does with handshakes until it is told otherwise.

@@ -15,6 +15,7 @@ use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::time::timeout;
 
 use crate::config::GatewayUrl;
+use crate::stream::Stream;
 
 pub use redial::{Opened, Redial, wire};
 
@@ -68,7 +69,7 @@ impl Dialer {
     /// # Errors
     ///
     /// When the gateway does not accept one in time.
-    pub async fn dial(&self, side: Side) -> Result<TcpStream, DialError> {
+    pub async fn dial(&self, side: Side) -> Result<Stream, DialError> {
         let source = match side {
             Side::Local => self.local_source,
             Side::Remote => self.remote_source,
@@ -77,7 +78,7 @@ impl Dialer {
             .await
             .map_err(|_| DialError::Timeout(self.connect_timeout))??;
         stream.set_nodelay(true).map_err(DialError::Connect)?;
-        Ok(stream)
+        Ok(stream.into())
     }
 
     async fn connect(&self, source: Option<IpAddr>) -> Result<TcpStream, DialError> {

@@ -7,6 +7,7 @@ mod who;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use serde_json::json;
 use tokio::sync::watch;
 use tracing::{debug, info};
@@ -30,6 +31,7 @@ use crate::identity::identify::{Circumstances, Credential, Identity};
 use crate::profile::Lesson;
 use crate::rewrite::SharedSecret;
 use crate::scope::{self, ScopeSet};
+use crate::telemetry::Telemetry;
 
 pub use host::HostDevice;
 pub use standing::EntitledStill;
@@ -39,15 +41,11 @@ pub use who::{Moment, Who};
 #[derive(Debug)]
 pub struct Engine {
     /// On, observing or off.
-    pub mode: ModeSwitch,
-    /// What the operator allows.
-    pub policy: Policy,
+    pub mode: Arc<ModeSwitch>,
+    /// What a reload may change.
+    pub rules: ArcSwap<Rules>,
     /// Where approvals are written down.
     pub audit: Audit,
-    /// What the gateway asks of everyone.
-    pub auth: GatewayAuth,
-    /// What the gateway's own files say.
-    pub facts: GatewayFacts,
     /// The cached lookup of device records.
     pub resolver: Resolver,
     /// The device of this host's own CLI.
@@ -64,6 +62,19 @@ pub struct Engine {
     pub newcomers: Mutex<Newcomers>,
     /// What the gateway refused, and would again.
     pub breaker: Breaker,
+    /// What is known of the work done.
+    pub telemetry: Telemetry,
+}
+
+/// What holds for a session, and may be another for the next one.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// What the operator allows.
+    pub policy: Policy,
+    /// What the gateway asks of everyone.
+    pub auth: GatewayAuth,
+    /// What the gateway's own files say.
+    pub facts: GatewayFacts,
 }
 
 /// The mode, switched while sessions run.
@@ -120,6 +131,12 @@ pub struct Visit {
 }
 
 impl Engine {
+    /// What holds now. Whoever asks twice may get two answers.
+    #[must_use]
+    pub fn rules(&self) -> Arc<Rules> {
+        self.rules.load_full()
+    }
+
     /// Finds out whose session it is and decides.
     pub async fn judge(&self, connect: &Connect, nonce: Option<&str>, visit: &Visit) -> Judgement {
         let identity = self
@@ -141,8 +158,8 @@ impl Engine {
     /// Decides again, after the gateway refused or granted less.
     #[must_use]
     pub fn judge_again(&self, claims: &Claims, identity: &Identity, visit: &Visit) -> Judgement {
-        let standing = self.control.standing();
-        let case = self.case(claims, identity, visit, &standing);
+        let (standing, rules) = (self.control.standing(), self.rules());
+        let case = case(claims, identity, visit, &standing, &rules.policy);
         let (decision, taken) = if self.traces.is_some() {
             let mut steps = Vec::new();
             let decision = decide::decide_again_traced(case, &mut steps);
@@ -164,7 +181,8 @@ impl Engine {
         visit: &Visit,
         standing: &Standing,
     ) -> (Decision, Option<Box<Taken>>) {
-        let case = self.case(claims, identity, visit, standing);
+        let rules = self.rules();
+        let case = case(claims, identity, visit, standing, &rules.policy);
         if self.traces.is_none() {
             return (decide::decide(case), None);
         }
@@ -173,35 +191,19 @@ impl Engine {
         (decision, Some(taken(case, visit, steps)))
     }
 
-    fn case<'a>(
-        &'a self,
-        claims: &'a Claims,
-        identity: &'a Identity,
-        visit: &'a Visit,
-        standing: &'a Standing,
-    ) -> Case<'a> {
-        Case {
-            claims,
-            identity,
-            profile: &standing.profile,
-            policy: &self.policy,
-            cap: visit.cap.as_ref(),
-            delegate: standing.delegate_scopes.as_deref(),
-        }
-    }
-
     async fn identify(
         &self,
         claims: &Claims,
         nonce: Option<&str>,
         circumstances: Circumstances,
     ) -> Identity {
+        let rules = self.rules();
         let who = Who {
             resolver: &self.resolver,
             host: &self.host,
-            policy: &self.policy,
-            auth: &self.auth,
-            facts: &self.facts,
+            policy: &rules.policy,
+            auth: &rules.auth,
+            facts: &rules.facts,
         };
         let moment = Moment {
             nonce,
@@ -218,7 +220,7 @@ impl Engine {
             Identity::Device {
                 credential: Credential::DeviceToken,
                 ..
-            } => shared_secret(&self.auth),
+            } => shared_secret(&self.rules().auth),
             _ => None,
         }
     }
@@ -288,6 +290,23 @@ impl Engine {
             (_, OwnRecord::Whole) => self.control.nudge(),
             (_, _) => {}
         }
+    }
+}
+
+fn case<'a>(
+    claims: &'a Claims,
+    identity: &'a Identity,
+    visit: &'a Visit,
+    standing: &'a Standing,
+    policy: &'a Policy,
+) -> Case<'a> {
+    Case {
+        claims,
+        identity,
+        profile: &standing.profile,
+        policy,
+        cap: visit.cap.as_ref(),
+        delegate: standing.delegate_scopes.as_deref(),
     }
 }
 

@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 use crate::dial::Dialer;
 use crate::engine::Engine;
 use crate::handshake::drive::Limits;
+use crate::served::Door;
 use forward::Upstream;
 use headers::Trust;
 use pacing::Pacing;
@@ -50,8 +51,8 @@ pub struct Front {
 /// One client connection.
 #[derive(Debug)]
 pub struct Connection {
-    /// What it shares with the others.
-    pub front: Arc<Front>,
+    /// Where it came in.
+    pub door: Arc<Door>,
     /// The client, or the proxy before it.
     pub peer: IpAddr,
     /// The connection to the gateway that carries its plain requests.
@@ -61,9 +62,9 @@ pub struct Connection {
 impl Connection {
     /// A connection from this peer.
     #[must_use]
-    pub fn new(front: Arc<Front>, peer: IpAddr) -> Self {
+    pub fn new(door: Arc<Door>, peer: IpAddr) -> Self {
         Self {
-            front,
+            door,
             peer,
             upstream: Upstream::default(),
         }
@@ -78,18 +79,21 @@ impl Connection {
         self: Arc<Self>,
         mut request: Request<Incoming>,
     ) -> Result<Response<Body>, Infallible> {
-        let attribution = self.front.trust.attribute(self.peer, request.headers());
+        let Some(front) = self.door.leads(&request) else {
+            return Ok(respond::misdirected());
+        };
+        let attribution = front.trust.attribute(self.peer, request.headers());
         let visit = upgrade::visit(attribution, request.headers());
-        self.front
+        front
             .trust
             .cleanse(self.peer, attribution, request.headers_mut());
         let response = if upgrade::is_upgrade(request.headers()) {
-            upgrade::serve(&self.front, attribution, visit, request).await
+            upgrade::serve(&front, attribution, visit, request).await
         } else {
             self.upstream
-                .forward(&self.front.dialer, attribution.side(), request)
+                .forward(&front.dialer, attribution.side(), request)
                 .await
         };
-        Ok(forbidden::explain(&self.front, self.peer, attribution, response).await)
+        Ok(forbidden::explain(&front, self.peer, attribution, response).await)
     }
 }

@@ -47,10 +47,12 @@ pub mod audit;
 pub mod control;
 pub mod dial;
 pub mod repair;
+pub mod stream;
 
 pub mod doctor;
 pub mod explain;
 
+pub mod admin;
 pub mod app;
 pub mod cli;
 pub mod clock;
@@ -58,6 +60,8 @@ pub mod config;
 pub mod demo;
 pub mod gateway;
 pub mod log;
+pub mod served;
+pub mod telemetry;
 pub mod text;
 
 #[cfg(test)]

@@ -13,7 +13,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
-use crate::http::{Connection, Front};
+use crate::http::Connection;
+use crate::served::Door;
+use crate::stream::Stream;
 
 /// How many clients, and how patient the shim is with each.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +31,7 @@ pub struct Limits {
 /// Serves clients until `stop`; returns when no more are accepted, while sessions may still run.
 pub async fn serve(
     listener: TcpListener,
-    front: Arc<Front>,
+    door: Arc<Door>,
     limits: Limits,
     stop: CancellationToken,
 ) {
@@ -43,9 +45,9 @@ pub async fn serve(
         let Some((stream, peer, place)) = accepted else {
             continue;
         };
-        let (front, stop) = (Arc::clone(&front), stop.clone());
+        let (door, stop) = (Arc::clone(&door), stop.clone());
         connections.spawn(async move {
-            let connection = Arc::new(Connection::new(front, peer.ip()));
+            let connection = Arc::new(Connection::new(door, peer.ip()));
             if let Err(error) = serve_connection(stream, connection, limits, stop, place).await {
                 debug!(client = %peer.ip(), "a client connection ended: {error}");
             }
@@ -94,7 +96,7 @@ async fn serve_connection(
         .max_buf_size(limits.header_bytes.max(SMALLEST_BUFFER))
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(Stream::from(stream)), service)
         .with_upgrades();
     tokio::pin!(served);
     tokio::select! {

@@ -47,7 +47,7 @@ fn run(settings: &Settings, no_color: bool) -> ExitStatus {
     };
     log::init(config.log, no_color);
     log::findings(&config.findings);
-    block_on(app::run(config), no_color)
+    block_on(app::run(vec![config]), no_color)
 }
 
 fn check(settings: &Settings, no_color: bool) -> ExitStatus {

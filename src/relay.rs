@@ -7,31 +7,47 @@
 
 mod boundary;
 mod tap;
+mod traffic;
 
 use std::borrow::Cow;
 use std::cell::RefCell;
-use std::future::pending;
+use std::future::{pending, poll_fn};
 use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpStream;
-use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::io::{AsyncRead as _, AsyncWrite as _, AsyncWriteExt as _, ReadBuf};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout};
 
+use crate::stream::{ReadEnd, Stream, WriteEnd};
 use crate::ws::Close;
 use boundary::Boundary;
 pub use tap::Tap;
+pub use traffic::Traffic;
 
 /// One end of a session: the socket, and what was read from it but not yet handed on.
 #[derive(Debug)]
 pub struct Wire {
     /// The socket.
-    pub stream: TcpStream,
+    pub stream: Stream,
     /// Bytes that came from it and belong to the other side.
     pub unread: BytesMut,
+}
+
+impl Wire {
+    /// Writes all of the bytes, and sees to it that none is held back.
+    ///
+    /// # Errors
+    ///
+    /// When the socket fails.
+    pub async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes).await?;
+        self.stream.flush().await
+    }
 }
 
 /// What went through.
@@ -54,7 +70,8 @@ pub enum Stop {
 
 /// Copies both ways until both directions have ended, one fails, or the session is stopped.
 ///
-/// `idle` ends a session in which nothing went either way for so long. `tap` is for a degraded session alone.
+/// `idle` ends a session in which nothing went either way for so long. `tap` is for a degraded session alone. What goes
+/// through is counted in `traffic` as it does.
 ///
 /// # Errors
 ///
@@ -65,6 +82,7 @@ pub async fn relay(
     idle: Option<Duration>,
     stop: Stop,
     tap: Option<Tap>,
+    traffic: Arc<Traffic>,
 ) -> io::Result<RelayStats> {
     let (mut client_stream, mut gateway_stream) = (client.stream, gateway.stream);
     let (client_read, client_write) = client_stream.split();
@@ -75,7 +93,7 @@ pub async fn relay(
         reader: client_read,
         writer: gateway_write,
         pending: client.unread,
-        bytes: 0,
+        count: &|bytes| traffic.to_gateway(bytes),
         boundary: None,
         tap: None,
         activity: &activity,
@@ -84,7 +102,7 @@ pub async fn relay(
         reader: gateway_read,
         writer: client_write,
         pending: gateway.unread,
-        bytes: 0,
+        count: &|bytes| traffic.to_client(bytes),
         boundary: matches!(stop, Stop::When(_)).then(Boundary::default),
         tap,
         activity: &activity,
@@ -92,11 +110,8 @@ pub async fn relay(
     let both = async {
         let up = async { finish(up.run(Stop::Never).await, &ended) };
         let down = async { finish(down.run(stop).await, &ended) };
-        let (to_gateway, to_client) = tokio::try_join!(up, down)?;
-        Ok(RelayStats {
-            to_gateway,
-            to_client,
-        })
+        tokio::try_join!(up, down)?;
+        Ok(traffic.stats())
     };
     tokio::select! {
         result = both => result,
@@ -106,11 +121,11 @@ pub async fn relay(
 }
 
 /// A stopped session has nothing left to do in either direction: it ends both.
-fn finish(result: io::Result<DirectionEnd>, ended: &watch::Sender<bool>) -> io::Result<u64> {
+fn finish(result: io::Result<DirectionEnd>, ended: &watch::Sender<bool>) -> io::Result<()> {
     match result? {
-        DirectionEnd::HalfClosed(bytes) => {
+        DirectionEnd::HalfClosed => {
             ended.send_replace(true);
-            Ok(bytes)
+            Ok(())
         }
         DirectionEnd::Stopped => Err(io::Error::new(io::ErrorKind::ConnectionAborted, STOPPED)),
     }
@@ -123,17 +138,17 @@ pub fn was_stopped(error: &io::Error) -> bool {
 }
 
 struct Direction<'a> {
-    reader: ReadHalf<'a>,
-    writer: WriteHalf<'a>,
+    reader: ReadEnd<'a>,
+    writer: WriteEnd<'a>,
     pending: BytesMut,
-    bytes: u64,
+    count: &'a (dyn Fn(u64) + Sync),
     boundary: Option<Boundary>,
     tap: Option<Tap>,
     activity: &'a watch::Sender<()>,
 }
 
 enum DirectionEnd {
-    HalfClosed(u64),
+    HalfClosed,
     Stopped,
 }
 
@@ -142,7 +157,6 @@ enum Moved {
     All,
     /// These bytes did not fit into the socket yet.
     Rest(Vec<u8>),
-    Nothing,
     End,
 }
 
@@ -154,22 +168,23 @@ impl Direction<'_> {
         self.writer.write_all(&shown).await?;
         drop(shown);
         drop(first);
+        self.writer.flush_tls().await?;
         let mut stopped = Box::pin(stopped(stop));
         let close = loop {
-            tokio::select! {
+            let moved = tokio::select! {
                 biased;
                 close = &mut stopped => break close,
-                ready = self.reader.readable() => ready?,
-            }
-            match self.move_some(usize::MAX)? {
-                Moved::All | Moved::Nothing => {}
-                Moved::Rest(rest) => self.writer.write_all(&rest).await?,
+                moved = self.move_some(usize::MAX) => moved?,
+            };
+            match moved {
+                Moved::All => self.writer.flush_tls().await?,
+                Moved::Rest(rest) => self.write(&rest).await?,
                 Moved::End => {
                     if let Some(tap) = &mut self.tap {
                         self.writer.write_all(&tap.finish()).await?;
                     }
                     let _ = self.writer.shutdown().await;
-                    return Ok(DirectionEnd::HalfClosed(self.bytes));
+                    return Ok(DirectionEnd::HalfClosed);
                 }
             }
         };
@@ -177,38 +192,41 @@ impl Direction<'_> {
         Ok(DirectionEnd::Stopped)
     }
 
-    /// Reads what is there into the thread's buffer and writes it on at once.
-    fn move_some(&mut self, at_most: usize) -> io::Result<Moved> {
+    /// Waits for bytes, reads them into the thread's buffer and writes them on at once. Nothing is lost where it is
+    /// given up: bytes that were read are always part of what it returns.
+    async fn move_some(&mut self, at_most: usize) -> io::Result<Moved> {
+        poll_fn(|cx| self.poll_move(cx, at_most)).await
+    }
+
+    fn poll_move(&mut self, cx: &mut Context<'_>, at_most: usize) -> Poll<io::Result<Moved>> {
         BUFFER.with_borrow_mut(|buffer| {
             let room = buffer.len().min(at_most);
-            let Some(buffer) = buffer.get_mut(..room) else {
-                return Ok(Moved::Nothing);
-            };
-            let read = match self.reader.try_read(buffer) {
-                Ok(0) => return Ok(Moved::End),
-                Ok(read) => read,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return Ok(Moved::Nothing);
-                }
-                Err(error) => return Err(error),
-            };
-            let bytes = buffer.get(..read).unwrap_or_default();
+            let mut buffer = ReadBuf::new(buffer.get_mut(..room).unwrap_or_default());
+            ready!(Pin::new(&mut self.reader).poll_read(cx, &mut buffer))?;
+            let bytes = buffer.filled();
+            if bytes.is_empty() {
+                return Poll::Ready(Ok(Moved::End));
+            }
             self.count(bytes);
             let bytes = tapped(&mut self.tap, bytes);
-            let written = match self.writer.try_write(&bytes) {
-                Ok(written) => written,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-                Err(error) => return Err(error),
+            let written = match Pin::new(&mut self.writer).poll_write(cx, &bytes) {
+                Poll::Ready(written) => written?,
+                Poll::Pending => 0,
             };
-            match bytes.get(written..) {
-                None | Some([]) => Ok(Moved::All),
-                Some(rest) => Ok(Moved::Rest(rest.to_vec())),
-            }
+            Poll::Ready(Ok(match bytes.get(written..) {
+                None | Some([]) => Moved::All,
+                Some(rest) => Moved::Rest(rest.to_vec()),
+            }))
         })
     }
 
+    async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.writer.write_all(bytes).await?;
+        self.writer.flush_tls().await
+    }
+
     fn count(&mut self, bytes: &[u8]) {
-        self.bytes += bytes.len() as u64;
+        (self.count)(bytes.len() as u64);
         if let Some(boundary) = &mut self.boundary {
             boundary.feed(bytes);
         }
@@ -220,10 +238,9 @@ impl Direction<'_> {
     /// Lets the frame under way end, then closes. Where frames cannot be told apart, the connection just ends.
     async fn close_at_boundary(&mut self, close: &Close) -> io::Result<()> {
         while let Some(missing) = self.boundary.as_ref().and_then(Boundary::missing) {
-            self.reader.readable().await?;
-            match self.move_some(missing)? {
-                Moved::All | Moved::Nothing => {}
-                Moved::Rest(rest) => self.writer.write_all(&rest).await?,
+            match self.move_some(missing).await? {
+                Moved::All => {}
+                Moved::Rest(rest) => self.write(&rest).await?,
                 Moved::End => return Ok(()),
             }
         }

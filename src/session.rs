@@ -37,6 +37,7 @@ use crate::engine::{Engine, Visit};
 use crate::handshake::drive::{Exchange, Limits, Opening};
 use crate::http::pacing::{NoPlace, Pacing};
 use crate::relay::{RelayStats, Stop, Tap, Wire, relay};
+use crate::telemetry::Row;
 use crate::ws::Close;
 
 use delegate::Delegated;
@@ -64,6 +65,8 @@ pub struct Session {
     pub trace: Trace,
     /// What was known of it before the gateway was asked.
     pub attempt: OnceLock<Attempt>,
+    /// Its place among the sessions that run.
+    pub row: Row,
 }
 
 /// A session whose handshake is over.
@@ -139,7 +142,7 @@ impl Session {
             tap,
             delegation,
         } = established;
-        let stats = relay(client, gateway, self.idle, stop, tap).await;
+        let stats = relay(client, gateway, self.idle, stop, tap, self.row.traffic()).await;
         drop(delegation);
         stats
     }
@@ -234,7 +237,7 @@ impl Established {
 }
 
 async fn end(mut client: Wire, close: &Close) -> io::Result<Option<Established>> {
-    client.stream.write_all(&close.server_frame()).await?;
+    client.send(&close.server_frame()).await?;
     client.stream.shutdown().await?;
     Err(io::Error::new(
         io::ErrorKind::TimedOut,

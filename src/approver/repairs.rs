@@ -19,7 +19,7 @@ use crate::profile::ScopeCheck;
 pub async fn run(engine: Arc<Engine>) {
     let mut changes = engine.control.pairing_changes();
     loop {
-        if engine.policy.entitled_repairs == EntitledRepairs::Approve {
+        if engine.rules().policy.entitled_repairs == EntitledRepairs::Approve {
             review(&engine).await;
         }
         if changes.changed().await.is_err() {
@@ -45,7 +45,7 @@ async fn review(engine: &Engine) {
             request,
             record: Some(record),
         };
-        if !widens_nothing(&seen, &engine.policy) {
+        if !widens_nothing(&seen, &engine.rules().policy) {
             continue;
         }
         match engine.mode.get() {

@@ -53,7 +53,7 @@ impl Asking<'_> {
                 ..
             }
         );
-        engine.policy.local_upgrades == LocalUpgrades::Approve
+        engine.rules().policy.local_upgrades == LocalUpgrades::Approve
             && local
             && shared
             && self.is_allowed(engine, &self.claims.requested())
@@ -62,8 +62,9 @@ impl Asking<'_> {
     fn is_allowed(&self, engine: &Engine, scopes: &ScopeSet) -> bool {
         let client_id = &self.claims.client_id;
         let cap = self.visit.cap.as_ref();
+        let policy = &engine.rules().policy;
         scopes.iter().all(|scope| {
-            engine.policy.allows(client_id, scope) && cap.is_none_or(|cap| cap.implies(scope))
+            policy.allows(client_id, scope) && cap.is_none_or(|cap| cap.implies(scope))
         })
     }
 }

@@ -110,6 +110,8 @@ fn resolve(raw: &RawConfig<'_>, file: Option<&Path>) -> Result<Config, Problems>
     ];
     let findings = findings.into_iter().flatten().cloned().collect();
     Ok(Config {
+        name: DEFAULT_NAME.to_owned(),
+        hosts: Vec::new(),
         listen,
         mode,
         data,
@@ -191,6 +193,8 @@ fn default_file(environment: &Environment) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
+/// What a gateway is called that nobody gave a name.
+const DEFAULT_NAME: &str = "gateway";
 /// Next to the gateway's own 18789.
 const DEFAULT_LISTEN: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 18_780);

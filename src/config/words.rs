@@ -24,6 +24,15 @@ macro_rules! words {
                     $(Self::$variant => $word,)*
                 }
             }
+
+            /// What a word means.
+            #[must_use]
+            pub fn parse(word: &str) -> Option<Self> {
+                match word {
+                    $($word => Some(Self::$variant),)*
+                    _ => None,
+                }
+            }
         }
 
         impl Word for $name {

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
 use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
@@ -19,10 +18,11 @@ use crate::dial::Side;
 use crate::handshake::message::{Answer, Connect, Refusal, challenge};
 use crate::profile::{Evidence, Version};
 use crate::rewrite;
+use crate::stream::Stream;
 
 /// An open session.
 pub(super) struct Session {
-    socket: WebSocketStream<TcpStream>,
+    socket: WebSocketStream<Stream>,
     evidence: Evidence,
     next_id: u64,
 }
@@ -253,7 +253,7 @@ fn evidence(hello: &Value) -> Evidence {
     }
 }
 
-async fn next_payload(socket: &mut WebSocketStream<TcpStream>) -> Result<Vec<u8>, String> {
+async fn next_payload(socket: &mut WebSocketStream<Stream>) -> Result<Vec<u8>, String> {
     loop {
         match socket.next().await {
             None => return Err("the gateway closed the connection".to_owned()),

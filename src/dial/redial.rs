@@ -11,11 +11,11 @@ use hyper::client::conn::http1;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::{Dialer, Side};
 use crate::relay::Wire;
+use crate::stream::Stream;
 
 /// How a session gets another connection to the gateway: by the same request.
 #[derive(Clone, Debug)]
@@ -97,7 +97,7 @@ impl Redial {
 /// The socket under an upgraded connection, with what was read from it too early.
 #[must_use]
 pub fn wire(upgraded: Upgraded) -> Option<Wire> {
-    let parts = upgraded.downcast::<TokioIo<TcpStream>>().ok()?;
+    let parts = upgraded.downcast::<TokioIo<Stream>>().ok()?;
     Some(Wire {
         stream: parts.io.into_inner(),
         unread: BytesMut::from(parts.read_buf.as_ref()),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
-use super::{Engine, Visit};
+use super::{Engine, Visit, case};
 use crate::decide;
 use crate::delegation::Check;
 use crate::device::{DeviceId, DeviceRecord, OperatorToken};
@@ -58,10 +58,14 @@ impl EntitledStill {
             },
             _ => Identity::HostDevice(now),
         };
-        let standing = self.engine.control.standing();
-        let case = self
-            .engine
-            .case(&self.claims, &identity, &self.visit, &standing);
+        let (standing, rules) = (self.engine.control.standing(), self.engine.rules());
+        let case = case(
+            &self.claims,
+            &identity,
+            &self.visit,
+            &standing,
+            &rules.policy,
+        );
         let missing = decide::not_entitled(case);
         (!missing.is_empty()).then(|| format!("this device is no longer approved for {missing}"))
     }

@@ -125,7 +125,7 @@ impl Exchange {
                 Err(_) => return Ok(Opening::Untouched(Untouched::NotFrames)),
                 Ok(Some(Item::Control { raw, .. })) => {
                     let control = self.client.unread.split_to(raw);
-                    self.gateway.stream.write_all(&control).await?;
+                    self.gateway.send(&control).await?;
                     continue;
                 }
                 Ok(Some(Item::Message {
@@ -183,7 +183,7 @@ impl Exchange {
     /// When the gateway's socket fails.
     pub async fn send_original(&mut self, request: &Request) -> io::Result<()> {
         let bytes = self.client.unread.split_to(request.raw);
-        self.gateway.stream.write_all(&bytes).await
+        self.gateway.send(&bytes).await
     }
 
     /// Sends `message` in the place of the client's own bytes.
@@ -193,7 +193,7 @@ impl Exchange {
     /// When the gateway's socket fails.
     pub async fn send_instead(&mut self, request: &Request, message: &[u8]) -> io::Result<()> {
         let _ = self.client.unread.split_to(request.raw);
-        self.gateway.stream.write_all(&request.controls).await?;
+        self.gateway.send(&request.controls).await?;
         self.send_message(message).await
     }
 
@@ -204,7 +204,7 @@ impl Exchange {
     /// When the gateway's socket fails.
     pub async fn send_message(&mut self, message: &[u8]) -> io::Result<()> {
         let bytes = frame::encode(Opcode::Text, message, Some(masking_key()));
-        self.gateway.stream.write_all(&bytes).await
+        self.gateway.send(&bytes).await
     }
 
     /// Waits for the answer to the request; its bytes stay unread, everything before it goes on to the client.
@@ -265,7 +265,7 @@ impl Exchange {
 
     async fn pass_on(&mut self, raw: usize) -> io::Result<()> {
         let bytes = self.gateway.unread.split_to(raw);
-        self.client.stream.write_all(&bytes).await
+        self.client.send(&bytes).await
     }
 
     /// Shows the client `message` instead of the answer that lies unread.
@@ -374,7 +374,7 @@ impl Exchange {
 pub async fn say_no(mut client: Wire, message: &Value, close: &Close) -> io::Result<()> {
     let mut bytes = frame::encode(Opcode::Text, message.to_string().as_bytes(), None);
     bytes.extend_from_slice(&close.server_frame());
-    client.stream.write_all(&bytes).await?;
+    client.send(&bytes).await?;
     client.stream.shutdown().await?;
     // Closing a socket with unread bytes in it would reset it, and the client might never see the answer.
     let _ = timeout_at(Instant::now() + CLOSE_PATIENCE, client.drain()).await;
@@ -428,7 +428,7 @@ impl Watched {
             self.seen.extend_from_slice(&bytes);
             self.look();
         }
-        client.stream.write_all(&bytes).await
+        client.send(&bytes).await
     }
 
     fn look(&mut self) {

@@ -86,7 +86,7 @@ fn remedy(front: &Front, peer: IpAddr, attribution: Attribution) -> (Code, Strin
         "the gateway does not trust scope-shim, which brings it remote clients from {source}; add \"{source}\" to \
          gateway.trustedProxies of the gateway's openclaw.json, and restart the gateway"
     );
-    let listed = front.engine.facts.trusted_proxies_listed;
+    let listed = front.engine.rules().facts.trusted_proxies_listed;
     let command = listed.map(|listed| match listed {
         0 => format!("openclaw config set gateway.trustedProxies '[\"{source}\"]'"),
         next => format!("openclaw config set 'gateway.trustedProxies[{next}]' '{source}'"),

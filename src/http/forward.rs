@@ -5,12 +5,12 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 use tracing::debug;
 
 use super::{Body, headers, respond};
 use crate::dial::{DialError, Dialer, Side};
+use crate::stream::Stream;
 
 /// The gateway's end of a client connection, kept open between its requests: one to one, so that nothing of one
 /// client ever waits behind another's.
@@ -101,10 +101,10 @@ async fn open(dialer: &Dialer, side: Side) -> Result<SendRequest<Incoming>, Dial
 }
 
 async fn handshake(
-    stream: TcpStream,
+    stream: Stream,
 ) -> hyper::Result<(
     SendRequest<Incoming>,
-    http1::Connection<TokioIo<TcpStream>, Incoming>,
+    http1::Connection<TokioIo<Stream>, Incoming>,
 )> {
     http1::Builder::new()
         .preserve_header_case(true)

@@ -27,6 +27,13 @@ pub fn gateway_unreachable(message: &str) -> Response<Body> {
     error(StatusCode::BAD_GATEWAY, "gateway_unreachable", message)
 }
 
+/// The host that was asked for is none of the gateways'.
+#[must_use]
+pub fn misdirected() -> Response<Body> {
+    let text = "scope-shim: no gateway is configured for this host";
+    error(StatusCode::MISDIRECTED_REQUEST, "misdirected_request", text)
+}
+
 /// A body that is all there.
 #[must_use]
 pub fn full(bytes: impl Into<Bytes>) -> Body {

@@ -85,6 +85,7 @@ pub(super) async fn serve(
             front.trust.user_header.as_deref(),
         ),
         attempt: OnceLock::new(),
+        row: front.engine.telemetry.live.enter(),
         redial,
     };
     if let Some(place) = deferral(front, &session).await
@@ -179,7 +180,7 @@ fn turn_away(
     let frame = Close::new(TRY_AGAIN_LATER, text).server_frame();
     front.sessions.spawn(async move {
         if let Some(mut wire) = client.await.ok().and_then(wire) {
-            let _ = wire.stream.write_all(&frame).await;
+            let _ = wire.send(&frame).await;
             let _ = wire.stream.shutdown().await;
         }
     });

@@ -27,7 +27,7 @@ impl Session {
         };
         let mut identity = approver::upgrade(&self.engine, asking).await;
         if identity.is_none()
-            && let Some(patience) = self.engine.policy.wait_for_approval
+            && let Some(patience) = self.engine.rules().policy.wait_for_approval
         {
             let started = Instant::now();
             tokio::select! {

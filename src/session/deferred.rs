@@ -102,7 +102,7 @@ impl Session {
             .await
     }
 
-    fn report(&self, request: &Request, judgement: &Judgement, started: Instant) -> Report {
+    fn report(&self, request: &Request, judgement: &Judgement, started: Instant) -> Report<'_> {
         Report::new(self, Mode::On, &request.connect.claims, judgement, started)
     }
 
@@ -113,7 +113,7 @@ impl Session {
         deferred: Deferred,
         request: &Request,
         mut judgement: Judgement,
-        report: &mut Report,
+        report: &mut Report<'_>,
     ) -> io::Result<Option<Established>> {
         let claims = &request.connect.claims;
         let signed = claims.device.as_ref();

@@ -4,7 +4,6 @@ use std::io;
 use std::sync::Arc;
 
 use serde_json::Value;
-use tokio::io::AsyncWriteExt as _;
 
 use super::report::Report;
 use super::{Established, Refused, Session, end};
@@ -32,7 +31,7 @@ impl Session {
         request: &Request,
         judgement: &Judgement,
         nonce: &str,
-        report: &mut Report,
+        report: &mut Report<'_>,
     ) -> io::Result<Option<Established>> {
         let message = self.rewritten(request, judgement, nonce);
         exchange.send_instead(request, &message).await?;
@@ -103,11 +102,7 @@ impl Session {
             Answered::Hello(mut hello) => {
                 if let Some(objection) = delegation.objection().await {
                     let close = Close::new(POLICY_VIOLATION, format!("scope-shim: {objection}"));
-                    let _ = exchange
-                        .client
-                        .stream
-                        .write_all(&close.server_frame())
-                        .await;
+                    let _ = exchange.client.send(&close.server_frame()).await;
                     return Err(io::Error::new(io::ErrorKind::PermissionDenied, objection));
                 }
                 rewrite::hello(&mut hello, claims);

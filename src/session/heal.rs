@@ -20,7 +20,7 @@ impl Session {
         request: &Request,
         judgement: &Judgement,
         refused: Refused,
-        report: &mut Report,
+        report: &mut Report<'_>,
     ) -> io::Result<Option<Established>> {
         let claims = &request.connect.claims;
         if may_be_healed(&refused.refusal, &judgement.identity) {

@@ -22,7 +22,7 @@ impl Session {
         mut exchange: Exchange,
         request: &Request,
         judgement: &Judgement,
-        report: &mut Report,
+        report: &mut Report<'_>,
     ) -> io::Result<Option<Established>> {
         exchange.send_original(request).await?;
         let claims = &request.connect.claims;
@@ -74,7 +74,7 @@ impl Session {
         request: &Request,
         judgement: &Judgement,
         hello: &Value,
-        report: &mut Report,
+        report: &mut Report<'_>,
     ) -> Option<Tap> {
         let diagnosis = degraded::diagnose(&degraded::Case {
             claims: &request.connect.claims,
@@ -82,7 +82,7 @@ impl Session {
             mode,
             visit: &self.visit,
             address: self.client_address,
-            auth: &self.engine.auth,
+            auth: &self.engine.rules().auth,
             hello,
         })?;
         report.degraded(&diagnosis);

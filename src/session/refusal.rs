@@ -36,10 +36,10 @@ impl Session {
         request: &Request,
         judgement: &Judgement,
         refused: &Refused,
-        report: &mut Report,
+        report: &mut Report<'_>,
     ) -> Diagnosis {
         let engine = &self.engine;
-        let standing = engine.control.standing();
+        let (standing, rules) = (engine.control.standing(), engine.rules());
         let claims = &request.connect.claims;
         let record = self.record(claims, &judgement.identity).await;
         let diagnosis = diagnosis::diagnose(&Case {
@@ -50,8 +50,8 @@ impl Session {
             visit: &self.visit,
             address: self.client_address,
             profile: &standing.profile,
-            auth: &engine.auth,
-            facts: &engine.facts,
+            auth: &rules.auth,
+            facts: &rules.facts,
             challenge: request.challenge.as_ref(),
             now_ms: clock::now_ms(),
             message: &refused.message,
@@ -102,7 +102,7 @@ impl Session {
         &self,
         request: &Request,
         exchange: &Exchange,
-        report: &mut Report,
+        report: &mut Report<'_>,
     ) -> Diagnosis {
         let now = Instant::now();
         let deadline = exchange.deadline();

@@ -91,7 +91,7 @@ impl Session {
         judgement: &Judgement,
         known: &Remembered,
         repeat: u32,
-        report: &mut Report,
+        report: &mut Report<'_>,
     ) -> io::Result<Option<Established>> {
         let claims = &request.connect.claims;
         let refused = Refused {

@@ -13,10 +13,12 @@ use crate::engine::Judgement;
 use crate::explain::{FindingTrace, Outcome, SessionTrace, Taken, Traces};
 use crate::handshake::message::{Claims, Refusal};
 use crate::identity::Identity;
+use crate::telemetry::Handshake;
 
 /// What is written when the handshake is over, whatever way it ends.
 #[derive(Debug)]
-pub(super) struct Report {
+pub(super) struct Report<'a> {
+    session: &'a Session,
     id: SessionId,
     at_ms: i64,
     mode: Mode,
@@ -36,9 +38,9 @@ pub(super) struct Report {
     started: Instant,
 }
 
-impl Report {
+impl<'a> Report<'a> {
     pub(super) fn new(
-        session: &Session,
+        session: &'a Session,
         mode: Mode,
         claims: &Claims,
         judgement: &Judgement,
@@ -46,6 +48,7 @@ impl Report {
     ) -> Self {
         let verb = judgement.decision.as_str();
         Self {
+            session,
             id: SessionId::next(),
             at_ms: clock::now_ms(),
             mode,
@@ -148,7 +151,7 @@ impl Report {
     }
 }
 
-impl Report {
+impl Report<'_> {
     fn ms(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
@@ -177,8 +180,30 @@ impl Report {
     }
 }
 
-impl Drop for Report {
+impl Report<'_> {
+    fn handshake(&self) -> Handshake {
+        Handshake {
+            session: self.id.to_string(),
+            at_ms: self.at_ms,
+            took: self.started.elapsed(),
+            from: self.from.clone(),
+            who: self.who.clone(),
+            client: self.client.clone(),
+            requested: self.requested.clone(),
+            approved: self.approved.clone(),
+            decision: self.decision.clone(),
+            why: brief(&self.why),
+            answer: brief(&self.answer),
+            outcome: self.outcome,
+            finding: self.finding.clone(),
+        }
+    }
+}
+
+impl Drop for Report<'_> {
     fn drop(&mut self) {
+        let telemetry = &self.session.engine.telemetry;
+        telemetry.handshake(&self.session.row, self.handshake());
         if self.quiet {
             return;
         }

@@ -153,7 +153,7 @@ async fn pair() -> (TcpStream, TcpStream) {
 
 fn wire(stream: TcpStream) -> Wire {
     Wire {
-        stream,
+        stream: stream.into(),
         unread: Default::default(),
     }
 }
@@ -189,6 +189,7 @@ async fn whatever_is_no_denial_passes_a_degraded_session_byte_for_byte_however_l
         None,
         Stop::Never,
         Some(tap),
+        Default::default(),
     ));
     let (sent, answer) = (
         untouched.clone(),

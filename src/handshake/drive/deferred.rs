@@ -4,7 +4,6 @@ use std::io;
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::io::AsyncWriteExt as _;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Exchange, Limits, Opening, Request, Untouched};
@@ -44,7 +43,7 @@ impl Deferred {
             "payload": {"nonce": challenge.nonce, "ts": challenge.ts_ms},
         });
         let event = frame::encode(Opcode::Text, event.to_string().as_bytes(), None);
-        self.client.stream.write_all(&event).await?;
+        self.client.send(&event).await?;
         match timeout_at(self.deadline, self.first_message(challenge)).await {
             Ok(opening) => opening,
             Err(_) => Ok(Opening::Untouched(Untouched::Silent)),

@@ -1,0 +1,96 @@
+//! What the admin surface answers: one line for each thing that can be asked.
+
+use http_body_util::BodyExt as _;
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+use serde_json::Value;
+
+use super::{live, mode};
+use crate::app::Shim;
+use crate::http::Body;
+use crate::http::respond::{error, full};
+
+/// What a request may ask for, taken apart.
+pub(super) struct Asked {
+    /// The JSON that came with it; null where none did.
+    pub(super) body: Value,
+}
+
+/// What is answered: JSON, or why not.
+pub(super) type Answer = Result<Value, Refused>;
+
+/// Why something was not done, for whoever asked.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) status: StatusCode,
+    pub(super) kind: &'static str,
+    pub(super) message: String,
+}
+
+impl Refused {
+    /// The request makes no sense.
+    pub(super) fn bad(message: impl Into<String>) -> Self {
+        Self {
+            status: StatusCode::BAD_REQUEST,
+            kind: "bad_request",
+            message: message.into(),
+        }
+    }
+}
+
+/// Answers one request.
+pub(super) async fn answer(shim: &Shim, request: Request<Incoming>) -> Response<Body> {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let asked = match read(request).await {
+        Ok(asked) => asked,
+        Err(refused) => return respond(Err(refused)),
+    };
+    respond(match (&method, path.as_str()) {
+        (&Method::GET, "/live") => Ok(live::live()),
+        (&Method::GET, "/mode") => Ok(mode::show(shim)),
+        (&Method::POST, "/mode") => mode::switch(shim, &asked),
+        _ => Err(Refused {
+            status: StatusCode::NOT_FOUND,
+            kind: "not_found",
+            message: format!("there is no {method} {}", path.escape_debug()),
+        }),
+    })
+}
+
+async fn read(request: Request<Incoming>) -> Result<Asked, Refused> {
+    let body = request.into_body();
+    if body
+        .size_hint()
+        .upper()
+        .is_none_or(|size| size > MOST_BYTES)
+    {
+        return Err(Refused::bad(
+            "the body is too large, or its length is not said",
+        ));
+    }
+    let body = body.collect().await;
+    let bytes = body
+        .map_err(|_| Refused::bad("the body broke off"))?
+        .to_bytes();
+    if bytes.is_empty() {
+        return Ok(Asked { body: Value::Null });
+    }
+    let body = serde_json::from_slice(&bytes).map_err(|_| Refused::bad("the body is not JSON"))?;
+    Ok(Asked { body })
+}
+
+fn respond(answer: Answer) -> Response<Body> {
+    match answer {
+        Ok(value) => {
+            let mut response = Response::new(full(value.to_string()));
+            let json = HeaderValue::from_static("application/json; charset=utf-8");
+            response.headers_mut().insert(CONTENT_TYPE, json);
+            response
+        }
+        Err(refused) => error(refused.status, refused.kind, &refused.message),
+    }
+}
+
+/// No request of the admin surface needs more.
+const MOST_BYTES: u64 = 64 * 1024;
