@@ -52,6 +52,7 @@ impl Cache {
             log: self.root.join(format!("{name}.log")),
             lock: self.root.join(format!(".{name}.lock")),
             draft: self.root.join(format!(".{name}.draft")),
+            stale: self.root.join(format!(".{name}.stale")),
         }
     }
 }
@@ -62,6 +63,7 @@ pub(super) struct Slot {
     log: PathBuf,
     lock: PathBuf,
     draft: PathBuf,
+    stale: PathBuf,
 }
 
 impl Slot {
@@ -75,16 +77,18 @@ impl Slot {
         &self.log
     }
 
-    /// Makes sure the package is in its place: runs `build` in an empty draft directory, unless it is there already.
+    /// Makes sure that what `asked` describes is in its place: runs `build` in an empty draft directory, unless it is
+    /// there already. What was built for another `asked` gives way.
     ///
     /// A second installer, also in another process, waits for the first and finds its work done. What an interrupted
     /// one left half-way is thrown away.
     pub(super) fn fill(
         &self,
+        asked: &str,
         progress: &mut dyn FnMut(&str),
         build: impl FnOnce(&Path, &mut dyn FnMut(&str)) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        if self.place.is_dir() {
+        if self.holds(asked) {
             return Ok(());
         }
         let lock = File::create(&self.lock).map_err(Error::io("create", &self.lock))?;
@@ -95,21 +99,38 @@ impl Slot {
             ));
         }
         lock.lock().map_err(Error::io("lock", &self.lock))?;
-        if self.place.is_dir() {
+        if self.holds(asked) {
             return Ok(());
         }
-        if self.draft.exists() {
-            fs::remove_dir_all(&self.draft)
-                .map_err(Error::io("remove the abandoned", &self.draft))?;
+        for abandoned in [&self.draft, &self.stale] {
+            if abandoned.exists() {
+                fs::remove_dir_all(abandoned)
+                    .map_err(Error::io("remove the abandoned", abandoned))?;
+            }
         }
         fs::create_dir_all(&self.draft).map_err(Error::io("create", &self.draft))?;
         build(&self.draft, progress).inspect_err(|_| {
             // The failure is what matters; the next attempt clears the draft as well.
             let _ = fs::remove_dir_all(&self.draft);
         })?;
-        fs::rename(&self.draft, &self.place).map_err(Error::io("move into place", &self.place))
+        let stamp = self.draft.join(STAMP);
+        fs::write(&stamp, asked).map_err(Error::io("write", &stamp))?;
+        if self.place.exists() {
+            fs::rename(&self.place, &self.stale).map_err(Error::io("move away", &self.place))?;
+        }
+        fs::rename(&self.draft, &self.place).map_err(Error::io("move into place", &self.place))?;
+        // What is left of it costs space, and the next installation removes it.
+        let _ = fs::remove_dir_all(&self.stale);
+        Ok(())
+    }
+
+    fn holds(&self, asked: &str) -> bool {
+        fs::read_to_string(self.place.join(STAMP)).is_ok_and(|stamp| stamp == asked)
     }
 }
+
+/// Says what a package was built for: what is wanted of the same version may change from one release to the next.
+const STAMP: &str = ".asked";
 
 #[cfg(test)]
 mod tests {
@@ -135,7 +156,7 @@ mod tests {
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
-                    cache.node(22).fill(&mut |_| (), |draft, _| {
+                    cache.node(22).fill("node", &mut |_| (), |draft, _| {
                         installs.fetch_add(1, Ordering::SeqCst);
                         fs::write(draft.join("node"), "here").map_err(Error::io("write", draft))
                     })
@@ -154,14 +175,14 @@ mod tests {
     fn a_failed_installation_leaves_nothing_in_place_and_is_tried_again() -> Tested {
         let root = tempfile::tempdir()?;
         let slot = Cache::at(root.path())?.node(24);
-        let first = slot.fill(&mut |_| (), |draft, _| {
+        let first = slot.fill("node", &mut |_| (), |draft, _| {
             fs::write(draft.join("half"), "").map_err(Error::io("write", draft))?;
             Err(failed(draft))
         });
         assert!(first.is_err());
         assert!(!slot.place().exists());
 
-        slot.fill(&mut |_| (), |draft, _| {
+        slot.fill("node", &mut |_| (), |draft, _| {
             assert_eq!(
                 fs::read_dir(draft).map(Iterator::count).ok(),
                 Some(0),
@@ -170,6 +191,24 @@ mod tests {
             Ok(())
         })?;
         assert!(slot.place().is_dir());
+        Ok(())
+    }
+
+    #[test]
+    fn what_was_installed_for_another_wish_gives_way() -> Tested {
+        let root = tempfile::tempdir()?;
+        let slot = Cache::at(root.path())?.node(24);
+        let fill = |asked: &str| {
+            slot.fill(asked, &mut |_| (), |draft, _| {
+                fs::write(draft.join("is"), asked).map_err(Error::io("write", draft))
+            })
+        };
+        for asked in ["without a browser", "with a browser", "with a browser"] {
+            fill(asked)?;
+            assert_eq!(fs::read_to_string(slot.place().join("is"))?, asked);
+        }
+        let left: Vec<_> = fs::read_dir(root.path())?.collect::<Result<_, _>>()?;
+        assert_eq!(left.len(), 2, "the package and its lock: {left:?}");
         Ok(())
     }
 }

@@ -48,7 +48,8 @@ pub fn install(
 ) -> Result<Installed, Error> {
     let node = node::provide(cache, version, progress)?;
     let slot = cache.gateway(version);
-    slot.fill(progress, |draft, progress| {
+    let manifest = manifest(version);
+    slot.fill(&manifest.to_string(), progress, |draft, progress| {
         let what = format!("openclaw {version}");
         Npm {
             directory: draft,
@@ -56,7 +57,7 @@ pub fn install(
             log: slot.log(),
             what: &what,
         }
-        .install(&manifest(version), progress)
+        .install(&manifest, progress)
         .map_err(|error| unknown_version(error, version))
     })?;
     Ok(Installed {

@@ -17,7 +17,8 @@ pub(super) fn provide(
     };
     let major = version.node_major();
     let slot = cache.node(major);
-    slot.fill(progress, |draft, progress| {
+    let manifest = serde_json::json!({ "dependencies": { package: major.to_string() } });
+    slot.fill(&manifest.to_string(), progress, |draft, progress| {
         let what = format!("Node {major}");
         Npm {
             directory: draft,
@@ -25,10 +26,7 @@ pub(super) fn provide(
             log: slot.log(),
             what: &what,
         }
-        .install(
-            &serde_json::json!({ "dependencies": { package: major.to_string() } }),
-            progress,
-        )
+        .install(&manifest, progress)
     })?;
     Ok(slot.place().join("node_modules").join(package).join("bin"))
 }
