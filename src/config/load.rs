@@ -11,23 +11,50 @@ use super::raw::{Flag, RawConfig, RawFile};
 use super::reader::Reader;
 use super::show::Show as _;
 use super::upstream::read_gateway;
-use super::value;
 use super::{
     Cache, Config, Environment, Limits, Log, LogFormat, LogLevel, Mode, Policy, SessionLog,
 };
+use super::{fleet, value};
 
 impl Config {
     /// Reads the configuration file (`file`, else `SCOPE_SHIM_CONFIG`, else the one of this user or machine), the
-    /// variables and the flags, and finds out the rest.
+    /// variables and the flags, and finds out the rest, of the one gateway that there is.
     ///
     /// # Errors
     ///
-    /// Everything that is wrong, at once.
+    /// Everything that is wrong, at once; and that there are several gateways.
     pub fn load(
         file: Option<&Path>,
         flags: &[Flag],
         environment: &Environment,
     ) -> Result<Self, Problems> {
+        Self::load_one(file, flags, environment, None)
+    }
+
+    /// The same, of the gateway of that name.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong, at once; and that there is no gateway of that name, or several where none is named.
+    pub fn load_one(
+        file: Option<&Path>,
+        flags: &[Flag],
+        environment: &Environment,
+        name: Option<&str>,
+    ) -> Result<Self, Problems> {
+        fleet::choose(Self::load_all(file, flags, environment)?, name)
+    }
+
+    /// The same, of all gateways, in the order of the file. What holds for the whole process is equal in all of them.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong, at once.
+    pub fn load_all(
+        file: Option<&Path>,
+        flags: &[Flag],
+        environment: &Environment,
+    ) -> Result<Vec<Self>, Problems> {
         let chosen = match (file, environment.get(FILE_VARIABLE)) {
             (Some(file), _) => Some((file.to_owned(), Origin::Flag("--config"))),
             (None, Some(file)) => {
@@ -36,41 +63,42 @@ impl Config {
             }
             (None, None) => default_file(environment).map(|file| (file, Origin::Default)),
         };
+        let raw = RawConfig {
+            flags,
+            environment,
+            file: None,
+            entry: None,
+        };
         let Some((path, origin)) = chosen else {
-            return resolve(
-                &RawConfig {
-                    flags,
-                    environment,
-                    file: None,
-                },
-                None,
-            );
+            return Ok(vec![resolve(&raw)?]);
         };
         let text = read_file(&path).map_err(|message| {
             Problems(vec![Problem {
                 origin,
                 message: format!("{}: {message}", path.display()),
-                hint: None,
+                hint: Some("give the path of a TOML file that this user can read".to_owned()),
             }])
         })?;
-        let file = Some(RawFile::parse(&path, &text).map_err(Problems)?);
-        resolve(
-            &RawConfig {
-                flags,
-                environment,
-                file,
-            },
-            Some(&path),
-        )
+        let file = RawFile::parse(&path, &text).map_err(Problems)?;
+        let raw = RawConfig {
+            file: Some(&file),
+            ..raw
+        };
+        match file.gateways() {
+            None => Ok(vec![resolve(&raw)?]),
+            Some(entries) => fleet::resolve_each(&raw, &entries),
+        }
     }
 }
 
-fn resolve(raw: &RawConfig<'_>, file: Option<&Path>) -> Result<Config, Problems> {
+/// Of one gateway: the one that `raw` means.
+pub(super) fn resolve(raw: &RawConfig<'_>) -> Result<Config, Problems> {
     let mut reader = Reader::new(raw);
     let reader = &mut reader;
     let listen = reader.read("listen", DEFAULT_LISTEN, value::socket_address);
     let mode = reader.read("mode", Mode::On, value::word);
-    let data = data_directory(reader);
+    let (name, hosts) = fleet::name_and_hosts(reader);
+    let (data, base) = data_directories(reader, &name);
     let trusted_proxies = reader.read("trusted_proxies", Vec::new(), value::networks);
     let log = Log {
         format: reader.read("log.format", LogFormat::Text, value::word),
@@ -110,18 +138,19 @@ fn resolve(raw: &RawConfig<'_>, file: Option<&Path>) -> Result<Config, Problems>
     ];
     let findings = findings.into_iter().flatten().cloned().collect();
     Ok(Config {
-        name: DEFAULT_NAME.to_owned(),
-        hosts: Vec::new(),
+        name,
+        hosts,
         listen,
         mode,
         data,
+        base,
         log,
         gateway,
         trusted_proxies,
         policy,
         cache,
         limits,
-        file: file.map(Path::to_owned),
+        file: raw.file.map(|file| file.path.to_owned()),
         settings: std::mem::take(&mut reader.settings),
         findings,
         #[cfg(test)]
@@ -130,7 +159,7 @@ fn resolve(raw: &RawConfig<'_>, file: Option<&Path>) -> Result<Config, Problems>
 }
 
 /// By where they are: flags, variables, the file from top to bottom.
-fn in_order(mut problems: Vec<Problem>) -> Problems {
+pub(super) fn in_order(mut problems: Vec<Problem>) -> Problems {
     problems.sort_by_key(|problem| match &problem.origin {
         Origin::Flag(_) => (0, 0, 0),
         Origin::Variable(_) => (1, 0, 0),
@@ -165,22 +194,45 @@ pub(super) fn absolute(environment: &Environment, text: &str, origin: &Origin) -
     environment.expand(text, &base.unwrap_or_else(working_directory))
 }
 
-fn data_directory(reader: &mut Reader<'_>) -> PathBuf {
+/// Of one gateway, and of the whole process. One of several gateways has a directory of its own below that.
+fn data_directories(reader: &mut Reader<'_>, name: &str) -> (PathBuf, PathBuf) {
     let environment = reader.raw.environment;
-    let (data, origin) = match reader.read_or_auto("data", value::path) {
-        Some((text, origin)) => (absolute(environment, &text, &origin), origin),
+    let said = reader.read_or_auto("data", value::path);
+    let said = said.map(|(text, origin)| (absolute(environment, &text, &origin), origin));
+    let own = reader.raw.own("data").is_some();
+    let (data, origin, base) = match said {
+        Some((data, origin @ Origin::File { .. })) if own => (data, origin, common_data(reader)),
+        Some((data, origin)) => (data.clone(), origin, data),
         None => match environment.data_directory() {
-            Some(directory) => (directory.join("scope-shim"), Origin::Default),
+            Some(directory) => {
+                let data = directory.join("scope-shim");
+                (data.clone(), Origin::Default, data)
+            }
             None => {
                 let message = "`data`: there is no home directory to keep the shim's own data in";
                 let hint = "give --data DIR".to_owned();
                 reader.problem(Origin::Default, message.to_owned(), Some(hint));
-                (PathBuf::new(), Origin::Default)
+                (PathBuf::new(), Origin::Default, PathBuf::new())
             }
         },
     };
+    let below = reader.raw.entry.is_some() && data == base;
+    let data = if below { data.join(name) } else { data };
     reader.resolved("data", data.show(), origin);
-    data
+    let base = match reader.raw.entry {
+        Some(_) => base,
+        None => data.clone(),
+    };
+    (data, base)
+}
+
+/// What the file says for all gateways.
+fn common_data(reader: &Reader<'_>) -> PathBuf {
+    let common = RawConfig {
+        entry: None,
+        ..*reader.raw
+    };
+    data_directories(&mut Reader::new(&common), "").1
 }
 
 /// The file of this user, else the one of this machine.
@@ -193,8 +245,6 @@ fn default_file(environment: &Environment) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
-/// What a gateway is called that nobody gave a name.
-const DEFAULT_NAME: &str = "gateway";
 /// Next to the gateway's own 18789.
 const DEFAULT_LISTEN: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 18_780);

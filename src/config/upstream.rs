@@ -27,9 +27,26 @@ pub(super) fn read_gateway(reader: &mut Reader<'_>, listen: SocketAddr) -> Gatew
             "`gateway.state`: expected the gateway's state directory, but {}: {error}",
             state.display()
         );
-        reader.problem(origin.clone(), message, None);
+        let hint =
+            "give the directory that holds openclaw.json, such as ~/.openclaw, or take it away";
+        reader.problem(origin.clone(), message, Some(hint.to_owned()));
     }
-    let facts = facts(url.as_ref(), state.as_ref(), environment, listen);
+    let facts = match reader.raw.entry {
+        None => facts(url.as_ref(), state.as_ref(), environment, listen),
+        Some(entry) => {
+            if url.is_none() && state.is_none() {
+                let message = "`gateway.url`: nothing tells which of the gateways this is";
+                let hint =
+                    "give its url = \"ws://127.0.0.1:18789\" or its state directory, or both";
+                reader.problem(
+                    entry.place.clone(),
+                    message.to_owned(),
+                    Some(hint.to_owned()),
+                );
+            }
+            facts_of_one(state.as_ref(), environment, listen)
+        }
+    };
     let (url, origin) = url.unwrap_or_else(|| discovered_url(&facts));
     if self_proxy::is_itself(listen, &url) {
         let message = format!(
@@ -130,6 +147,18 @@ fn facts(
     )
 }
 
+/// With several gateways, this machine's usual places and variables tell nothing about any of them.
+fn facts_of_one(
+    state: Option<&(PathBuf, Origin)>,
+    environment: &Environment,
+    listen: SocketAddr,
+) -> GatewayFacts {
+    let Some((state, _)) = state else {
+        return GatewayFacts::default();
+    };
+    gateway::discover(Some(state), &environment.of_no_gateway(), listen.port())
+}
+
 fn discovered_url(facts: &GatewayFacts) -> (GatewayUrl, Origin) {
     let url = GatewayUrl {
         tls: facts.tls == Some(true),
@@ -167,14 +196,18 @@ fn auth(reader: &mut Reader<'_>, facts: &GatewayFacts) -> GatewayAuth {
                 Ok(secret) => given.push((file_key, make(secret), origin)),
                 Err(why) => {
                     let message = format!("`{file_key}`: {}: {why}", path.display());
-                    reader.problem(origin, message, None);
+                    let hint =
+                        "give a file that holds the secret and that the shim's user can read";
+                    reader.problem(origin, message, Some(hint.to_owned()));
                 }
             }
         }
     }
     if let [(first, ..), (second, _, origin), ..] = given.as_slice() {
         let message = format!("`{second}`: `{first}` is given, too; expected one of the two");
-        reader.problem(origin.clone(), message, None);
+        let hint =
+            format!("take one of the two away: the gateway knows one secret, {first} or {second}");
+        reader.problem(origin.clone(), message, Some(hint));
     }
     let discovered = || {
         let origin = match &facts.auth {
