@@ -73,7 +73,12 @@ pub async fn serve(
     serve_all(vec![config], listeners, shutdown).await
 }
 
-async fn serve_all(
+/// The same for several gateways: each door has a listener, by the address in the configurations.
+///
+/// # Errors
+///
+/// When the delegate's key cannot be used.
+pub async fn serve_all(
     configs: Vec<Config>,
     listeners: Vec<(SocketAddr, TcpListener)>,
     shutdown: impl Future<Output = ()>,

@@ -3,6 +3,7 @@
 //! A flag wins over a variable, a variable over the file, the file over what the gateway's own files tell, and that
 //! over the default. Every problem is found before anything is refused, so that an operator corrects a file once.
 
+mod doubt;
 mod environment;
 mod fleet;
 mod load;

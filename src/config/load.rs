@@ -14,7 +14,7 @@ use super::upstream::read_gateway;
 use super::{
     Cache, Config, Environment, Limits, Log, LogFormat, LogLevel, Mode, Policy, SessionLog,
 };
-use super::{fleet, value};
+use super::{doubt, fleet, value};
 
 impl Config {
     /// Reads the configuration file (`file`, else `SCOPE_SHIM_CONFIG`, else the one of this user or machine), the
@@ -100,6 +100,8 @@ pub(super) fn resolve(raw: &RawConfig<'_>) -> Result<Config, Problems> {
     let (name, hosts) = fleet::name_and_hosts(reader);
     let (data, base) = data_directories(reader, &name);
     let trusted_proxies = reader.read("trusted_proxies", Vec::new(), value::networks);
+    doubt::proxies(reader, &trusted_proxies);
+    doubt::file(reader);
     let log = Log {
         format: reader.read("log.format", LogFormat::Text, value::word),
         level: reader.read("log.level", LogLevel::Info, value::word),

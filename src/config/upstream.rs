@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::doubt;
 use super::load::{absolute, read_file};
 use super::problem::{Finding, Origin};
 use super::reader::Reader;
@@ -73,6 +74,18 @@ pub(super) fn read_gateway(reader: &mut Reader<'_>, listen: SocketAddr) -> Gatew
     };
     reader.resolved("gateway.state", shown, origin);
     let store = reader.read("gateway.store", StoreKind::Auto, value::word);
+    if facts.state.is_none() && matches!(store, StoreKind::Json | StoreKind::Sqlite) {
+        let message = format!(
+            "`gateway.store`: {:?} is read in the gateway's state directory, and there is none",
+            store.as_str()
+        );
+        let hint = "give gateway.state, or let store = \"control\" ask the gateway";
+        reader.problem(
+            reader.origin("gateway.store"),
+            message,
+            Some(hint.to_owned()),
+        );
+    }
     let auth = auth(reader, &facts);
     let local = reader.read_or_auto("gateway.local_source", value::ip_address);
     let remote = reader.read_or_auto("gateway.remote_source", value::ip_address);
@@ -193,7 +206,10 @@ fn auth(reader: &mut Reader<'_>, facts: &GatewayFacts) -> GatewayAuth {
         if let Some((path, origin)) = reader.read_or_auto(file_key, value::path) {
             let path = absolute(reader.raw.environment, &path, &origin);
             match read_secret(&path) {
-                Ok(secret) => given.push((file_key, make(secret), origin)),
+                Ok(secret) => {
+                    doubt::secret_file(reader, file_key, &path);
+                    given.push((file_key, make(secret), origin));
+                }
                 Err(why) => {
                     let message = format!("`{file_key}`: {}: {why}", path.display());
                     let hint =

@@ -8,8 +8,7 @@ use crate::text::safe;
 
 /// The process that holds the address, as `node (process 4711)`; `None` where the system does not tell, as for the
 /// processes of other users.
-#[must_use]
-pub fn holder(address: SocketAddr) -> Option<String> {
+pub(super) fn holder(address: SocketAddr) -> Option<String> {
     let inodes: Vec<String> = ["/proc/net/tcp", "/proc/net/tcp6"]
         .iter()
         .filter_map(|table| fs::read_to_string(table).ok())
