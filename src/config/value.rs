@@ -432,7 +432,11 @@ fn list<T>(
     rule: impl Fn(&Value<'_>) -> Result<T, Wrong>,
 ) -> Read<Vec<T>> {
     let Some(items) = value.items() else {
-        return Err(vec![value.wrong(expected)]);
+        let hint = value.text().map(|text| format!("write [{}]", quoted(text)));
+        return Err(vec![Wrong {
+            hint,
+            ..value.wrong(expected)
+        }]);
     };
     let mut good = Vec::new();
     let mut bad = Vec::new();

@@ -163,12 +163,14 @@ fn a_file_that_was_named_has_to_be_there() {
     ----- stdout -----
     ----- stderr -----
     error: --config: none.toml: No such file or directory (os error 2)
+      hint: give the path of a TOML file that this user can read
     "#);
     insta::assert_snapshot!(Shim::new(&["check"]).with("SCOPE_SHIM_CONFIG", "valid").run(), @r#"
     exit: 78
     ----- stdout -----
     ----- stderr -----
     error: SCOPE_SHIM_CONFIG: [REPOSITORY]/tests/fixtures/config/valid: Is a directory (os error 21)
+      hint: give the path of a TOML file that this user can read
     "#);
 }
 
@@ -188,8 +190,11 @@ fn a_flag_and_a_variable_are_named_as_the_culprits() {
     error: --mode: `mode`: expected "on", "observe" or "off", found "of"
       hint: did you mean "on"?
     error: SCOPE_SHIM_TRUSTED_PROXIES: `trusted_proxies`: expected an IP address or network such as "10.0.0.0/8", found "x"
+      hint: give the proxy's address; names are not looked up
     error: SCOPE_SHIM_POLICY_CLIENTS: `policy.clients.cli.grant`: expected an operator scope such as "operator.read", found "x"
+      hint: there are: operator.admin, operator.read, operator.write, operator.approvals, operator.pairing, operator.questions, operator.talk, operator.talk.secrets, operator.sessions.read, operator.sessions.write
     error: SCOPE_SHIM_LIMITS_CONNECTIONS: `limits.connections`: expected a whole number from 1 to 1000000, found "many"
+      hint: the default is 4096
     "#);
 }
 

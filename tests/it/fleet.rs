@@ -147,7 +147,7 @@ async fn each_host_leads_to_its_gateway_and_each_gateway_has_a_delegate_of_its_o
         let healed = connect.device(&device).scopes(&[READ]).run().await;
         assert_eq!(
             healed.admitted().letters().await,
-            "r····",
+            "r",
             "{host}: repaired on a"
         );
     }
@@ -207,22 +207,20 @@ async fn a_host_that_leads_nowhere_or_to_two_gateways_is_misdirected() {
 async fn one_connection_carries_requests_for_several_gateways_to_each_its_own() {
     let fleet = Fleet::start().await;
     let mut client = RawClient::connect(fleet.shared).await;
-    for (host, token, status) in [
-        ("a.example", "token-of-a", 200),
-        ("b.example", "token-of-a", 401),
-        ("b.example", TOKEN, 200),
-        ("a.example", TOKEN, 401),
-        ("a.example", "token-of-a", 200),
+    for (host, token, own) in [
+        ("a.example", "token-of-a", true),
+        ("b.example", "token-of-a", false),
+        ("b.example", TOKEN, true),
+        ("a.example", TOKEN, false),
+        ("a.example", "token-of-a", true),
     ] {
         let request = format!(
-            "POST /v1/echo HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\nContent-Length: 2\r\n\r\nhi"
+            "POST /tools/invoke HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\nContent-Length: 2\r\n\r\nhi"
         );
         client.write(request.as_bytes()).await;
         let head = client.head().await.to_lowercase();
-        assert!(
-            head.starts_with(&format!("http/1.1 {status} ")),
-            "{host} {token}: {head}"
-        );
+        let known = !head.starts_with("http/1.1 401 ");
+        assert_eq!(known, own, "{host} {token}: {head}");
         let length = head.split("content-length: ").nth(1).unwrap();
         let length = length.lines().next().unwrap().trim().parse().unwrap();
         client.exactly(length).await;
