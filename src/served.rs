@@ -70,30 +70,41 @@ impl Door {
         if hosts.next().is_some() {
             return None;
         }
-        let asked = host.map(host_name);
         // A proxy's client names the host in the request line, too.
-        let target = request.uri().host().map(host_name);
-        let found = self.behind(asked.as_deref().or(target.as_deref()))?;
-        let agrees = |name: Option<String>| {
-            name.is_none_or(|name| {
-                let other = self.behind(Some(&name));
-                other.is_some_and(|other| Arc::ptr_eq(other, found))
-            })
-        };
-        (agrees(target) && agrees(sni.map(host_name))).then(|| Arc::clone(found))
-    }
-
-    /// By the whole name, else by the longest suffix, else the gateway that takes every other host.
-    fn behind(&self, name: Option<&str>) -> Option<&Arc<Served>> {
-        let name = name.unwrap_or_default();
-        let matches = self.served.iter().flat_map(|served| {
-            let hosts = served.hosts.iter();
-            hosts.filter_map(move |host| Some((closeness(host, name)?, served)))
+        let names = [host, request.uri().host(), sni];
+        let found = route(names.map(|name| name.map(host_name)), |name| {
+            behind(self.served.iter().map(|served| &served.hosts), name)
         });
-        let nearest = matches.max_by_key(|(closeness, _)| *closeness);
-        let nearest = nearest.map(|(_, served)| served);
-        nearest.or_else(|| self.served.iter().find(|served| served.hosts.is_empty()))
+        found.and_then(|index| self.served.get(index).cloned())
     }
+}
+
+/// Where all names lead that there are; `None` where they lead nowhere, or not to the same.
+fn route(names: [Option<String>; 3], lead: impl Fn(&str) -> Option<usize>) -> Option<usize> {
+    let mut named = names.iter().flatten();
+    let first = named.next().map_or("", String::as_str);
+    let found = lead(first)?;
+    named.all(|name| lead(name) == Some(found)).then_some(found)
+}
+
+/// Which of the gateways with these hosts a name leads to: by the whole name, else by the longest suffix, else the one
+/// that takes every other host.
+fn behind<'a>(
+    gateways: impl Iterator<Item = &'a Vec<String>> + Clone,
+    name: &str,
+) -> Option<usize> {
+    let fitting = gateways.clone().enumerate().flat_map(|(index, hosts)| {
+        let hosts = hosts.iter();
+        hosts.filter_map(move |host| Some((closeness(host, name)?, index)))
+    });
+    let nearest = fitting.max_by_key(|(closeness, _)| *closeness);
+    let nearest = nearest.map(|(_, index)| index);
+    nearest.or_else(|| {
+        gateways
+            .enumerate()
+            .find(|(_, hosts)| hosts.is_empty())
+            .map(|(index, _)| index)
+    })
 }
 
 /// How well a host of the configuration fits a name: the longer the better, and a whole name best.
@@ -130,6 +141,43 @@ mod tests {
         for name in ["example", ".example", "aexample", "example.evil", ""] {
             assert_eq!(closeness("*.example", name), None, "{name}");
         }
+    }
+
+    fn leads(host: Option<&str>, target: Option<&str>, sni: Option<&str>) -> Option<usize> {
+        let hosts = [vec!["a.example", "*.example"], vec!["b.example"], vec![]];
+        let hosts = hosts.map(|hosts| hosts.into_iter().map(str::to_owned).collect::<Vec<_>>());
+        route(
+            [host, target, sni].map(|name| name.map(host_name)),
+            |name| behind(hosts.iter(), name),
+        )
+    }
+
+    #[test]
+    fn the_gateway_without_hosts_takes_what_no_other_does() {
+        assert_eq!(leads(Some("a.example:1"), None, None), Some(0));
+        assert_eq!(
+            leads(Some("b.example"), None, None),
+            Some(1),
+            "a whole name before a suffix"
+        );
+        assert_eq!(leads(Some("c.example"), None, None), Some(0));
+        assert_eq!(leads(Some("127.0.0.1:1"), None, None), Some(2));
+        assert_eq!(leads(None, None, None), Some(2));
+    }
+
+    #[test]
+    fn names_that_lead_to_different_gateways_lead_nowhere() {
+        let (a, b) = (Some("a.example:1"), Some("b.example"));
+        assert_eq!(leads(a, None, Some("a.example")), Some(0));
+        assert_eq!(
+            leads(a, None, Some("c.example")),
+            Some(0),
+            "the same gateway"
+        );
+        assert_eq!(leads(a, None, b), None);
+        assert_eq!(leads(a, b, None), None);
+        assert_eq!(leads(None, b, None), Some(1));
+        assert_eq!(leads(b, None, Some("elsewhere")), None);
     }
 
     #[test]

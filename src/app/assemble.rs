@@ -44,6 +44,7 @@ pub(super) fn front(config: &Config, shim: &Shim, span: &Span) -> Result<Front, 
         },
     );
     let engine = Arc::new(Engine {
+        name: (!span.is_none()).then(|| config.name.clone()),
         mode: Arc::new(ModeSwitch::new(config.mode)),
         rules: ArcSwap::from_pointee(rules(config)),
         audit: Audit::new(&config.data),

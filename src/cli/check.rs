@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Style;
-use crate::config::{Config, Finding, Problem, Problems, Setting};
+use crate::config::{Config, Finding, Origin, Problem, Problems, Setting};
 use crate::listen::unavailable;
 
 /// What `check` found out, besides what loading the configuration did.
@@ -88,7 +88,10 @@ impl Report {
                 .well
                 .push(format!("the data directory {} {what}", path.display())),
             Err(error) => self.problems.push(Problem {
-                origin: config.origin("data"),
+                origin: match config.origin("gateway.data") {
+                    Origin::Default => config.origin("data"),
+                    own => own,
+                },
                 message: format!(
                     "`data`: expected a directory that can be written, but {}: {error}",
                     existing.display()

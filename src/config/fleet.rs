@@ -1,13 +1,17 @@
 //! Several gateways: what each `[[gateway]]` says, and whether they go together.
 
-use super::load::{in_order, resolve};
+use std::path::{Path, PathBuf};
+
+use toml::Spanned;
+use toml::de::DeValue;
+
+use super::load::{absolute, in_order, resolve};
 use super::problem::{Origin, Problem, Problems, closest};
 use super::raw::{Entry, RawConfig};
 use super::reader::Reader;
+use super::show::Show as _;
 use super::value::{self, kind};
 use super::{Config, self_proxy};
-use toml::Spanned;
-use toml::de::DeValue;
 
 /// Resolves every entry, and holds them against each other.
 pub(super) fn resolve_each(
@@ -74,6 +78,20 @@ pub(super) fn name_and_hosts(reader: &mut Reader<'_>) -> (String, Vec<String>) {
     (name, hosts)
 }
 
+/// Where the shim's own data for one gateway is: its own directory, else one in that of the process.
+pub(super) fn data_directory(reader: &mut Reader<'_>, base: &Path, name: &str) -> PathBuf {
+    if reader.raw.entry.is_none() {
+        return base.to_owned();
+    }
+    let environment = reader.raw.environment;
+    let (data, origin) = match reader.read_or_auto("gateway.data", value::path) {
+        Some((text, origin)) => (absolute(environment, &text, &origin), origin),
+        None => (base.join(name), reader.origin("data")),
+    };
+    reader.resolved("gateway.data", data.show(), origin);
+    data
+}
+
 /// The gateway that a command is for.
 pub(super) fn choose(mut configs: Vec<Config>, name: Option<&str>) -> Result<Config, Problems> {
     let known: Vec<String> = configs.iter().map(|config| config.name.clone()).collect();
@@ -129,9 +147,10 @@ fn contradiction(first: &Placed<'_>, second: &Placed<'_>) -> Vec<Problem> {
     }
     if first.data == second.data {
         let data = first.data.display();
-        let message = format!("`data`: {data} is the directory of the gateway {other}, too");
+        let message =
+            format!("`gateway.data`: {data} is the directory of the gateway {other}, too");
         let hint = "take it away: each gateway has a directory of its own, by its name";
-        say("data", message, hint);
+        say("gateway.data", message, hint);
     }
     if first.gateway.state.is_some() && first.gateway.state == second.gateway.state {
         let message = format!("`gateway.state`: it is that of the gateway {other}, too");

@@ -97,8 +97,9 @@ pub(super) fn resolve(raw: &RawConfig<'_>) -> Result<Config, Problems> {
     let reader = &mut reader;
     let listen = reader.read("listen", DEFAULT_LISTEN, value::socket_address);
     let mode = reader.read("mode", Mode::On, value::word);
+    let data = data_directory(reader);
     let (name, hosts) = fleet::name_and_hosts(reader);
-    let (data, base) = data_directories(reader, &name);
+    let own_data = fleet::data_directory(reader, &data, &name);
     let trusted_proxies = reader.read("trusted_proxies", Vec::new(), value::networks);
     doubt::proxies(reader, &trusted_proxies);
     doubt::file(reader);
@@ -144,8 +145,8 @@ pub(super) fn resolve(raw: &RawConfig<'_>) -> Result<Config, Problems> {
         hosts,
         listen,
         mode,
-        data,
-        base,
+        data: own_data,
+        base: data,
         log,
         gateway,
         trusted_proxies,
@@ -196,45 +197,22 @@ pub(super) fn absolute(environment: &Environment, text: &str, origin: &Origin) -
     environment.expand(text, &base.unwrap_or_else(working_directory))
 }
 
-/// Of one gateway, and of the whole process. One of several gateways has a directory of its own below that.
-fn data_directories(reader: &mut Reader<'_>, name: &str) -> (PathBuf, PathBuf) {
+fn data_directory(reader: &mut Reader<'_>) -> PathBuf {
     let environment = reader.raw.environment;
-    let said = reader.read_or_auto("data", value::path);
-    let said = said.map(|(text, origin)| (absolute(environment, &text, &origin), origin));
-    let own = reader.raw.own("data").is_some();
-    let (data, origin, base) = match said {
-        Some((data, origin @ Origin::File { .. })) if own => (data, origin, common_data(reader)),
-        Some((data, origin)) => (data.clone(), origin, data),
+    let (data, origin) = match reader.read_or_auto("data", value::path) {
+        Some((text, origin)) => (absolute(environment, &text, &origin), origin),
         None => match environment.data_directory() {
-            Some(directory) => {
-                let data = directory.join("scope-shim");
-                (data.clone(), Origin::Default, data)
-            }
+            Some(directory) => (directory.join("scope-shim"), Origin::Default),
             None => {
                 let message = "`data`: there is no home directory to keep the shim's own data in";
                 let hint = "give --data DIR".to_owned();
                 reader.problem(Origin::Default, message.to_owned(), Some(hint));
-                (PathBuf::new(), Origin::Default, PathBuf::new())
+                (PathBuf::new(), Origin::Default)
             }
         },
     };
-    let below = reader.raw.entry.is_some() && data == base;
-    let data = if below { data.join(name) } else { data };
     reader.resolved("data", data.show(), origin);
-    let base = match reader.raw.entry {
-        Some(_) => base,
-        None => data.clone(),
-    };
-    (data, base)
-}
-
-/// What the file says for all gateways.
-fn common_data(reader: &Reader<'_>) -> PathBuf {
-    let common = RawConfig {
-        entry: None,
-        ..*reader.raw
-    };
-    data_directories(&mut Reader::new(&common), "").1
+    data
 }
 
 /// The file of this user, else the one of this machine.

@@ -159,6 +159,6 @@ pub(crate) fn variables(key: &str) -> Vec<String> {
 
 const GATEWAY: &str = "gateway.";
 /// What an entry may say beside the keys of `[gateway]` and `[policy]`.
-const OWN: [&str; 3] = ["listen", "mode", "data"];
+const OWN: [&str; 2] = ["listen", "mode"];
 /// One slip, such as a missing quote, is often followed by errors that mean nothing.
 const MOST_SYNTAX_ERRORS: usize = 5;

@@ -64,7 +64,7 @@ impl Reader<'_> {
                 continue;
             }
             let place = file.place(name.span());
-            if ["gateway.name", "gateway.hosts"].contains(&key.as_str()) {
+            if ["gateway.name", "gateway.hosts", "gateway.data"].contains(&key.as_str()) {
                 let message = format!("`{key}` is for one of several gateways");
                 let hint = "write [[gateway]] instead of [gateway]".to_owned();
                 self.problem(place, message, Some(hint));

@@ -215,7 +215,7 @@ async fn one_connection_carries_requests_for_several_gateways_to_each_its_own() 
         ("a.example", "token-of-a", true),
     ] {
         let request = format!(
-            "POST /tools/invoke HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\nContent-Length: 2\r\n\r\nhi"
+            "POST /tools/invoke HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\nContent-Length: 2\r\n\r\n{{}}"
         );
         client.write(request.as_bytes()).await;
         let head = client.head().await.to_lowercase();
@@ -255,6 +255,25 @@ async fn what_one_gateway_knows_of_a_device_counts_for_no_other() {
     }
     let known = fleet.host("a.example").device(&device).scopes(FULL);
     assert_eq!(known.run().await.label().await, "ok rwAap");
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn a_refused_client_is_told_the_command_with_the_gateways_name() {
+    let fleet = Fleet::start().await;
+    fleet.delegates().await;
+    let device = pair(&fleet.a, &[READ]);
+    let more = fleet.host("a.example").device(&device).scopes(FULL);
+    let refused = more.run().await;
+    let command = format!(
+        "scope-shim approve {} --gateway-name a",
+        refused.request_id()
+    );
+    assert!(
+        refused.message().contains(&command),
+        "{}",
+        refused.message()
+    );
     fleet.stop().await;
 }
 

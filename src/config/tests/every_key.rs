@@ -15,7 +15,7 @@ fn keys() -> Vec<&'static str> {
 /// A file that says `value` for a key, and the line where it does so.
 fn file(key: &str, value: &str) -> (String, usize) {
     match key.rsplit_once('.') {
-        Some(("gateway", name)) if ["name", "hosts"].contains(&name) => {
+        Some(("gateway", name)) if ["name", "hosts", "data"].contains(&name) => {
             let entry = format!("[[gateway]]\nurl = 'ws://127.0.0.1:1'\n{name} = {value}\n");
             (entry, 3)
         }
@@ -26,7 +26,7 @@ fn file(key: &str, value: &str) -> (String, usize) {
 
 /// Whatever is said, it is one.
 fn takes_any_text(key: &str) -> bool {
-    key == "data" || key.ends_with(".token") || key.ends_with(".password")
+    key.ends_with("data") || key.ends_with(".token") || key.ends_with(".password")
 }
 
 #[track_caller]
@@ -125,7 +125,7 @@ fn in_a_section_that_there_is_not() {
 #[test]
 fn as_a_variable_or_a_flag() {
     for key in keys().into_iter().filter(|key| !takes_any_text(key)) {
-        let several = ["gateway.name", "gateway.hosts"].contains(&key);
+        let several = ["gateway.name", "gateway.hosts", "gateway.data"].contains(&key);
         if several {
             continue;
         }

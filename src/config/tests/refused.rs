@@ -144,3 +144,47 @@ fn listening_where_the_gateway_is_found_is_refused() {
     let moved = case.flag("gateway.url", "--gateway", "ws://127.0.0.1:18790");
     assert_eq!(moved.load().unwrap().gateway.url.port, 18790);
 }
+
+#[cfg(unix)]
+#[test]
+fn what_others_can_read_or_change_is_a_finding() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let permit = |case: &Case, name: &str, mode: u32| {
+        let path = case.directory.path().join(name);
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let case = Case::new("[gateway]\ntoken = 'tok'").gateway(GOOD);
+    for (mode, codes) in [
+        (0o600, vec![]),
+        (0o640, vec![]),
+        (0o644, vec!["secret-exposed"]),
+        (0o602, vec!["configuration-exposed"]),
+        (0o666, vec!["configuration-exposed", "secret-exposed"]),
+    ] {
+        permit(&case, "shim.toml", mode);
+        assert_eq!(case.codes(), codes, "{mode:o}");
+    }
+    let case = Case::new("[gateway]\ntoken_file = 'secret'").gateway(GOOD);
+    fs::write(case.directory.path().join("secret"), "tok").unwrap();
+    permit(&case, "shim.toml", 0o644);
+    permit(&case, "secret", 0o604);
+    assert_eq!(case.codes(), ["secret-exposed"]);
+    permit(&case, "secret", 0o640);
+    assert_eq!(case.codes(), Vec::<&str>::new());
+}
+
+#[test]
+fn believing_anybody_is_a_finding() {
+    for (network, doubtful) in [
+        ("0.0.0.0/0", true),
+        ("::/0", true),
+        ("64.0.0.0/2", true),
+        ("10.0.0.0/8", false),
+        ("fc00::/7", false),
+        ("127.0.0.1", false),
+    ] {
+        let case = Case::new(&format!("trusted_proxies = ['{network}']")).gateway(GOOD);
+        let found = case.codes().contains(&"trusts-anybody");
+        assert_eq!(found, doubtful, "{network}");
+    }
+}
