@@ -16,6 +16,8 @@ use tracing::warn;
 
 use crate::app::Shim;
 use crate::config::Config;
+#[cfg(unix)]
+use crate::delegate::private_directory;
 
 pub use client::{Client, ClientError};
 
@@ -39,7 +41,9 @@ pub async fn start(configs: &[Config], shim: Arc<Shim>, stop: CancellationToken)
         let Some(config) = configs.first() else {
             return Admin { _socket: None };
         };
-        let path = socket(&config.data);
+        let path = socket(&config.base);
+        // Where each gateway has a directory elsewhere, nobody else makes it; a failure shows when the socket is bound.
+        let _ = private_directory(&config.base);
         match unix::Socket::bind(&path).await {
             Ok((socket, listener)) => {
                 tokio::spawn(unix::serve(listener, shim, stop));

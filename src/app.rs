@@ -13,7 +13,7 @@ use std::time::Instant;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::info;
+use tracing::{Span, error_span, info};
 
 use crate::admin;
 use crate::config::Config;
@@ -53,7 +53,7 @@ pub async fn run(configs: Vec<Config>) -> Result<(), Failure> {
         }
         let listener = listen::bind(config.listen)
             .await
-            .map_err(|error| format!("cannot listen on {}: {error}", config.listen))?;
+            .map_err(|error| listen::unavailable(config, &error).to_string())?;
         listeners.push((config.listen, listener));
     }
     serve_all(configs, listeners, stop::signal()).await
@@ -73,7 +73,12 @@ pub async fn serve(
     serve_all(vec![config], listeners, shutdown).await
 }
 
-async fn serve_all(
+/// The same for several gateways: each door has a listener, by the address in the configurations.
+///
+/// # Errors
+///
+/// When the delegate's key cannot be used.
+pub async fn serve_all(
     configs: Vec<Config>,
     listeners: Vec<(SocketAddr, TcpListener)>,
     shutdown: impl Future<Output = ()>,
@@ -86,7 +91,7 @@ async fn serve_all(
     };
     let mut behind: BTreeMap<SocketAddr, (Vec<Arc<Served>>, listen::Limits)> = BTreeMap::new();
     for config in &configs {
-        let front = assemble::front(config, &shim)?;
+        let front = assemble::front(config, &shim, &span(config, configs.len()))?;
         let served = Arc::new(Served::new(
             config.name.clone(),
             config.hosts.clone(),
@@ -125,6 +130,7 @@ async fn serve_all(
 fn announce(door: &Door) {
     for served in &door.served {
         let front = served.front();
+        let _entered = front.span.enter();
         info!(
             gateway = %front.dialer.gateway.authority(),
             store = %front.engine.resolver.store().describe(),
@@ -132,6 +138,15 @@ fn announce(door: &Door) {
             "listening on {}",
             door.address
         );
+    }
+}
+
+/// Names a gateway on the log's lines, where there are several; whatever the level, so that it is on every line.
+fn span(config: &Config, gateways: usize) -> Span {
+    if gateways > 1 {
+        error_span!("served", gateway = %config.name)
+    } else {
+        Span::none()
     }
 }
 

@@ -3,7 +3,9 @@
 //! A flag wins over a variable, a variable over the file, the file over what the gateway's own files tell, and that
 //! over the default. Every problem is found before anything is refused, so that an operator corrects a file once.
 
+mod doubt;
 mod environment;
+mod fleet;
 mod load;
 mod named;
 mod policy;
@@ -13,6 +15,7 @@ mod reader;
 mod self_proxy;
 mod show;
 mod sources;
+mod unknown;
 mod upstream;
 mod url;
 mod value;
@@ -49,8 +52,10 @@ pub struct Config {
     pub listen: SocketAddr,
     /// What the shim does with handshakes until it is told otherwise.
     pub mode: Mode,
-    /// The directory of the shim's own data; it need not exist yet.
+    /// The directory of the shim's own data for this gateway; it need not exist yet.
     pub data: PathBuf,
+    /// The directory of what the whole process has: its admin socket. Where there is one gateway, it is [`Self::data`].
+    pub base: PathBuf,
     /// What the shim writes about its work.
     pub log: Log,
     /// The upstream.
@@ -72,6 +77,15 @@ pub struct Config {
     /// Every key that there is, for the test that holds the commented file to it.
     #[cfg(test)]
     keys: Vec<&'static str>,
+}
+
+impl Config {
+    /// Who said what a key resolved to.
+    #[must_use]
+    pub fn origin(&self, key: &str) -> Origin {
+        let setting = self.settings.iter().find(|setting| setting.key == key);
+        setting.map_or(Origin::Default, |setting| setting.origin.clone())
+    }
 }
 
 /// How the shim logs.

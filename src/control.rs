@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde_json::Value;
 use thiserror::Error;
 use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
-use tracing::{debug, info, warn};
+use tracing::{Instrument as _, debug, info, warn};
 
 use crate::delegate::Delegate;
 use crate::device::DeviceId;
@@ -159,7 +159,7 @@ impl Control {
             outgrown: None,
             announced: None,
         };
-        tokio::spawn(keeper.run());
+        tokio::spawn(keeper.run().in_current_span());
         Self {
             standing: standing_seen,
             teach,

@@ -237,7 +237,7 @@ fn create(path: &Path) -> Result<(), DelegateError> {
     written.map_err(failed("write", path))
 }
 
-fn private_directory(path: &Path) -> io::Result<()> {
+pub(crate) fn private_directory(path: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]

@@ -71,6 +71,8 @@ pub struct Case<'a> {
     pub delegated: bool,
     /// Whether the shim's own session is there to approve requests.
     pub approver: bool,
+    /// What the gateway is called, where there are several.
+    pub gateway: Option<&'a str>,
     /// What the request that waits was filed for, where that was another attempt.
     pub waiting: Option<&'a ScopeSet>,
     /// How many new devices of this client and address were seen lately, this one among them.

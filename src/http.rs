@@ -17,6 +17,7 @@ use http_body_util::combinators::BoxBody;
 use hyper::body::Incoming;
 use hyper::{Request, Response};
 use tokio_util::task::TaskTracker;
+use tracing::{Instrument as _, Span};
 
 use crate::dial::Dialer;
 use crate::engine::Engine;
@@ -44,6 +45,8 @@ pub struct Front {
     pub limits: Limits,
     /// How long a session may be silent.
     pub idle: Option<Duration>,
+    /// Names the gateway on the log's lines, where there are several.
+    pub span: Span,
     /// The sessions under way; an upgraded connection is out of hyper's sight.
     pub sessions: TaskTracker,
 }
@@ -55,6 +58,8 @@ pub struct Connection {
     pub door: Arc<Door>,
     /// The client, or the proxy before it.
     pub peer: IpAddr,
+    /// The host that it asked for under TLS, where it did.
+    pub sni: Option<String>,
     /// The connection to the gateway that carries its plain requests.
     pub upstream: Upstream,
 }
@@ -66,6 +71,7 @@ impl Connection {
         Self {
             door,
             peer,
+            sni: None,
             upstream: Upstream::default(),
         }
     }
@@ -77,23 +83,30 @@ impl Connection {
     /// None: what goes wrong becomes a response.
     pub async fn serve(
         self: Arc<Self>,
-        mut request: Request<Incoming>,
+        request: Request<Incoming>,
     ) -> Result<Response<Body>, Infallible> {
-        let Some(front) = self.door.leads(&request) else {
+        let Some(served) = self.door.leads(&request, self.sni.as_deref()) else {
             return Ok(respond::misdirected());
         };
+        let front = served.front();
+        let span = front.span.clone();
+        Ok(self.through(&front, request).instrument(span).await)
+    }
+
+    /// Answers a request for the gateway behind this front.
+    async fn through(&self, front: &Arc<Front>, mut request: Request<Incoming>) -> Response<Body> {
         let attribution = front.trust.attribute(self.peer, request.headers());
         let visit = upgrade::visit(attribution, request.headers());
         front
             .trust
             .cleanse(self.peer, attribution, request.headers_mut());
         let response = if upgrade::is_upgrade(request.headers()) {
-            upgrade::serve(&front, attribution, visit, request).await
+            upgrade::serve(front, attribution, visit, request).await
         } else {
             self.upstream
                 .forward(&front.dialer, attribution.side(), request)
                 .await
         };
-        Ok(forbidden::explain(&front, self.peer, attribution, response).await)
+        forbidden::explain(front, self.peer, attribution, response).await
     }
 }

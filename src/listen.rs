@@ -1,5 +1,7 @@
 //! Accepting clients: a place first, then a connection; one that fails never ends the others.
 
+mod taken;
+
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
+use crate::config::{Config, Problem};
 use crate::http::Connection;
 use crate::served::Door;
 use crate::stream::Stream;
@@ -114,6 +117,42 @@ async fn serve_connection(
 /// When the address is taken or not this machine's.
 pub async fn bind(address: std::net::SocketAddr) -> io::Result<TcpListener> {
     TcpListener::bind(address).await
+}
+
+/// Why a gateway's clients cannot connect where the configuration says, who said so, and what to do.
+#[must_use]
+pub fn unavailable(config: &Config, error: &io::Error) -> Problem {
+    let listen = config.listen;
+    let (why, hint) = match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            let holder = taken::holder(listen);
+            let holder = holder.map_or_else(|| "another process".to_owned(), |holder| holder);
+            let hint = "stop that one, or listen elsewhere: listen = \"127.0.0.1:18781\"";
+            (format!("{holder} listens there already"), hint.to_owned())
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            let hint = "give an address of this machine (ip address shows them), or 127.0.0.1 for clients on it";
+            let why = format!("{} is no address of this machine", listen.ip());
+            (why, hint.to_owned())
+        }
+        io::ErrorKind::PermissionDenied => {
+            let hint = "take a port from 1024 on, or let systemd open it (AmbientCapabilities=CAP_NET_BIND_SERVICE)";
+            let why = format!(
+                "the user that runs the shim may not open port {}",
+                listen.port()
+            );
+            (why, hint.to_owned())
+        }
+        _ => (
+            error.to_string(),
+            "listen elsewhere: listen = \"127.0.0.1:18780\"".to_owned(),
+        ),
+    };
+    Problem {
+        origin: config.origin("listen"),
+        message: format!("cannot listen on {listen}: {why}"),
+        hint: Some(hint),
+    }
 }
 
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -4,7 +4,7 @@ use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::config::{Finding, Log, LogFormat, LogLevel};
+use crate::config::{Config, Finding, Log, LogFormat, LogLevel};
 
 /// Starts the log of this process. A second call changes nothing.
 pub fn init(log: Log, no_color: bool) {
@@ -20,6 +20,22 @@ pub fn findings<'a>(findings: impl IntoIterator<Item = &'a Finding>) {
     for finding in findings {
         let fix = finding.fix.as_deref().unwrap_or_default();
         tracing::warn!(code = finding.code, fix, "{}", finding.message);
+    }
+}
+
+/// The same of each gateway, with its name where there are several; what holds for all of them once.
+pub fn findings_of_all(configs: &[Config]) {
+    let [first, others @ ..] = configs else {
+        return;
+    };
+    let common = |finding: &&Finding| others.iter().all(|other| other.findings.contains(finding));
+    findings(first.findings.iter().filter(common));
+    for config in configs.iter().filter(|_| !others.is_empty()) {
+        let _named = tracing::error_span!("served", gateway = %config.name).entered();
+        findings(config.findings.iter().filter(|finding| {
+            let common = configs.iter().all(|other| other.findings.contains(finding));
+            !common
+        }));
     }
 }
 

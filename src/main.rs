@@ -41,22 +41,24 @@ fn main() -> ExitCode {
 }
 
 fn run(settings: &Settings, no_color: bool) -> ExitStatus {
-    let config = match load(settings) {
-        Ok(config) => config,
+    let configs = match load_all(settings).and_then(check::usable) {
+        Ok(configs) => configs,
         Err(problems) => return refuse(&problems, no_color),
     };
-    log::init(config.log, no_color);
-    log::findings(&config.findings);
-    block_on(app::run(vec![config]), no_color)
+    if let Some(config) = configs.first() {
+        log::init(config.log, no_color);
+    }
+    log::findings_of_all(&configs);
+    block_on(app::run(configs), no_color)
 }
 
 fn check(settings: &Settings, no_color: bool) -> ExitStatus {
-    let config = match load(settings) {
-        Ok(config) => config,
+    let configs = match load_all(settings) {
+        Ok(configs) => configs,
         Err(problems) => return refuse(&problems, no_color),
     };
-    let report = check::inspect(&config);
-    let status = print(&report.render(&config, Style::of(&std::io::stdout(), no_color)));
+    let report = check::inspect(&configs);
+    let status = print(&report.render(&configs, Style::of(&std::io::stdout(), no_color)));
     match report.failure() {
         Some(problems) => refuse(&problems, no_color),
         None => status,
@@ -92,8 +94,22 @@ fn ask(
     }
 }
 
+/// The configuration of the one gateway that is meant.
 fn load(settings: &Settings) -> Result<Config, Problems> {
-    Config::load(
+    Config::load_one(
+        settings.config.as_deref(),
+        &settings.flags(),
+        &Environment::of_process(),
+        settings.gateway_name.as_deref(),
+    )
+}
+
+/// Those of all gateways, which one process serves.
+fn load_all(settings: &Settings) -> Result<Vec<Config>, Problems> {
+    if settings.gateway_name.is_some() {
+        return load(settings).map(|config| vec![config]);
+    }
+    Config::load_all(
         settings.config.as_deref(),
         &settings.flags(),
         &Environment::of_process(),

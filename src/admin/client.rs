@@ -60,7 +60,7 @@ impl Client {
     #[must_use]
     pub fn new(config: &Config) -> Self {
         Self {
-            socket: super::socket(&config.data),
+            socket: super::socket(&config.base),
         }
     }
 

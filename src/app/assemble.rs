@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
+use tracing::{Instrument as _, Span};
 
 use super::{Failure, Shim};
 use crate::approver;
@@ -28,7 +29,9 @@ use crate::identity::{CacheSettings, Resolver};
 /// # Errors
 ///
 /// When the delegate's key cannot be used.
-pub(super) fn front(config: &Config, shim: &Shim) -> Result<Front, Failure> {
+pub(super) fn front(config: &Config, shim: &Shim, span: &Span) -> Result<Front, Failure> {
+    // What is started here and names no span of its own takes this one.
+    let _entered = span.enter();
     let settings = Settings::from_config(config)?;
     let (dialer, delegate) = (Arc::clone(&settings.dialer), Arc::clone(&settings.delegate));
     let control = Control::start(settings);
@@ -41,6 +44,7 @@ pub(super) fn front(config: &Config, shim: &Shim) -> Result<Front, Failure> {
         },
     );
     let engine = Arc::new(Engine {
+        name: (!span.is_none()).then(|| config.name.clone()),
         mode: Arc::new(ModeSwitch::new(config.mode)),
         rules: ArcSwap::from_pointee(rules(config)),
         audit: Audit::new(&config.data),
@@ -54,10 +58,10 @@ pub(super) fn front(config: &Config, shim: &Shim) -> Result<Front, Failure> {
         breaker: Breaker::new()?,
         telemetry: shim.telemetry.clone(),
     });
-    tokio::spawn(breaker::forget_when_changed(Arc::clone(&engine)));
+    tokio::spawn(breaker::forget_when_changed(Arc::clone(&engine)).in_current_span());
     let watch = Watch::start(engine.resolver.clone());
-    tokio::spawn(police(Arc::clone(&engine), watch));
-    tokio::spawn(approver::run(Arc::clone(&engine)));
+    tokio::spawn(police(Arc::clone(&engine), watch).in_current_span());
+    tokio::spawn(approver::run(Arc::clone(&engine)).in_current_span());
     Ok(Front {
         engine,
         dialer,
@@ -74,6 +78,7 @@ pub(super) fn front(config: &Config, shim: &Shim) -> Result<Front, Failure> {
             timeout: config.limits.handshake_timeout,
         },
         idle: config.limits.idle_timeout,
+        span: span.clone(),
         sessions: shim.sessions.clone(),
     })
 }
@@ -113,7 +118,7 @@ fn store(config: &Config, control: &Control) -> Arc<dyn DeviceStore> {
     match config.gateway.store {
         StoreKind::Auto => {
             let store = Arc::new(LastGood::new(AutoStore::new(state), config.cache.ttl));
-            tokio::spawn(tell_version(Arc::clone(&store), control.watch()));
+            tokio::spawn(tell_version(Arc::clone(&store), control.watch()).in_current_span());
             store
         }
         StoreKind::Json => Arc::new(LastGood::new(JsonStore::new(state), config.cache.ttl)),

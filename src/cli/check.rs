@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Style;
-use crate::config::{Config, Finding, Origin, Problem, Problems};
+use crate::config::{Config, Finding, Origin, Problem, Problems, Setting};
+use crate::listen::unavailable;
 
 /// What `check` found out, besides what loading the configuration did.
 #[derive(Debug, Default)]
@@ -20,22 +21,59 @@ pub struct Report {
     pub problems: Vec<Problem>,
 }
 
-/// Tries what the configuration names: directories, addresses, the gateway's port. Changes nothing.
+/// Tries what the configurations name, one for each gateway: directories, addresses, the gateway's port. Changes
+/// nothing.
 #[must_use]
-pub fn inspect(config: &Config) -> Report {
-    let mut report = Report {
-        findings: config.findings.clone(),
-        ..Report::default()
-    };
-    report.data(config);
-    report.state(config);
-    report.listen(config);
-    report.sources(config);
-    report.gateway(config);
+pub fn inspect(configs: &[Config]) -> Report {
+    let mut report = Report::default();
+    for config in configs {
+        let mut own = Report {
+            findings: config.findings.clone(),
+            ..Report::default()
+        };
+        own.data(config);
+        own.state(config);
+        own.listen(config);
+        own.sources(config);
+        own.gateway(config);
+        report.add(own, (configs.len() > 1).then_some(config.name.as_str()));
+    }
     report
 }
 
+/// The same configurations, if the shim could work with them: what [`Config::load_all`] does not try, and what would
+/// stop the shim only after a port is open.
+///
+/// # Errors
+///
+/// What could not work.
+pub fn usable(configs: Vec<Config>) -> Result<Vec<Config>, Problems> {
+    let mut report = Report::default();
+    for config in &configs {
+        report.data(config);
+    }
+    match report.failure() {
+        Some(problems) => Err(problems),
+        None => Ok(configs),
+    }
+}
+
 impl Report {
+    /// Adds what was found out about one gateway of several; what holds for more than one is said once.
+    fn add(&mut self, own: Self, name: Option<&str>) {
+        let named = |text: String| match name {
+            Some(name) => format!("{name}: {text}"),
+            None => text,
+        };
+        self.well.extend(own.well.into_iter().map(named));
+        self.findings
+            .extend(own.findings.into_iter().map(|finding| Finding {
+                message: named(finding.message),
+                ..finding
+            }));
+        self.problems.extend(own.problems);
+    }
+
     fn data(&mut self, config: &Config) {
         let path = &config.data;
         let existing = path.ancestors().find(|ancestor| ancestor.exists());
@@ -50,7 +88,10 @@ impl Report {
                 .well
                 .push(format!("the data directory {} {what}", path.display())),
             Err(error) => self.problems.push(Problem {
-                origin: origin(config, "data"),
+                origin: match config.origin("gateway.data") {
+                    Origin::Default => config.origin("data"),
+                    own => own,
+                },
                 message: format!(
                     "`data`: expected a directory that can be written, but {}: {error}",
                     existing.display()
@@ -83,11 +124,15 @@ impl Report {
         let listen = config.listen;
         match TcpListener::bind(listen) {
             Ok(_) => self.well.push(format!("{listen} is free to listen on")),
-            Err(error) => self.findings.push(Finding::new(
-                "listen-unavailable",
-                format!("{listen} cannot be listened on now: {error}"),
-                "nothing to do if the shim runs already; otherwise give --listen ADDRESS:PORT",
-            )),
+            Err(error) => {
+                let problem = unavailable(config, &error);
+                if error.kind() != std::io::ErrorKind::AddrInUse {
+                    return self.problems.push(problem);
+                }
+                let fix = "nothing to do if that is the shim already; otherwise give --listen ADDRESS:PORT";
+                self.findings
+                    .push(Finding::new("listen-unavailable", problem.message, fix));
+            }
         }
     }
 
@@ -139,28 +184,26 @@ impl Report {
 
     /// The report in words, for a terminal or a file.
     #[must_use]
-    pub fn render(&self, config: &Config, style: Style) -> String {
+    pub fn render(&self, configs: &[Config], style: Style) -> String {
         let mut text = String::new();
-        let file = config.file.as_ref().map_or_else(
+        let file = configs.first().and_then(|config| config.file.as_ref());
+        let file = file.map_or_else(
             || "no file, defaults only".to_owned(),
             |file| file.display().to_string(),
         );
         let _ = writeln!(text, "configuration: {file}\n");
-        let settings = &config.settings;
-        let key_width = settings
-            .iter()
-            .map(|s| s.key.chars().count())
-            .max()
-            .unwrap_or(0);
-        let widths = settings.iter().map(|s| s.value.chars().count());
-        let value_width = widths.filter(|width| *width <= WIDEST).max().unwrap_or(0);
-        for setting in settings {
-            let origin = style.faint(&setting.origin);
-            let _ = writeln!(
-                text,
-                "{:key_width$}  {:value_width$}  {origin}",
-                setting.key, setting.value
-            );
+        let table = Table::new(configs.iter().flat_map(|config| &config.settings), style);
+        let common = |setting: &&Setting| {
+            let mut others = configs.iter();
+            others.all(|other| other.settings.contains(setting))
+        };
+        for config in configs.iter().take(1) {
+            table.rows(&mut text, config.settings.iter().filter(common));
+        }
+        for config in configs.iter().filter(|_| configs.len() > 1) {
+            let _ = writeln!(text, "\n{}", style.strong(&config.name));
+            let own = config.settings.iter().filter(|setting| !common(setting));
+            table.rows(&mut text, own);
         }
         text.push('\n');
         for line in &self.well {
@@ -189,9 +232,35 @@ fn probe(directory: &Path) -> std::io::Result<()> {
     fs::remove_file(file)
 }
 
-fn origin(config: &Config, key: &str) -> Origin {
-    let setting = config.settings.iter().find(|setting| setting.key == key);
-    setting.map_or(Origin::Default, |setting| setting.origin.clone())
+/// Settings in columns.
+struct Table {
+    key: usize,
+    value: usize,
+    style: Style,
+}
+
+impl Table {
+    fn new<'a>(settings: impl Iterator<Item = &'a Setting> + Clone, style: Style) -> Self {
+        let keys = settings.clone().map(|setting| setting.key.chars().count());
+        let values = settings.map(|setting| setting.value.chars().count());
+        Self {
+            key: keys.max().unwrap_or(0),
+            value: values.filter(|width| *width <= WIDEST).max().unwrap_or(0),
+            style,
+        }
+    }
+
+    fn rows<'a>(&self, text: &mut String, settings: impl Iterator<Item = &'a Setting>) {
+        let (key, value) = (self.key, self.value);
+        for setting in settings {
+            let origin = self.style.faint(&setting.origin);
+            let _ = writeln!(
+                text,
+                "{:key$}  {:value$}  {origin}",
+                setting.key, setting.value
+            );
+        }
+    }
 }
 
 /// How long `check` waits for the gateway's port.

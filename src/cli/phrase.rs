@@ -82,8 +82,11 @@ pub(super) fn command(settings: &Settings, words: &[&str]) -> String {
         .flags()
         .into_iter()
         .map(|flag| (flag.name, flag.value));
+    let gateway = settings.gateway_name.clone();
+    let gateway = gateway.map(|name| ("--gateway-name", name));
     let given = config
         .into_iter()
+        .chain(gateway)
         .chain(flags)
         .flat_map(|(flag, value)| [flag.to_owned(), value]);
     let words = name.iter().map(|&word| word.to_owned());

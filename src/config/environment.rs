@@ -35,6 +35,19 @@ impl Environment {
         self.variables.keys().map(String::as_str)
     }
 
+    /// The same, without the variables that speak of one gateway, of which there are several.
+    #[must_use]
+    pub(crate) fn of_no_gateway(&self) -> Self {
+        let mut other = self.clone();
+        let speaks = |name: &str| {
+            name.starts_with("OPENCLAW_GATEWAY_")
+                || name.ends_with("_STATE_DIR")
+                || name.ends_with("_CONFIG_PATH")
+        };
+        other.variables.retain(|name, _| !speaks(name));
+        other
+    }
+
     /// The user's home directory.
     #[must_use]
     pub fn home(&self) -> Option<PathBuf> {

@@ -11,23 +11,50 @@ use super::raw::{Flag, RawConfig, RawFile};
 use super::reader::Reader;
 use super::show::Show as _;
 use super::upstream::read_gateway;
-use super::value;
 use super::{
     Cache, Config, Environment, Limits, Log, LogFormat, LogLevel, Mode, Policy, SessionLog,
 };
+use super::{doubt, fleet, value};
 
 impl Config {
     /// Reads the configuration file (`file`, else `SCOPE_SHIM_CONFIG`, else the one of this user or machine), the
-    /// variables and the flags, and finds out the rest.
+    /// variables and the flags, and finds out the rest, of the one gateway that there is.
     ///
     /// # Errors
     ///
-    /// Everything that is wrong, at once.
+    /// Everything that is wrong, at once; and that there are several gateways.
     pub fn load(
         file: Option<&Path>,
         flags: &[Flag],
         environment: &Environment,
     ) -> Result<Self, Problems> {
+        Self::load_one(file, flags, environment, None)
+    }
+
+    /// The same, of the gateway of that name.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong, at once; and that there is no gateway of that name, or several where none is named.
+    pub fn load_one(
+        file: Option<&Path>,
+        flags: &[Flag],
+        environment: &Environment,
+        name: Option<&str>,
+    ) -> Result<Self, Problems> {
+        fleet::choose(Self::load_all(file, flags, environment)?, name)
+    }
+
+    /// The same, of all gateways, in the order of the file. What holds for the whole process is equal in all of them.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong, at once.
+    pub fn load_all(
+        file: Option<&Path>,
+        flags: &[Flag],
+        environment: &Environment,
+    ) -> Result<Vec<Self>, Problems> {
         let chosen = match (file, environment.get(FILE_VARIABLE)) {
             (Some(file), _) => Some((file.to_owned(), Origin::Flag("--config"))),
             (None, Some(file)) => {
@@ -36,42 +63,46 @@ impl Config {
             }
             (None, None) => default_file(environment).map(|file| (file, Origin::Default)),
         };
+        let raw = RawConfig {
+            flags,
+            environment,
+            file: None,
+            entry: None,
+        };
         let Some((path, origin)) = chosen else {
-            return resolve(
-                &RawConfig {
-                    flags,
-                    environment,
-                    file: None,
-                },
-                None,
-            );
+            return Ok(vec![resolve(&raw)?]);
         };
         let text = read_file(&path).map_err(|message| {
             Problems(vec![Problem {
                 origin,
                 message: format!("{}: {message}", path.display()),
-                hint: None,
+                hint: Some("give the path of a TOML file that this user can read".to_owned()),
             }])
         })?;
-        let file = Some(RawFile::parse(&path, &text).map_err(Problems)?);
-        resolve(
-            &RawConfig {
-                flags,
-                environment,
-                file,
-            },
-            Some(&path),
-        )
+        let file = RawFile::parse(&path, &text).map_err(Problems)?;
+        let raw = RawConfig {
+            file: Some(&file),
+            ..raw
+        };
+        match file.gateways() {
+            None => Ok(vec![resolve(&raw)?]),
+            Some(entries) => fleet::resolve_each(&raw, &entries),
+        }
     }
 }
 
-fn resolve(raw: &RawConfig<'_>, file: Option<&Path>) -> Result<Config, Problems> {
+/// Of one gateway: the one that `raw` means.
+pub(super) fn resolve(raw: &RawConfig<'_>) -> Result<Config, Problems> {
     let mut reader = Reader::new(raw);
     let reader = &mut reader;
     let listen = reader.read("listen", DEFAULT_LISTEN, value::socket_address);
     let mode = reader.read("mode", Mode::On, value::word);
     let data = data_directory(reader);
+    let (name, hosts) = fleet::name_and_hosts(reader);
+    let own_data = fleet::data_directory(reader, &data, &name);
     let trusted_proxies = reader.read("trusted_proxies", Vec::new(), value::networks);
+    doubt::proxies(reader, &trusted_proxies);
+    doubt::file(reader);
     let log = Log {
         format: reader.read("log.format", LogFormat::Text, value::word),
         level: reader.read("log.level", LogLevel::Info, value::word),
@@ -110,18 +141,19 @@ fn resolve(raw: &RawConfig<'_>, file: Option<&Path>) -> Result<Config, Problems>
     ];
     let findings = findings.into_iter().flatten().cloned().collect();
     Ok(Config {
-        name: DEFAULT_NAME.to_owned(),
-        hosts: Vec::new(),
+        name,
+        hosts,
         listen,
         mode,
-        data,
+        data: own_data,
+        base: data,
         log,
         gateway,
         trusted_proxies,
         policy,
         cache,
         limits,
-        file: file.map(Path::to_owned),
+        file: raw.file.map(|file| file.path.to_owned()),
         settings: std::mem::take(&mut reader.settings),
         findings,
         #[cfg(test)]
@@ -130,7 +162,7 @@ fn resolve(raw: &RawConfig<'_>, file: Option<&Path>) -> Result<Config, Problems>
 }
 
 /// By where they are: flags, variables, the file from top to bottom.
-fn in_order(mut problems: Vec<Problem>) -> Problems {
+pub(super) fn in_order(mut problems: Vec<Problem>) -> Problems {
     problems.sort_by_key(|problem| match &problem.origin {
         Origin::Flag(_) => (0, 0, 0),
         Origin::Variable(_) => (1, 0, 0),
@@ -193,8 +225,6 @@ fn default_file(environment: &Environment) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
-/// What a gateway is called that nobody gave a name.
-const DEFAULT_NAME: &str = "gateway";
 /// Next to the gateway's own 18789.
 const DEFAULT_LISTEN: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 18_780);

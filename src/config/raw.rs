@@ -24,12 +24,56 @@ pub struct Flag {
 pub(crate) struct RawConfig<'a> {
     pub(crate) flags: &'a [Flag],
     pub(crate) environment: &'a Environment,
-    pub(crate) file: Option<RawFile<'a>>,
+    pub(crate) file: Option<&'a RawFile<'a>>,
+    /// The entry that is meant, where the file has `[[gateway]]`.
+    pub(crate) entry: Option<Entry<'a>>,
+}
+
+/// One of several gateways: what one `[[gateway]]` says.
+#[derive(Clone, Copy)]
+pub(crate) struct Entry<'a> {
+    /// Where it stands.
+    pub(super) place: &'a Origin,
+    pub(super) table: &'a DeTable<'a>,
+}
+
+impl<'a> RawConfig<'a> {
+    /// What the file says about a key: the gateway's own entry first, then what holds for all of them.
+    pub(super) fn said(
+        &self,
+        key: &str,
+    ) -> impl Iterator<Item = (&'a RawFile<'a>, &'a Spanned<DeValue<'a>>)> + use<'a> {
+        let common = match (self.entry, self.file) {
+            (Some(_), _) if key.starts_with(GATEWAY) => None,
+            (_, file) => file.and_then(|file| find(file.table.get_ref(), key)),
+        };
+        let said = self.own(key).into_iter().chain(common);
+        said.filter_map({
+            let file = self.file;
+            move |value| Some((file?, value))
+        })
+    }
+
+    /// What the gateway's own entry says about a key.
+    pub(super) fn own(&self, key: &str) -> Option<&'a Spanned<DeValue<'a>>> {
+        find(self.entry?.table, own_name(key)?)
+    }
+
+    /// Whether a key speaks of one gateway, of which there are several.
+    pub(super) fn is_ambiguous(&self, key: &str) -> bool {
+        self.entry.is_some() && key.starts_with(GATEWAY)
+    }
+}
+
+/// What a key is called in an entry; `None` for one that holds for the whole process.
+pub(super) fn own_name(key: &str) -> Option<&str> {
+    let also = OWN.contains(&key) || key.starts_with("policy.");
+    key.strip_prefix(GATEWAY).or(also.then_some(key))
 }
 
 /// A configuration file that is TOML, whatever it says.
 pub(crate) struct RawFile<'a> {
-    path: &'a Path,
+    pub(super) path: &'a Path,
     text: &'a str,
     pub(super) table: Spanned<DeTable<'a>>,
 }
@@ -46,7 +90,7 @@ impl<'a> RawFile<'a> {
         let problems = errors.iter().take(MOST_SYNTAX_ERRORS).map(|error| Problem {
             origin: file.place(error.span().unwrap_or_default()),
             message: format!("not TOML: {}", error.message()),
-            hint: None,
+            hint: Some(syntax_hint(error.message()).to_owned()),
         });
         Err(problems.collect())
     }
@@ -66,17 +110,38 @@ impl<'a> RawFile<'a> {
         }
     }
 
-    /// The value of a dotted key.
-    pub(super) fn find(&self, key: &str) -> Option<&Spanned<DeValue<'a>>> {
-        let mut parts = key.split('.');
-        let mut found = self.table.get_ref().get(parts.next()?)?;
-        for part in parts {
-            let DeValue::Table(table) = found.get_ref() else {
-                return None;
-            };
-            found = table.get(part)?;
-        }
-        Some(found)
+    /// The entries of `[[gateway]]`, each with its place; `None` where the file has no such list.
+    pub(super) fn gateways(&self) -> Option<Vec<(Origin, &Spanned<DeValue<'a>>)>> {
+        let DeValue::Array(entries) = self.table.get_ref().get("gateway")?.get_ref() else {
+            return None;
+        };
+        let entries = entries.iter();
+        Some(
+            entries
+                .map(|entry| (self.place(entry.span()), entry))
+                .collect(),
+        )
+    }
+}
+
+/// The value of a dotted key.
+fn find<'t, 'a>(table: &'t DeTable<'a>, key: &str) -> Option<&'t Spanned<DeValue<'a>>> {
+    let mut parts = key.split('.');
+    let mut found = table.get(parts.next()?)?;
+    for part in parts {
+        let DeValue::Table(table) = found.get_ref() else {
+            return None;
+        };
+        found = table.get(part)?;
+    }
+    Some(found)
+}
+
+fn syntax_hint(message: &str) -> &'static str {
+    if message.contains("duplicate") {
+        "keep one of the two; several gateways are written as [[gateway]]"
+    } else {
+        "a setting is name = \"text\", name = 10 or name = [\"a\", \"b\"]; a section begins with [name]"
     }
 }
 
@@ -92,5 +157,8 @@ pub(crate) fn variables(key: &str) -> Vec<String> {
     }
 }
 
+const GATEWAY: &str = "gateway.";
+/// What an entry may say beside the keys of `[gateway]` and `[policy]`.
+const OWN: [&str; 2] = ["listen", "mode"];
 /// One slip, such as a missing quote, is often followed by errors that mean nothing.
 const MOST_SYNTAX_ERRORS: usize = 5;

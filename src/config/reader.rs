@@ -1,12 +1,11 @@
 //! From what was said to values: every key is read once, by one rule, from all layers.
 
-use toml::Spanned;
 use toml::de::DeValue;
 
 use super::problem::{Finding, Origin, Problem, closest};
 use super::raw::{RawConfig, RawFile, variables};
 use super::show::Show;
-use super::value::{Read, Value, Wrong, kind};
+use super::value::{Read, Value, Wrong};
 
 /// A resolved value and where it came from, for `scope-shim check`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +45,10 @@ impl<'a> Reader<'a> {
         default: T,
         rule: impl Fn(&Value<'_>) -> Read<T>,
     ) -> T {
-        let (value, origin) = self.layers(key, rule).unwrap_or((default, Origin::Default));
+        let usual = format!("the default is {}", default.show());
+        let (value, origin) = self
+            .layers(key, &usual, rule)
+            .unwrap_or((default, Origin::Default));
         self.resolved(key, value.show(), origin);
         value
     }
@@ -57,7 +59,8 @@ impl<'a> Reader<'a> {
         key: &'static str,
         rule: impl Fn(&Value<'_>) -> Read<T>,
     ) -> Option<(T, Origin)> {
-        let (value, origin) = self.layers(key, |value| match value {
+        let usual = "take it away, and it is found out";
+        let (value, origin) = self.layers(key, usual, |value| match value {
             Value::Plain("auto") => Ok(None),
             Value::Toml(DeValue::String(text)) if text == "auto" || text.is_empty() => Ok(None),
             value => rule(value).map(Some),
@@ -93,6 +96,7 @@ impl<'a> Reader<'a> {
     fn layers<T>(
         &mut self,
         key: &'static str,
+        usual: &str,
         rule: impl Fn(&Value<'_>) -> Read<T>,
     ) -> Option<(T, Origin)> {
         self.keys.push(key);
@@ -103,29 +107,41 @@ impl<'a> Reader<'a> {
             let value = Value::Plain(raw.environment.get(&name)?);
             Some((value, Origin::Variable(name), None))
         });
-        let file = raw.file.as_ref().and_then(|file| {
-            let value = file.find(key)?;
+        let file = raw.said(key).map(|(file, value)| {
             let origin = file.place(value.span());
-            Some((Value::Toml(value.get_ref()), origin, Some(file)))
+            (Value::Toml(value.get_ref()), origin, Some(file))
         });
         let mut chosen = None;
         for (value, origin, file) in flags.chain(variables).chain(file) {
+            if file.is_none() && raw.is_ambiguous(key) {
+                self.ambiguous(key, origin);
+                continue;
+            }
             match rule(&value) {
                 Ok(value) if chosen.is_none() => chosen = Some((value, origin)),
                 Ok(_) => {}
-                Err(wrongs) => self.wrong(key, &origin, file, wrongs),
+                Err(wrongs) => self.wrong(key, &origin, file, wrongs, usual),
             }
         }
         chosen
     }
 
-    /// Turns what a rule said into problems.
+    /// A flag or variable knows no names.
+    fn ambiguous(&mut self, key: &str, origin: Origin) {
+        let name = key.rsplit('.').next().unwrap_or(key);
+        let message = format!("`{key}` belongs to one gateway, and the file has several");
+        let hint = format!("say {name} in the [[gateway]] entry that is meant");
+        self.problem(origin, message, Some(hint));
+    }
+
+    /// Turns what a rule said into problems; `usual` is the suggestion where the rule has none.
     pub(super) fn wrong(
         &mut self,
         key: &str,
         origin: &Origin,
         file: Option<&RawFile<'_>>,
         wrongs: Vec<Wrong>,
+        usual: &str,
     ) {
         for wrong in wrongs {
             let origin = match (file, wrong.span) {
@@ -137,17 +153,20 @@ impl<'a> Reader<'a> {
                 message.push_str(", found ");
                 message.push_str(&found);
             }
-            self.problem(origin, message, wrong.hint);
+            let hint = wrong.hint.unwrap_or_else(|| usual.to_owned());
+            self.problem(origin, message, Some(hint));
         }
     }
 
     /// Refuses every key of the file that nobody asked for, and doubts variables that look like a slip.
     pub(crate) fn refuse_unknown(&mut self) {
-        if let Some(file) = &self.raw.file {
-            for (name, value) in file.table.get_ref() {
-                self.refuse_unknown_top(file, name, value);
-            }
+        if let Some(file) = self.raw.file {
+            self.refuse_unknown_keys(file);
         }
+        self.doubt_variables();
+    }
+
+    fn doubt_variables(&mut self) {
         let known: Vec<String> = self.keys.iter().flat_map(|key| variables(key)).collect();
         let known = || {
             known
@@ -169,56 +188,5 @@ impl<'a> Reader<'a> {
                 ));
             }
         }
-    }
-
-    fn refuse_unknown_top(
-        &mut self,
-        file: &RawFile<'_>,
-        name: &Spanned<std::borrow::Cow<'_, str>>,
-        value: &Spanned<DeValue<'_>>,
-    ) {
-        let section = name.get_ref();
-        let inside = format!("{section}.");
-        if self.keys.contains(&&**section) {
-            return;
-        }
-        if !self.keys.iter().any(|key| key.starts_with(&inside)) {
-            self.unknown(file.place(name.span()), "", section);
-            return;
-        }
-        let DeValue::Table(table) = value.get_ref() else {
-            let found = kind(value.get_ref());
-            let message = format!("`{section}`: expected a section, found {found}");
-            let hint = Some(format!("write [{section}]"));
-            self.problem(file.place(value.span()), message, hint);
-            return;
-        };
-        for name in table.keys() {
-            let key = format!("{inside}{}", name.get_ref());
-            if !self.keys.iter().any(|known| *known == key) {
-                self.unknown(file.place(name.span()), &inside, name.get_ref());
-            }
-        }
-    }
-
-    fn unknown(&mut self, origin: Origin, section: &str, name: &str) {
-        let key = format!("{section}{name}").escape_debug().to_string();
-        let near = self.keys.iter().filter_map(|key| key.strip_prefix(section));
-        let sections = self.keys.iter().filter_map(|key| key.split_once('.'));
-        let sections = sections.map(|(section, _)| section);
-        let near = near.chain(sections.filter(|_| section.is_empty()));
-        let meant = closest(name, near)
-            .map(str::to_owned)
-            .or_else(|| self.elsewhere(name));
-        let hint = meant.map(|meant| format!("did you mean `{meant}`?"));
-        self.problem(origin, format!("unknown key `{key}`"), hint);
-    }
-
-    /// The full key whose last part is `name`: it was put into the wrong section.
-    fn elsewhere(&self, name: &str) -> Option<String> {
-        let last = |key: &'static str| key.rsplit('.').next().unwrap_or(key);
-        let meant = closest(name, self.keys.iter().copied().map(last))?;
-        let key = self.keys.iter().find(|key| last(key) == meant)?;
-        Some((*key).to_owned())
     }
 }

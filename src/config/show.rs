@@ -26,6 +26,18 @@ impl Show for usize {
     }
 }
 
+impl Show for String {
+    fn show(&self) -> String {
+        self.clone()
+    }
+}
+
+impl Show for Vec<String> {
+    fn show(&self) -> String {
+        format!("[{}]", self.join(", "))
+    }
+}
+
 impl Show for PathBuf {
     fn show(&self) -> String {
         self.display().to_string()

@@ -1,5 +1,9 @@
 #![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
+/// Every key, wrong in every way.
+mod every_key;
+/// Several gateways.
+mod fleet;
 /// What is refused, and in which words.
 mod refused;
 
@@ -47,14 +51,18 @@ impl Case {
     }
 
     fn load(&self) -> Result<Config, Problems> {
+        super::fleet::choose(self.load_all()?, None)
+    }
+
+    fn load_all(&self) -> Result<Vec<Config>, Problems> {
         let environment = Environment::from_iter(self.variables.clone());
         let file = self.directory.path().join("shim.toml");
-        Config::load(Some(&file), &self.flags, &environment)
+        Config::load_all(Some(&file), &self.flags, &environment)
     }
 
     /// Every problem on a line, with the directory taken out.
     fn problems(&self) -> String {
-        let problems = self.load().err().unwrap().to_string();
+        let problems = self.load_all().err().unwrap().to_string();
         problems.replace(&self.directory.path().display().to_string(), "DIR")
     }
 
@@ -117,14 +125,33 @@ fn the_commented_file_says_exactly_the_defaults_and_names_every_key() {
     assert!(commented.contains("[policy.clients.openclaw-control-ui]"));
 }
 
+/// The example of the commented file that begins with this line.
+fn example(first: &str) -> String {
+    let commented = include_str!("../../config/scope-shim.toml");
+    let lines = commented
+        .lines()
+        .map(|line| line.strip_prefix('#').unwrap_or(line));
+    let lines = lines.skip_while(|line| line.trim() != first);
+    let example = lines.take_while(|line| line.is_empty() || line.starts_with("     "));
+    example.flat_map(|line| [line.trim(), "\n"]).collect()
+}
+
+#[test]
+fn the_example_of_several_gateways_in_the_commented_file_is_valid() {
+    let text = example("[[gateway]]").replace("/srv/", "");
+    let case = Case::new(&text);
+    for name in ["staging", "production"] {
+        fs::create_dir_all(case.directory.path().join(name).join(".openclaw")).unwrap();
+    }
+    let configs = case.load_all().unwrap();
+    let names: Vec<&str> = configs.iter().map(|config| config.name.as_str()).collect();
+    assert_eq!(names, ["staging", "production"]);
+}
+
 #[test]
 fn the_example_for_one_client_in_the_commented_file_is_valid() {
-    let commented = include_str!("../../config/scope-shim.toml");
-    let example: Vec<&str> = commented
-        .lines()
-        .filter_map(|line| line.strip_prefix("#     "))
-        .collect();
-    let config = Case::new(&example.join("\n")).gateway(GOOD).load().unwrap();
+    let example = example("[policy.clients.openclaw-control-ui]");
+    let config = Case::new(&example).gateway(GOOD).load().unwrap();
     let client = config.policy.clients.get("openclaw-control-ui").unwrap();
     assert_eq!(client.grant.to_string(), "approvals");
     assert_eq!(client.device_less, Some(DeviceLess::Off));

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::doubt;
 use super::load::{absolute, read_file};
 use super::problem::{Finding, Origin};
 use super::reader::Reader;
@@ -27,9 +28,26 @@ pub(super) fn read_gateway(reader: &mut Reader<'_>, listen: SocketAddr) -> Gatew
             "`gateway.state`: expected the gateway's state directory, but {}: {error}",
             state.display()
         );
-        reader.problem(origin.clone(), message, None);
+        let hint =
+            "give the directory that holds openclaw.json, such as ~/.openclaw, or take it away";
+        reader.problem(origin.clone(), message, Some(hint.to_owned()));
     }
-    let facts = facts(url.as_ref(), state.as_ref(), environment, listen);
+    let facts = match reader.raw.entry {
+        None => facts(url.as_ref(), state.as_ref(), environment, listen),
+        Some(entry) => {
+            if url.is_none() && state.is_none() {
+                let message = "`gateway.url`: nothing tells which of the gateways this is";
+                let hint =
+                    "give its url = \"ws://127.0.0.1:18789\" or its state directory, or both";
+                reader.problem(
+                    entry.place.clone(),
+                    message.to_owned(),
+                    Some(hint.to_owned()),
+                );
+            }
+            facts_of_one(state.as_ref(), environment, listen)
+        }
+    };
     let (url, origin) = url.unwrap_or_else(|| discovered_url(&facts));
     if self_proxy::is_itself(listen, &url) {
         let message = format!(
@@ -56,6 +74,18 @@ pub(super) fn read_gateway(reader: &mut Reader<'_>, listen: SocketAddr) -> Gatew
     };
     reader.resolved("gateway.state", shown, origin);
     let store = reader.read("gateway.store", StoreKind::Auto, value::word);
+    if facts.state.is_none() && matches!(store, StoreKind::Json | StoreKind::Sqlite) {
+        let message = format!(
+            "`gateway.store`: {:?} is read in the gateway's state directory, and there is none",
+            store.as_str()
+        );
+        let hint = "give gateway.state, or let store = \"control\" ask the gateway";
+        reader.problem(
+            reader.origin("gateway.store"),
+            message,
+            Some(hint.to_owned()),
+        );
+    }
     let auth = auth(reader, &facts);
     let local = reader.read_or_auto("gateway.local_source", value::ip_address);
     let remote = reader.read_or_auto("gateway.remote_source", value::ip_address);
@@ -130,6 +160,18 @@ fn facts(
     )
 }
 
+/// With several gateways, this machine's usual places and variables tell nothing about any of them.
+fn facts_of_one(
+    state: Option<&(PathBuf, Origin)>,
+    environment: &Environment,
+    listen: SocketAddr,
+) -> GatewayFacts {
+    let Some((state, _)) = state else {
+        return GatewayFacts::default();
+    };
+    gateway::discover(Some(state), &environment.of_no_gateway(), listen.port())
+}
+
 fn discovered_url(facts: &GatewayFacts) -> (GatewayUrl, Origin) {
     let url = GatewayUrl {
         tls: facts.tls == Some(true),
@@ -164,17 +206,24 @@ fn auth(reader: &mut Reader<'_>, facts: &GatewayFacts) -> GatewayAuth {
         if let Some((path, origin)) = reader.read_or_auto(file_key, value::path) {
             let path = absolute(reader.raw.environment, &path, &origin);
             match read_secret(&path) {
-                Ok(secret) => given.push((file_key, make(secret), origin)),
+                Ok(secret) => {
+                    doubt::secret_file(reader, file_key, &path);
+                    given.push((file_key, make(secret), origin));
+                }
                 Err(why) => {
                     let message = format!("`{file_key}`: {}: {why}", path.display());
-                    reader.problem(origin, message, None);
+                    let hint =
+                        "give a file that holds the secret and that the shim's user can read";
+                    reader.problem(origin, message, Some(hint.to_owned()));
                 }
             }
         }
     }
     if let [(first, ..), (second, _, origin), ..] = given.as_slice() {
         let message = format!("`{second}`: `{first}` is given, too; expected one of the two");
-        reader.problem(origin.clone(), message, None);
+        let hint =
+            format!("take one of the two away: the gateway knows one secret, {first} or {second}");
+        reader.problem(origin.clone(), message, Some(hint));
     }
     let discovered = || {
         let origin = match &facts.auth {

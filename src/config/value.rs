@@ -127,7 +127,22 @@ pub(crate) fn socket_address(value: &Value<'_>) -> Read<SocketAddr> {
     text.parse().map_err(|_| {
         let port = text.strip_prefix("localhost:").map(str::to_owned);
         let port = port.or_else(|| Some(value.number()?.to_string()));
-        let hint = port.map(|port| format!("write \"127.0.0.1:{port}\""));
+        let hint = match (port, text.parse::<IpAddr>(), text.rsplit_once(':')) {
+            (Some(port), ..) => Some(format!("write \"127.0.0.1:{port}\"")),
+            (_, Ok(ip), _) => Some(format!("write \"{}\"", SocketAddr::new(ip, 18_780))),
+            (.., Some((host, port)))
+                if port.parse::<u16>().is_ok() && host.parse::<IpAddr>().is_err() =>
+            {
+                Some(
+                    "give an address of this machine, not a name; 0.0.0.0 stands for all"
+                        .to_owned(),
+                )
+            }
+            (.., Some((_, port))) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
+                Some("a port is a number up to 65535".to_owned())
+            }
+            _ => None,
+        };
         vec![Wrong {
             hint,
             ..value.wrong("an address and port such as \"127.0.0.1:18780\"")
@@ -135,13 +150,97 @@ pub(crate) fn socket_address(value: &Value<'_>) -> Read<SocketAddr> {
     })
 }
 
+/// What a gateway is called, which is also the name of a directory.
+pub(crate) fn name(value: &Value<'_>) -> Read<String> {
+    let text = value.text().unwrap_or_default();
+    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if !text.is_empty()
+        && text.len() <= LONGEST_NAME
+        && text.bytes().all(fits)
+        && !text.starts_with('-')
+    {
+        return Ok(text.to_owned());
+    }
+    let tame: String = text.to_lowercase().replace([' ', '_', '.', '/'], "-");
+    let tame = tame.trim_matches('-');
+    let usable = !tame.is_empty() && tame.len() <= LONGEST_NAME && tame.bytes().all(fits);
+    Err(vec![Wrong {
+        hint: Some(format!(
+            "write \"{}\"",
+            if usable { tame } else { "staging" }
+        )),
+        ..value.wrong("a word of lower-case letters, digits and dashes")
+    }])
+}
+
+/// Host names that lead to a gateway, in lower case: `name`, an address, or `*.suffix`.
+pub(crate) fn hosts(value: &Value<'_>) -> Read<Vec<String>> {
+    let hosts = list(
+        value,
+        "a list such as [\"a.example\", \"*.b.example\"]",
+        |item| {
+            let text = item.text().unwrap_or_default().to_ascii_lowercase();
+            host(&text).map_err(|hint| Wrong {
+                hint: Some(hint),
+                ..item.wrong("a host name such as \"a.example\" or \"*.b.example\"")
+            })
+        },
+    )?;
+    if hosts.is_empty() {
+        return Err(vec![Wrong {
+            hint: Some("take it away for the gateway that gets every other host".to_owned()),
+            ..value.wrong("at least one host name")
+        }]);
+    }
+    Ok(hosts)
+}
+
+fn host(text: &str) -> Result<String, String> {
+    let bare = text.trim_start_matches('[').trim_end_matches(']');
+    if let Ok(ip) = bare.parse::<IpAddr>() {
+        return Ok(ip.to_string());
+    }
+    let name = text.strip_prefix("*.").unwrap_or(text);
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let is_name = name.len() <= LONGEST_HOST
+        && name
+            .split('.')
+            .all(|label| !label.is_empty() && label.bytes().all(fits));
+    if is_name {
+        return Ok(text.strip_suffix('.').unwrap_or(text).to_owned());
+    }
+    Err(if text == "*" {
+        "take hosts away for the gateway that gets every other host".to_owned()
+    } else if text.contains("://") {
+        "leave the scheme away, and whatever follows the name".to_owned()
+    } else if text.contains(':') {
+        "leave the port away: listen says it".to_owned()
+    } else if text.contains('*') {
+        "* stands at the front, for whole labels: \"*.example\"".to_owned()
+    } else if !text.is_ascii() {
+        "write it as it is on the wire: \"xn--…\"".to_owned()
+    } else {
+        "write nothing but the name".to_owned()
+    })
+}
+
 /// An IP address.
 pub(crate) fn ip_address(value: &Value<'_>) -> Read<IpAddr> {
-    value
-        .text()
-        .and_then(|text| text.parse::<IpAddr>().ok())
-        .map(|ip| ip.to_canonical())
-        .ok_or_else(|| vec![value.wrong("an IP address such as \"127.0.0.2\", or \"auto\"")])
+    let text = value.text().unwrap_or_default();
+    let ip = text.parse::<IpAddr>().ok().map(|ip| ip.to_canonical());
+    let usable = |ip: &IpAddr| !ip.is_unspecified() && !ip.is_multicast();
+    ip.filter(usable).ok_or_else(|| {
+        let hint = match ip {
+            Some(ip) => format!("nothing can come from {ip}; \"auto\" chooses the address"),
+            None if text.parse::<SocketAddr>().is_ok() => "leave the port away".to_owned(),
+            None => "\"auto\" chooses the address".to_owned(),
+        };
+        vec![Wrong {
+            hint: Some(hint),
+            ..value.wrong("an IP address such as \"127.0.0.2\", or \"auto\"")
+        }]
+    })
 }
 
 /// A list of IP addresses and networks.
@@ -151,9 +250,21 @@ pub(crate) fn networks(value: &Value<'_>) -> Read<Vec<IpNet>> {
         value,
         "a list such as [\"10.0.0.0/8\", \"127.0.0.1\"]",
         |item| {
-            item.text()
-                .and_then(network)
-                .ok_or_else(|| item.wrong(EXPECTED))
+            item.text().and_then(network).ok_or_else(|| {
+                let text = item.text().unwrap_or_default();
+                let address = text.split('/').next().unwrap_or_default();
+                let hint = if address.parse::<IpAddr>().is_ok() {
+                    "what follows the / is a number up to 32, up to 128 for IPv6"
+                } else if address.parse::<SocketAddr>().is_ok() {
+                    "leave the port away"
+                } else {
+                    "give the proxy's address; names are not looked up"
+                };
+                Wrong {
+                    hint: Some(hint.to_owned()),
+                    ..item.wrong(EXPECTED)
+                }
+            })
         },
     )
 }
@@ -181,6 +292,7 @@ pub(crate) fn secret(value: &Value<'_>) -> Read<Secret> {
     value.text().map(Secret::new).ok_or_else(|| {
         vec![Wrong {
             expected: "a text in quotes".to_owned(),
+            hint: Some("write it in quotes, or give the file that holds it instead".to_owned()),
             ..Wrong::default()
         }]
     })
@@ -206,7 +318,20 @@ pub(crate) fn count(least: u64, most: u64) -> impl Fn(&Value<'_>) -> Read<usize>
             .number()
             .filter(|number| (least..=most).contains(number))
             .and_then(|number| usize::try_from(number).ok())
-            .ok_or_else(|| vec![value.wrong(format!("a whole number from {least} to {most}"))])
+            .ok_or_else(|| {
+                let quoted = value.text().and_then(|text| text.parse::<u64>().ok());
+                let hint = match (value, quoted, value.number()) {
+                    (Value::Toml(_), Some(number), _) => {
+                        Some(format!("write {number} without quotes"))
+                    }
+                    (_, _, Some(number)) if number > most => Some(format!("the most is {most}")),
+                    _ => None,
+                };
+                vec![Wrong {
+                    hint,
+                    ..value.wrong(format!("a whole number from {least} to {most}"))
+                }]
+            })
     }
 }
 
@@ -261,11 +386,17 @@ fn duration(value: &Value<'_>) -> Option<Duration> {
 }
 
 fn wrong_duration(value: &Value<'_>, expected: &str) -> Wrong {
-    let hint = value
-        .number()
-        .map(|number| format!("say the unit: \"{number}s\" or \"{number}ms\""));
+    let number = value.number();
+    let number = number.or_else(|| value.text()?.trim().parse().ok());
+    let hint = match (number, value.text()) {
+        (Some(number), _) => format!("say the unit: \"{number}s\" or \"{number}ms\""),
+        (None, Some(text)) if text.starts_with(|first: char| first.is_ascii_digit()) => {
+            "a whole number and one of ms, s, m and h; 720h is the longest".to_owned()
+        }
+        (None, _) => "a whole number and one of ms, s, m and h, such as \"10s\"".to_owned(),
+    };
     Wrong {
-        hint,
+        hint: Some(hint),
         ..value.wrong(expected)
     }
 }
@@ -281,8 +412,10 @@ pub(crate) fn scopes(value: &Value<'_>) -> Read<ScopeSet> {
             return Ok(text.to_owned());
         }
         let full = format!("operator.{text}");
+        let near = closest(&full, scope::ALL).or_else(|| closest(text, scope::ALL));
+        let near = near.map(did_you_mean);
         Err(Wrong {
-            hint: closest(&full, scope::ALL).map(did_you_mean),
+            hint: near.or_else(|| Some(format!("there are: {}", scope::ALL.join(", ")))),
             ..item.wrong("an operator scope such as \"operator.read\"")
         })
     })?;
@@ -299,7 +432,11 @@ fn list<T>(
     rule: impl Fn(&Value<'_>) -> Result<T, Wrong>,
 ) -> Read<Vec<T>> {
     let Some(items) = value.items() else {
-        return Err(vec![value.wrong(expected)]);
+        let hint = value.text().map(|text| format!("write [{}]", quoted(text)));
+        return Err(vec![Wrong {
+            hint,
+            ..value.wrong(expected)
+        }]);
     };
     let mut good = Vec::new();
     let mut bad = Vec::new();
@@ -326,6 +463,10 @@ fn alternatives(words: impl Iterator<Item = &'static str>) -> String {
     }
 }
 
+/// In bytes; a directory has this name.
+const LONGEST_NAME: usize = 40;
+/// In bytes (RFC 1035 §2.3.4).
+const LONGEST_HOST: usize = 253;
 /// How much of a wrong value a message repeats, in characters.
 const LONGEST_SHOWN: usize = 60;
 /// Longer than any of the durations makes sense.

@@ -28,7 +28,10 @@ pub(super) fn explain(case: &Case<'_>, reason: Option<Upgrade>) -> Draft {
     let approved = approved(case);
     let asked = case.claims.requested();
     let missing = approved.as_ref().map(|approved| approved.missing(&asked));
-    let command = approve(case.approver, request_id.as_deref());
+    let mut command = approve(case.approver, request_id.as_deref());
+    if let Some(name) = case.gateway.filter(|_| case.approver) {
+        command.push_str(&format!(" --gateway-name {name}"));
+    }
     let mut draft = match reason {
         Upgrade::NotPaired => not_paired(case, &secrets),
         Upgrade::Role => role(case, &secrets),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::mpsc;
-use tracing::{debug, warn};
+use tracing::{Instrument as _, Span, debug, warn};
 
 use super::SessionTrace;
 
@@ -25,7 +25,7 @@ impl Traces {
     #[must_use]
     pub fn start(data: &Path) -> Self {
         let (sender, receiver) = mpsc::channel(WAITING);
-        tokio::spawn(write(receiver, Sink::new(data, LARGEST)));
+        tokio::spawn(write(receiver, Sink::new(data, LARGEST)).in_current_span());
         Self {
             sender,
             dropped: Arc::default(),
@@ -54,8 +54,9 @@ async fn write(mut traces: mpsc::Receiver<SessionTrace>, mut sink: Sink) {
     let mut batch = Vec::new();
     while traces.recv_many(&mut batch, WAITING).await > 0 {
         let traces = std::mem::take(&mut batch);
+        let span = Span::current();
         let written = tokio::task::spawn_blocking(move || {
-            sink.append(&traces);
+            span.in_scope(|| sink.append(&traces));
             sink
         });
         match written.await {

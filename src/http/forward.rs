@@ -1,5 +1,7 @@
 //! Plain requests: Control UI assets, `/healthz`, `/v1/*`, `/tools/invoke`. Streamed both ways, unread.
 
+use std::sync::Arc;
+
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
@@ -13,15 +15,22 @@ use crate::dial::{DialError, Dialer, Side};
 use crate::stream::Stream;
 
 /// The gateway's end of a client connection, kept open between its requests: one to one, so that nothing of one
-/// client ever waits behind another's.
+/// client ever waits behind another's. It serves requests for the same gateway only.
 #[derive(Debug, Default)]
-pub struct Upstream(Mutex<Option<(Side, SendRequest<Incoming>)>>);
+pub struct Upstream(Mutex<Option<Kept>>);
+
+#[derive(Debug)]
+struct Kept {
+    dialer: Arc<Dialer>,
+    side: Side,
+    sender: SendRequest<Incoming>,
+}
 
 impl Upstream {
     /// Sends a request on and returns the gateway's response.
     pub async fn forward(
         &self,
-        dialer: &Dialer,
+        dialer: &Arc<Dialer>,
         side: Side,
         mut request: Request<Incoming>,
     ) -> Response<Body> {
@@ -45,14 +54,14 @@ impl Upstream {
 
     async fn send(
         &self,
-        dialer: &Dialer,
+        dialer: &Arc<Dialer>,
         side: Side,
         mut request: Request<Incoming>,
     ) -> Result<Response<Incoming>, String> {
-        let kept = self.take(side).await;
+        let kept = self.take(dialer, side).await;
         if let Some(mut sender) = kept {
             match sender.try_send_request(request).await {
-                Ok(response) => return Ok(self.keep(side, sender, response).await),
+                Ok(response) => return Ok(self.keep(dialer, side, sender, response).await),
                 Err(mut error) => match error.take_message() {
                     // The gateway had closed the idle connection, and nothing of the request has left.
                     Some(unsent) => request = unsent,
@@ -67,22 +76,28 @@ impl Upstream {
             .send_request(request)
             .await
             .map_err(|error| broke_off(&error))?;
-        Ok(self.keep(side, sender, response).await)
+        Ok(self.keep(dialer, side, sender, response).await)
     }
 
-    async fn take(&self, side: Side) -> Option<SendRequest<Incoming>> {
-        let (kept, mut sender) = self.0.lock().await.take()?;
-        (kept == side && sender.ready().await.is_ok()).then_some(sender)
+    async fn take(&self, dialer: &Arc<Dialer>, side: Side) -> Option<SendRequest<Incoming>> {
+        let mut kept = self.0.lock().await.take()?;
+        let same = kept.side == side && Arc::ptr_eq(&kept.dialer, dialer);
+        (same && kept.sender.ready().await.is_ok()).then_some(kept.sender)
     }
 
     async fn keep(
         &self,
+        dialer: &Arc<Dialer>,
         side: Side,
         sender: SendRequest<Incoming>,
         mut response: Response<Incoming>,
     ) -> Response<Incoming> {
         headers::strip_hop_by_hop(response.headers_mut());
-        *self.0.lock().await = Some((side, sender));
+        *self.0.lock().await = Some(Kept {
+            dialer: Arc::clone(dialer),
+            side,
+            sender,
+        });
         response
     }
 }

@@ -30,7 +30,7 @@ pub fn gateway_unreachable(message: &str) -> Response<Body> {
 /// The host that was asked for is none of the gateways'.
 #[must_use]
 pub fn misdirected() -> Response<Body> {
-    let text = "scope-shim: no gateway is configured for this host";
+    let text = "scope-shim: no gateway is configured for this host; its operator names it in `hosts` of a [[gateway]]";
     error(StatusCode::MISDIRECTED_REQUEST, "misdirected_request", text)
 }
 

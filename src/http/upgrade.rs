@@ -16,7 +16,7 @@ use hyper::{HeaderMap, Request, Response, StatusCode};
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tracing::debug;
+use tracing::{Instrument as _, debug};
 
 use super::forward::origin_form;
 use super::headers::{self, Attribution};
@@ -91,11 +91,14 @@ pub(super) async fn serve(
     if let Some(place) = deferral(front, &session).await
         && let Some(response) = switching(&session.redial.request)
     {
-        front.sessions.spawn(async move {
+        let deferred = async move {
             if let Some(client) = client.await.ok().and_then(wire) {
                 over(session.run_deferred(client, place).await);
             }
-        });
+        };
+        front
+            .sessions
+            .spawn(deferred.instrument(front.span.clone()));
         return response;
     }
     let redial = &session.redial;
@@ -116,7 +119,7 @@ pub(super) async fn serve(
             response.map(|body| body.boxed())
         }
         Ok(Opened::Switched(response, gateway)) => {
-            front.sessions.spawn(async move {
+            let session = async move {
                 let ends = async { Ok::<_, hyper::Error>((client.await?, gateway.await?)) };
                 let (client, gateway) = match ends.await {
                     Ok((client, gateway)) => (wire(client), wire(gateway)),
@@ -126,7 +129,8 @@ pub(super) async fn serve(
                     return debug!("an upgraded connection is no plain socket");
                 };
                 over(session.run(client, gateway, place).await);
-            });
+            };
+            front.sessions.spawn(session.instrument(front.span.clone()));
             let (parts, _) = response.into_parts();
             Response::from_parts(parts, respond::full(Bytes::new()))
         }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument as _;
 
 use self::directories::Directories;
 use super::resolver::Resolver;
@@ -30,7 +31,7 @@ impl Watch {
 
     fn with(resolver: Resolver, watcher: Watcher) -> Self {
         Self {
-            _task: AbortOnDropHandle::new(tokio::spawn(run(resolver, watcher))),
+            _task: AbortOnDropHandle::new(tokio::spawn(run(resolver, watcher).in_current_span())),
         }
     }
 }

@@ -3,6 +3,8 @@
 use std::io;
 use std::sync::Arc;
 
+use tracing::Instrument as _;
+
 use super::delegate::Delegated;
 use super::report::Report;
 use super::{Established, Refused, Session};
@@ -86,11 +88,12 @@ impl Session {
             (refusal.request_id.clone(), &judgement.identity)
         {
             let (engine, record) = (Arc::clone(&self.engine), Arc::clone(record));
-            tokio::spawn(async move {
+            let withdrawal = async move {
                 engine
                     .withdraw(&request_id, &record.device_id, &record.approved_scopes)
                     .await;
-            });
+            };
+            tokio::spawn(withdrawal.in_current_span());
         }
     }
 }

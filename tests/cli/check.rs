@@ -163,12 +163,14 @@ fn a_file_that_was_named_has_to_be_there() {
     ----- stdout -----
     ----- stderr -----
     error: --config: none.toml: No such file or directory (os error 2)
+      hint: give the path of a TOML file that this user can read
     "#);
     insta::assert_snapshot!(Shim::new(&["check"]).with("SCOPE_SHIM_CONFIG", "valid").run(), @r#"
     exit: 78
     ----- stdout -----
     ----- stderr -----
     error: SCOPE_SHIM_CONFIG: [REPOSITORY]/tests/fixtures/config/valid: Is a directory (os error 21)
+      hint: give the path of a TOML file that this user can read
     "#);
 }
 
@@ -188,8 +190,11 @@ fn a_flag_and_a_variable_are_named_as_the_culprits() {
     error: --mode: `mode`: expected "on", "observe" or "off", found "of"
       hint: did you mean "on"?
     error: SCOPE_SHIM_TRUSTED_PROXIES: `trusted_proxies`: expected an IP address or network such as "10.0.0.0/8", found "x"
+      hint: give the proxy's address; names are not looked up
     error: SCOPE_SHIM_POLICY_CLIENTS: `policy.clients.cli.grant`: expected an operator scope such as "operator.read", found "x"
+      hint: there are: operator.admin, operator.read, operator.write, operator.approvals, operator.pairing, operator.questions, operator.talk, operator.talk.secrets, operator.sessions.read, operator.sessions.write
     error: SCOPE_SHIM_LIMITS_CONNECTIONS: `limits.connections`: expected a whole number from 1 to 1000000, found "many"
+      hint: the default is 4096
     "#);
 }
 
@@ -259,4 +264,58 @@ fn a_configuration_that_is_no_configuration_is_refused_and_nothing_worse() {
     .unwrap();
     let output = shim.with("SCOPE_SHIM_CONFIG", "~/x.toml").run();
     assert!(output.contains("\nmode  off  [HOME]/x.toml:1:"), "{output}");
+}
+
+/// What is wrong with this machine is told where a file says it, before a port opens.
+#[test]
+fn a_data_directory_that_cannot_be_is_refused_by_run_in_the_words_of_check() {
+    let file = "invalid/data.toml";
+    let [check, run] =
+        ["check", "run"].map(|command| Shim::new(&[command, "--config", file]).gateway(GOOD).run());
+    let errors = |output: &str| {
+        output
+            .split_once("----- stderr -----")
+            .unwrap()
+            .1
+            .to_owned()
+    };
+    assert!(run.starts_with("exit: 78\n"), "{run}");
+    assert_eq!(errors(&check), errors(&run));
+    assert!(run.contains("invalid/data.toml:1:8: `data`"), "{run}");
+}
+
+#[test]
+fn an_address_that_is_not_of_this_machine_is_refused() {
+    let mut shim = Shim::new(&["check", "--listen", "192.0.2.1:18780"]).gateway(GOOD);
+    let output = shim.run();
+    assert!(output.starts_with("exit: 78\n"), "{output}");
+    let (_, errors) = output.split_once("----- stderr -----\n").unwrap();
+    insta::assert_snapshot!(errors, @"");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn whoever_has_the_port_is_named() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let own = format!("process {}", std::process::id());
+    let outputs = ["check", "run"].map(|command| {
+        let output = Shim::new(&[command, "--listen", &address])
+            .gateway(GOOD)
+            .run();
+        assert!(
+            output.contains(&format!("cannot listen on {address}: ")),
+            "{output}"
+        );
+        assert!(output.contains(&own), "{output}");
+        output
+    });
+    let [check, run] = &outputs;
+    assert!(check.starts_with("exit: 0\n"), "{check}");
+    assert!(run.starts_with("exit: 1\n"), "{run}");
+    assert!(run.contains("error: --listen: cannot listen on "), "{run}");
+    assert!(
+        run.contains("hint: stop that one, or listen elsewhere"),
+        "{run}"
+    );
 }

@@ -9,6 +9,8 @@ mod discovery;
 mod doctor;
 /// `explain` in each of its forms.
 mod explain;
+/// Several gateways.
+mod fleet;
 /// Help, usage and version.
 mod usage;
 

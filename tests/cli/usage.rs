@@ -49,6 +49,7 @@ fn run_has_the_flags_that_were_promised() {
     Options:
           --config <FILE>  The configuration file [default: scope-shim/scope-shim.toml in
                                    ~/.config or /etc, if there]
+          --gateway-name <NAME>  The gateway that is meant, where the configuration has several
           --listen <ADDRESS:PORT>  Where clients connect [default: 127.0.0.1:18780]
           --gateway <URL>  The gateway [default: on this machine, at the port in its
                                    openclaw.json]

@@ -80,3 +80,6 @@ mod secrets;
 
 /// Modes.
 mod modes;
+
+/// Several gateways behind one shim.
+mod fleet;

@@ -23,6 +23,7 @@ fn all_problems_are_reported_at_once_in_the_order_of_the_file() {
     .flag("log.level", "--log-level", "verbose");
     insta::assert_snapshot!(case.problems(), @r#"
     --log-level: `log.level`: expected "off", "error", "warn", "info", "debug" or "trace", found "verbose"
+      hint: the default is info
     SCOPE_SHIM_LISTEN: `listen`: expected an address and port such as "127.0.0.1:18780", found "localhost:5"
       hint: write "127.0.0.1:5"
     DIR/shim.toml:1:1: unknown key `lisetn`
@@ -32,18 +33,23 @@ fn all_problems_are_reported_at_once_in_the_order_of_the_file() {
     DIR/shim.toml:3:1: unknown key `handshake_timeout`
       hint: did you mean `limits.handshake_timeout`?
     DIR/shim.toml:4:34: `trusted_proxies`: expected an IP address or network such as "10.0.0.0/8", found "proxy"
+      hint: give the proxy's address; names are not looked up
     DIR/shim.toml:4:43: `trusted_proxies`: expected an IP address or network such as "10.0.0.0/8", found 7
+      hint: give the proxy's address; names are not looked up
     DIR/shim.toml:5:1: unknown key `gatway`
       hint: did you mean `gateway`?
     DIR/shim.toml:7:15: `limits.connections`: expected a whole number from 1 to 1000000, found 0
+      hint: the default is 4096
     DIR/shim.toml:8:18: `limits.header_timeout`: expected a duration such as "10s" or "250ms", found 10
       hint: say the unit: "10s" or "10ms"
     DIR/shim.toml:9:16: `limits.idle_timeout`: expected a duration such as "5m", or "off", found "never"
+      hint: a whole number and one of ms, s, m and h, such as "10s"
     DIR/shim.toml:11:1: unknown key `cache.tll`
       hint: did you mean `ttl`?
     DIR/shim.toml:13:15: `policy.max_scopes`: expected an operator scope such as "operator.read", found "read"
       hint: did you mean "operator.read"?
     DIR/shim.toml:13:23: `policy.max_scopes`: expected an operator scope such as "operator.read", found "operator.*"
+      hint: there are: operator.admin, operator.read, operator.write, operator.approvals, operator.pairing, operator.questions, operator.talk, operator.talk.secrets, operator.sessions.read, operator.sessions.write
     DIR/shim.toml:15:1: unknown key `policy.clients.cli.grants`
       hint: did you mean `grant`?
     "#);
@@ -56,7 +62,9 @@ fn syntax_is_placed_and_nothing_of_the_line_is_repeated() {
     assert!(!problems.contains("hunter"), "{problems}");
     insta::assert_snapshot!(problems, @r#"
     DIR/shim.toml:2:9: not TOML: string values must be quoted, expected literal string
+      hint: a setting is name = "text", name = 10 or name = ["a", "b"]; a section begins with [name]
     DIR/shim.toml:3:20: not TOML: invalid basic string, expected `"`
+      hint: a setting is name = "text", name = 10 or name = ["a", "b"]; a section begins with [name]
     "#);
 }
 
@@ -67,7 +75,9 @@ fn a_section_that_is_none_is_refused() {
     DIR/shim.toml:1:10: `limits`: expected a section, found a whole number
       hint: write [limits]
     DIR/shim.toml:2:24: `policy.clients.cli`: expected a section, found a whole number
+      hint: write [policy.clients.cli]
     DIR/shim.toml:3:1: `gateway.url`: expected an address such as "ws://127.0.0.1:18789", found a section
+      hint: take it away, and it is found out
     "#);
 }
 
@@ -86,8 +96,11 @@ fn secrets_are_not_repeated_wherever_they_are_wrong() {
     DIR/shim.toml:2:7: `gateway.url`: expected an address such as "ws://127.0.0.1:18789"
       hint: it holds a user or a password; give those as gateway.password
     DIR/shim.toml:3:9: `gateway.token`: expected a text in quotes
+      hint: write it in quotes, or give the file that holds it instead
     DIR/shim.toml:4:12: `gateway.password`: `gateway.token` is given, too; expected one of the two
+      hint: take one of the two away: the gateway knows one secret, gateway.token or gateway.password
     DIR/shim.toml:5:14: `gateway.token_file`: DIR/none: No such file or directory (os error 2)
+      hint: give a file that holds the secret and that the shim's user can read
     "#);
 
     let case = Case::new("[gateway]\ntoken = 'hunter2'")
@@ -96,7 +109,10 @@ fn secrets_are_not_repeated_wherever_they_are_wrong() {
     let text = format!("{config:?}");
     assert!(!text.contains("hunter"), "{text}");
     assert_eq!(config.gateway.auth.secret().unwrap().reveal(), "hunter2");
-    assert_eq!(case.codes(), ["remote-source-untrusted", "auth-mismatch"]);
+    assert_eq!(
+        case.codes(),
+        ["remote-source-untrusted", "secret-exposed", "auth-mismatch"]
+    );
 }
 
 #[test]
@@ -112,7 +128,10 @@ fn a_secret_file_is_read_without_its_line_end() {
             .any(|setting| setting.value == "password ***")
     );
     fs::write(case.directory.path().join("secret"), "\n").unwrap();
-    insta::assert_snapshot!(case.problems(), @r#"DIR/shim.toml:2:17: `gateway.password_file`: DIR/secret: expected a secret, found nothing"#);
+    insta::assert_snapshot!(case.problems(), @r#"
+    DIR/shim.toml:2:17: `gateway.password_file`: DIR/secret: expected a secret, found nothing
+      hint: give a file that holds the secret and that the shim's user can read
+    "#);
 }
 
 #[test]
@@ -124,4 +143,48 @@ fn listening_where_the_gateway_is_found_is_refused() {
     "#);
     let moved = case.flag("gateway.url", "--gateway", "ws://127.0.0.1:18790");
     assert_eq!(moved.load().unwrap().gateway.url.port, 18790);
+}
+
+#[cfg(unix)]
+#[test]
+fn what_others_can_read_or_change_is_a_finding() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let permit = |case: &Case, name: &str, mode: u32| {
+        let path = case.directory.path().join(name);
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let case = Case::new("[gateway]\ntoken = 'tok'").gateway(GOOD);
+    for (mode, codes) in [
+        (0o600, vec![]),
+        (0o640, vec![]),
+        (0o644, vec!["secret-exposed"]),
+        (0o602, vec!["configuration-exposed"]),
+        (0o666, vec!["configuration-exposed", "secret-exposed"]),
+    ] {
+        permit(&case, "shim.toml", mode);
+        assert_eq!(case.codes(), codes, "{mode:o}");
+    }
+    let case = Case::new("[gateway]\ntoken_file = 'secret'").gateway(GOOD);
+    fs::write(case.directory.path().join("secret"), "tok").unwrap();
+    permit(&case, "shim.toml", 0o644);
+    permit(&case, "secret", 0o604);
+    assert_eq!(case.codes(), ["secret-exposed"]);
+    permit(&case, "secret", 0o640);
+    assert_eq!(case.codes(), Vec::<&str>::new());
+}
+
+#[test]
+fn believing_anybody_is_a_finding() {
+    for (network, doubtful) in [
+        ("0.0.0.0/0", true),
+        ("::/0", true),
+        ("64.0.0.0/2", true),
+        ("10.0.0.0/8", false),
+        ("fc00::/7", false),
+        ("127.0.0.1", false),
+    ] {
+        let case = Case::new(&format!("trusted_proxies = ['{network}']")).gateway(GOOD);
+        let found = case.codes().contains(&"trusts-anybody");
+        assert_eq!(found, doubtful, "{network}");
+    }
 }

@@ -38,6 +38,7 @@ pub(super) struct Scene {
     pub(super) error: Value,
     pub(super) delegated: bool,
     pub(super) approver: bool,
+    pub(super) gateway: Option<&'static str>,
     pub(super) waiting: Option<ScopeSet>,
     pub(super) newcomers: usize,
 }
@@ -94,6 +95,7 @@ pub(super) fn scene(version: &str, error: Value) -> Scene {
         error,
         delegated: false,
         approver: true,
+        gateway: None,
         waiting: None,
         newcomers: 1,
     };
@@ -199,6 +201,7 @@ impl Scene {
             refusal: &refusal,
             delegated: self.delegated,
             approver: self.approver,
+            gateway: self.gateway,
             waiting: self.waiting.as_ref(),
             newcomers: self.newcomers,
         })

@@ -42,7 +42,9 @@ impl<R: Clone + Send + 'static> Shared<R> {
         }
         let good = reads.good.clone();
         let began = Instant::now();
-        let outcome = match tokio::task::spawn_blocking(move || work(good)).await {
+        let span = tracing::Span::current();
+        let work = move || span.in_scope(|| work(good));
+        let outcome = match tokio::task::spawn_blocking(work).await {
             Ok(outcome) => outcome,
             Err(stopped) => Err(StoreError::unreadable(path, std::io::Error::other(stopped))),
         };

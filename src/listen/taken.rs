@@ -1,0 +1,69 @@
+//! Who listens where the shim would.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use crate::text::safe;
+
+/// The process that holds the address, as `node (process 4711)`; `None` where the system does not tell, as for the
+/// processes of other users.
+pub(super) fn holder(address: SocketAddr) -> Option<String> {
+    let inodes: Vec<String> = ["/proc/net/tcp", "/proc/net/tcp6"]
+        .iter()
+        .filter_map(|table| fs::read_to_string(table).ok())
+        .flat_map(|table| listening(&table, address.port()))
+        .collect();
+    let processes = fs::read_dir("/proc").ok()?.flatten();
+    let numbered = processes.filter_map(|entry| {
+        let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
+        Some((pid, entry.path()))
+    });
+    numbered
+        .filter(|(_, process)| holds(process, &inodes))
+        .map(|(pid, process)| {
+            let name = fs::read_to_string(process.join("comm")).unwrap_or_default();
+            format!("{} (process {pid})", safe(name.trim()))
+        })
+        .next()
+}
+
+/// The sockets that listen on a port: `local_address` is the second column, `st` the fourth, `inode` the tenth, and
+/// 0A is TCP_LISTEN (proc_pid_net(5)).
+fn listening(table: &str, port: u16) -> Vec<String> {
+    let suffix = format!(":{port:04X}");
+    let lines = table.lines().skip(1);
+    lines
+        .filter_map(|line| {
+            let columns: Vec<&str> = line.split_whitespace().collect();
+            let (local, state, inode) = (columns.get(1)?, columns.get(3)?, columns.get(9)?);
+            (local.ends_with(&suffix) && *state == "0A").then(|| format!("socket:[{inode}]"))
+        })
+        .collect()
+}
+
+fn holds(process: &Path, inodes: &[String]) -> bool {
+    let open = fs::read_dir(process.join("fd")).into_iter().flatten();
+    open.flatten()
+        .filter_map(|file| fs::read_link(file.path()).ok())
+        .any(|link| {
+            inodes
+                .iter()
+                .any(|inode| link.as_os_str() == inode.as_str())
+        })
+}
+
+#[cfg(all(test, target_os = "linux"))]
+#[expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_listens_is_named() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let holder = holder(address).unwrap();
+        let own = format!("(process {})", std::process::id());
+        assert!(holder.ends_with(&own), "{holder}");
+    }
+}
