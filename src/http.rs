@@ -55,6 +55,10 @@ pub struct Connection {
     pub door: Arc<Door>,
     /// The client, or the proxy before it.
     pub peer: IpAddr,
+    /// Whether it is under TLS.
+    pub tls: bool,
+    /// The host that the client named when TLS began, in lower case.
+    pub sni: Option<String>,
     /// The connection to the gateway that carries its plain requests.
     pub upstream: Upstream,
 }
@@ -66,6 +70,8 @@ impl Connection {
         Self {
             door,
             peer,
+            tls: false,
+            sni: None,
             upstream: Upstream::default(),
         }
     }
@@ -87,6 +93,9 @@ impl Connection {
         front
             .trust
             .cleanse(self.peer, attribution, request.headers_mut());
+        if self.tls {
+            headers::tell_of_tls(self.peer, attribution, request.headers_mut());
+        }
         let response = if upgrade::is_upgrade(request.headers()) {
             upgrade::serve(&front, attribution, visit, request).await
         } else {

@@ -63,11 +63,10 @@ impl Upstream {
         let mut sender = open(dialer, side)
             .await
             .map_err(|error| format!("does not answer: {error}"))?;
-        let response = sender
-            .send_request(request)
-            .await
-            .map_err(|error| broke_off(&error))?;
-        Ok(self.keep(side, sender, response).await)
+        match sender.send_request(request).await {
+            Ok(response) => Ok(self.keep(side, sender, response).await),
+            Err(error) => Err(dialer.explain(broke_off(&error)).await),
+        }
     }
 
     async fn take(&self, side: Side) -> Option<SendRequest<Incoming>> {
