@@ -35,7 +35,8 @@ pub use tls::Tls;
 pub use url::GatewayUrl;
 pub(crate) use value::network;
 pub use words::{
-    DeviceLess, EntitledRepairs, LocalUpgrades, LogFormat, LogLevel, Mode, Plaintext, SessionLog, StoreKind,
+    DeviceLess, EntitledRepairs, LocalUpgrades, LogFormat, LogLevel, Mode, Plaintext, SessionLog,
+    StoreKind,
 };
 
 use crate::gateway::{GatewayAuth, GatewayFacts};

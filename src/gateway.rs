@@ -130,7 +130,8 @@ pub fn discover(state: Option<&Path>, environment: &Environment, listen_port: u1
     if let Some(document) = &document {
         facts.config_file = Some(file.clone());
         facts.read(document, &variables);
-        facts.tls_certificate = facts.own_certificate(document, &variables, environment, &directory);
+        facts.tls_certificate =
+            facts.own_certificate(document, &variables, environment, &directory);
     }
     facts.find_port(document.as_ref(), environment, listen_port);
     let (auth, auth_from) = auth::resolve(document.as_ref(), &variables, &mut facts.findings);

@@ -54,10 +54,7 @@ pub(super) fn read_tls(reader: &mut Reader<'_>, listen: SocketAddr) -> Tls {
         }
     }
     let encrypted = certificate.is_some() || key.is_some();
-    if !encrypted
-        && plaintext == Plaintext::Refused
-        && !listen.ip().to_canonical().is_loopback()
-    {
+    if !encrypted && plaintext == Plaintext::Refused && !listen.ip().to_canonical().is_loopback() {
         let message = format!(
             "`listen`: {listen} is reached from other machines, whose secrets would cross the network unencrypted"
         );
@@ -88,7 +85,8 @@ pub(super) fn read_trust(
         ("gateway.fingerprint", pinned.as_ref().map(|said| &said.1)),
     ] {
         if let (Some(origin), false) = (said, url.tls) {
-            let message = format!("`{key}`: {url} is not encrypted, so that there is no certificate");
+            let message =
+                format!("`{key}`: {url} is not encrypted, so that there is no certificate");
             let hint = format!("write wss://{} as gateway.url", url.authority());
             reader.problem(origin.clone(), message, Some(hint));
         }
@@ -97,7 +95,10 @@ pub(super) fn read_trust(
         refuse_plaintext(reader, url, url_origin, plaintext);
         doubt_plaintext(reader, url, facts);
     } else if rustls::pki_types::ServerName::try_from(url.host.as_str()).is_err() {
-        let message = format!("`gateway.url`: no certificate can be for the name {}", url.host);
+        let message = format!(
+            "`gateway.url`: no certificate can be for the name {}",
+            url.host
+        );
         reader.problem(url_origin.clone(), message, None);
     }
     let (trust, shown, origin) = match (authorities, pinned, &facts.tls_certificate) {
@@ -153,7 +154,9 @@ fn doubt_plaintext(reader: &mut Reader<'_>, url: &GatewayUrl, facts: &GatewayFac
     }
     reader.findings.push(Finding::new(
         "gateway-speaks-tls",
-        format!("gateway.url is {url}, but the gateway's own configuration switches gateway.tls on"),
+        format!(
+            "gateway.url is {url}, but the gateway's own configuration switches gateway.tls on"
+        ),
         format!("write wss://{} as gateway.url", url.authority()),
     ));
 }

@@ -39,7 +39,9 @@ pub enum TurnedAway {
     )]
     TlsOnPlain,
     /// It does not speak TLS on a port that does.
-    #[error("a client speaks plaintext, but this port speaks TLS: it has to use wss:// or https://")]
+    #[error(
+        "a client speaks plaintext, but this port speaks TLS: it has to use wss:// or https://"
+    )]
     PlainOnTls,
     /// It does not like the certificate.
     #[error("a client refuses the shim's TLS certificate: {0}")]
@@ -53,10 +55,7 @@ impl TurnedAway {
     /// Whether an operator will look for it: somebody has the wrong address or trusts the wrong certificate.
     #[must_use]
     pub const fn is_remarkable(&self) -> bool {
-        matches!(
-            self,
-            Self::TlsOnPlain | Self::PlainOnTls | Self::Refused(_)
-        )
+        matches!(self, Self::TlsOnPlain | Self::PlainOnTls | Self::Refused(_))
     }
 }
 
@@ -132,7 +131,8 @@ async fn say_what_is_spoken(mut stream: TcpStream) -> io::Result<()> {
 
 /// How a TLS record begins that holds a handshake (RFC 8446 §5.1). No HTTP method does.
 const HANDSHAKE: [u8; 1] = [22];
-const SPEAKS_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
+const SPEAKS_TLS: &[u8] =
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
     Content-Length: 44\r\nConnection: close\r\n\r\nthis port speaks TLS: use wss:// / https://\n";
 /// More than the head of a request.
 const MOST_UNREAD: u64 = 64 << 10;

@@ -93,7 +93,9 @@ pub enum Failure {
         why: Option<String>,
     },
     /// It does not speak TLS.
-    #[error("it does not speak TLS: give gateway.url as ws://, or switch gateway.tls on in openclaw.json")]
+    #[error(
+        "it does not speak TLS: give gateway.url as ws://, or switch gateway.tls on in openclaw.json"
+    )]
     Plain,
     /// The handshake failed otherwise.
     #[error("the TLS handshake failed: {0}")]
@@ -161,5 +163,4 @@ fn in_brackets(why: Option<&str>) -> String {
 }
 
 /// How to see the fingerprint where the gateway is.
-const COMPARE: &str =
-    "openssl x509 -noout -fingerprint -sha256 -in ~/.openclaw/gateway/tls/gateway-cert.pem on the gateway's machine";
+const COMPARE: &str = "openssl x509 -noout -fingerprint -sha256 -in ~/.openclaw/gateway/tls/gateway-cert.pem on the gateway's machine";

@@ -158,6 +158,5 @@ const fn open_to_others(_: &Path) -> bool {
     false
 }
 
-const NONE: &str =
-    "there is no certificate in it: expected PEM, as in -----BEGIN CERTIFICATE-----";
+const NONE: &str = "there is no certificate in it: expected PEM, as in -----BEGIN CERTIFICATE-----";
 const NO_X509: &str = "its first certificate is none that X.509 knows";

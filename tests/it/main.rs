@@ -15,6 +15,9 @@ mod support;
 /// A gateway, the shim in front of it, and devices.
 mod stage;
 
+/// Certificates, and what speaks TLS for somebody who does not.
+mod certified;
+
 /// A client that writes bytes, not messages.
 mod wire;
 
@@ -80,3 +83,6 @@ mod secrets;
 
 /// Modes.
 mod modes;
+
+/// TLS before the shim and behind it.
+mod tls;

@@ -15,7 +15,10 @@ fn certificate(config: &Config) -> &Setting {
 fn a_gateway_of_this_machine_that_speaks_tls_is_pinned_to_its_own_certificate() {
     let case = Case::new("").gateway(TLS_ON);
     let config = case.load().unwrap();
-    let own = case.directory.path().join(".openclaw/gateway/tls/gateway-cert.pem");
+    let own = case
+        .directory
+        .path()
+        .join(".openclaw/gateway/tls/gateway-cert.pem");
     assert_eq!(config.gateway.url.to_string(), "wss://127.0.0.1:19001");
     assert_eq!(config.gateway.trust, Trust::Own(own.clone()));
     let shown = certificate(&config);
@@ -44,10 +47,7 @@ fn a_fingerprint_wins_over_the_gateways_own_file() {
         Case::new(&format!("[gateway]\nfingerprint = 'sha256:{fingerprint}'")).gateway(TLS_ON);
     let config = case.load().unwrap();
     assert_eq!(config.gateway.trust, Trust::Pinned(fingerprint));
-    assert_eq!(
-        certificate(&config).value,
-        format!("pinned {fingerprint}")
-    );
+    assert_eq!(certificate(&config).value, format!("pinned {fingerprint}"));
 }
 
 #[test]
@@ -68,8 +68,14 @@ fn plaintext_stays_on_this_machine_unless_somebody_says_otherwise() {
     for listen in ["0.0.0.0:1", "[::]:1", "192.0.2.1:1", "[::ffff:10.0.0.1]:1"] {
         let text = format!("listen = '{listen}'\n[gateway]\nurl = 'ws://localhost:2'\n");
         let refused = Case::new(&text).problems();
-        assert!(refused.starts_with("DIR/shim.toml:1:10: `listen`: "), "{refused}");
-        assert!(refused.contains("say tls.plaintext = \"allowed\""), "{refused}");
+        assert!(
+            refused.starts_with("DIR/shim.toml:1:10: `listen`: "),
+            "{refused}"
+        );
+        assert!(
+            refused.contains("say tls.plaintext = \"allowed\""),
+            "{refused}"
+        );
         let said = format!("{text}[tls]\nplaintext = 'allowed'");
         Case::new(&said).load().unwrap();
         let encrypted = format!("{text}[tls]\ncertificate = 'certificate.pem'\nkey = 'key.pem'");
@@ -78,8 +84,14 @@ fn plaintext_stays_on_this_machine_unless_somebody_says_otherwise() {
     for url in ["ws://gateway:2", "ws://10.0.0.1:2", "ws://[fe80::1]:2"] {
         let text = format!("[gateway]\nurl = '{url}'\n");
         let refused = Case::new(&text).problems();
-        assert!(refused.starts_with("DIR/shim.toml:2:7: `gateway.url`: "), "{refused}");
-        assert!(refused.contains("say gateway.plaintext = \"allowed\""), "{refused}");
+        assert!(
+            refused.starts_with("DIR/shim.toml:2:7: `gateway.url`: "),
+            "{refused}"
+        );
+        assert!(
+            refused.contains("say gateway.plaintext = \"allowed\""),
+            "{refused}"
+        );
         Case::new(&format!("{text}plaintext = 'allowed'"))
             .load()
             .unwrap();
@@ -89,9 +101,12 @@ fn plaintext_stays_on_this_machine_unless_somebody_says_otherwise() {
 
 #[test]
 fn permission_for_one_side_is_none_for_the_other() {
-    let case = Case::new("listen = '0.0.0.0:1'\n[gateway]\nurl = 'ws://g:2'\nplaintext = 'allowed'");
+    let case =
+        Case::new("listen = '0.0.0.0:1'\n[gateway]\nurl = 'ws://g:2'\nplaintext = 'allowed'");
     assert!(case.problems().contains("`listen`: "));
-    let case = Case::new("listen = '0.0.0.0:1'\n[gateway]\nurl = 'ws://g:2'\n[tls]\nplaintext = 'allowed'");
+    let case = Case::new(
+        "listen = '0.0.0.0:1'\n[gateway]\nurl = 'ws://g:2'\n[tls]\nplaintext = 'allowed'",
+    );
     assert!(case.problems().contains("`gateway.url`: "));
 }
 
