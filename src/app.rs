@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::listen;
 use crate::served::{Door, Served};
 use crate::telemetry::Telemetry;
+use crate::tls::Listening;
 
 /// What ends a run.
 pub type Failure = Box<dyn Error + Send + Sync>;
@@ -90,7 +91,13 @@ pub async fn serve_all(
         sessions: TaskTracker::new(),
     };
     let mut behind: BTreeMap<SocketAddr, (Vec<Arc<Served>>, listen::Limits)> = BTreeMap::new();
+    let mut certificates: BTreeMap<SocketAddr, Arc<Listening>> = BTreeMap::new();
     for config in &configs {
+        if let (Some(files), false) = (&config.tls.files, certificates.contains_key(&config.listen))
+        {
+            let listening = Listening::open(files.clone())?;
+            certificates.insert(config.listen, Arc::new(listening));
+        }
         let front = assemble::front(config, &shim, &span(config, configs.len()))?;
         let served = Arc::new(Served::new(
             config.name.clone(),
@@ -110,8 +117,13 @@ pub async fn serve_all(
         let Some((served, limits)) = behind.remove(&address) else {
             continue;
         };
+        let tls = certificates.remove(&address);
+        if let Some(tls) = &tls {
+            doors.spawn(follow(Arc::clone(tls), stop.clone()));
+        }
         let door = Arc::new(Door {
             address: listener.local_addr()?,
+            tls,
             served,
         });
         announce(&door);
@@ -127,6 +139,14 @@ pub async fn serve_all(
     Ok(())
 }
 
+/// Takes renewed certificates until `stop`.
+async fn follow(tls: Arc<Listening>, stop: CancellationToken) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = tls.follow() => {}
+    }
+}
+
 fn announce(door: &Door) {
     for served in &door.served {
         let front = served.front();
@@ -135,8 +155,9 @@ fn announce(door: &Door) {
             gateway = %front.dialer.gateway.authority(),
             store = %front.engine.resolver.store().describe(),
             mode = served.mode.get().as_str(),
-            "listening on {}",
-            door.address
+            "listening on {}{}",
+            door.address,
+            if door.tls.is_some() { ", TLS" } else { "" }
         );
     }
 }

@@ -15,6 +15,7 @@ mod reader;
 mod self_proxy;
 mod show;
 mod sources;
+mod tls;
 mod unknown;
 mod upstream;
 mod url;
@@ -33,13 +34,16 @@ pub use problem::{Finding, Origin, Problem, Problems};
 pub use raw::Flag;
 pub use reader::Setting;
 pub use sources::Sources;
+pub use tls::Tls;
 pub use url::GatewayUrl;
 pub(crate) use value::network;
 pub use words::{
-    DeviceLess, EntitledRepairs, LocalUpgrades, LogFormat, LogLevel, Mode, SessionLog, StoreKind,
+    DeviceLess, EntitledRepairs, LocalUpgrades, LogFormat, LogLevel, Mode, Plaintext, SessionLog,
+    StoreKind,
 };
 
 use crate::gateway::{GatewayAuth, GatewayFacts};
+use crate::tls::Trust;
 
 /// Everything the shim was told or found out before it starts.
 #[derive(Clone, Debug)]
@@ -64,6 +68,8 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// What the operator grants, caps and switches off.
     pub policy: Policy,
+    /// How clients speak to the shim.
+    pub tls: Tls,
     /// The cache of device records.
     pub cache: Cache,
     /// How much a client may use.
@@ -114,6 +120,8 @@ pub struct Gateway {
     pub sources: Sources,
     /// How long a TCP (and TLS) connection may take to come about.
     pub connect_timeout: Duration,
+    /// Which certificate it has to show, where it speaks TLS.
+    pub trust: Trust,
     /// What the gateway's own files say.
     pub facts: GatewayFacts,
 }

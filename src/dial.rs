@@ -13,9 +13,11 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::time::timeout;
+use tokio_rustls::TlsStream;
 
-use crate::config::GatewayUrl;
+use crate::config::{Gateway, GatewayUrl};
 use crate::stream::Stream;
+use crate::tls::{self, Dialing, Fingerprint, Trust};
 
 pub use redial::{Opened, Redial, wire};
 
@@ -37,8 +39,10 @@ pub struct Dialer {
     pub local_source: Option<IpAddr>,
     /// The source address for remote clients; `None` leaves it to the system.
     pub remote_source: Option<IpAddr>,
-    /// How long one attempt may take.
+    /// How long one attempt may take, TLS included.
     pub connect_timeout: Duration,
+    /// How TLS is spoken; `None` for a gateway that does not.
+    pub tls: Option<Dialing>,
 }
 
 /// Why the gateway was not reached. Its text is one clause, for "the gateway at … does not answer: …".
@@ -61,24 +65,83 @@ pub enum DialError {
     /// No answer in time.
     #[error("no connection within {0:?}")]
     Timeout(Duration),
+    /// It accepts connections, but TLS does not come about.
+    #[error(transparent)]
+    Tls(#[from] tls::Failure),
 }
 
 impl Dialer {
+    /// What the configuration says about reaching the gateway.
+    ///
+    /// # Errors
+    ///
+    /// When TLS cannot be spoken with a host of that name.
+    pub fn new(gateway: &Gateway) -> Result<Self, tls::Failure> {
+        let url = &gateway.url;
+        let tls = url.tls.then(|| Dialing::new(url, &gateway.trust));
+        Ok(Self {
+            gateway: url.clone(),
+            local_source: gateway.sources.local,
+            remote_source: gateway.sources.remote,
+            connect_timeout: gateway.connect_timeout,
+            tls: tls.transpose()?,
+        })
+    }
+
     /// Opens a connection on behalf of a client on this side.
     ///
     /// # Errors
     ///
-    /// When the gateway does not accept one in time.
+    /// When the gateway does not accept one in time, or does not show the right certificate.
     pub async fn dial(&self, side: Side) -> Result<Stream, DialError> {
+        self.in_time(self.open(side, self.tls.as_ref())).await
+    }
+
+    /// What to say of a gateway that accepted a connection and then did not go on as a gateway does: `said`, unless it
+    /// speaks TLS and the shim does not.
+    pub async fn explain(&self, said: String) -> String {
+        match self.secret_certificate().await {
+            Some(seen) => format!(
+                "speaks TLS: give gateway.url as wss://{}, and gateway.fingerprint = \"{seen}\" once you have compared it",
+                self.gateway.authority()
+            ),
+            None => said,
+        }
+    }
+
+    /// The certificate of a gateway that is spoken to in plaintext and would rather speak TLS.
+    async fn secret_certificate(&self) -> Option<Fingerprint> {
+        if self.tls.is_some() {
+            return None;
+        }
+        let nothing = Trust::Pinned(Fingerprint::of(&[]));
+        let dialing = Dialing::new(&self.gateway, &nothing).ok()?;
+        match self.in_time(self.open(Side::Local, Some(&dialing))).await {
+            Err(DialError::Tls(tls::Failure::OtherThanPinned { seen, .. })) => Some(seen),
+            _ => None,
+        }
+    }
+
+    async fn in_time<T>(
+        &self,
+        work: impl Future<Output = Result<T, DialError>>,
+    ) -> Result<T, DialError> {
+        timeout(self.connect_timeout, work)
+            .await
+            .map_err(|_| DialError::Timeout(self.connect_timeout))?
+    }
+
+    async fn open(&self, side: Side, tls: Option<&Dialing>) -> Result<Stream, DialError> {
         let source = match side {
             Side::Local => self.local_source,
             Side::Remote => self.remote_source,
         };
-        let stream = timeout(self.connect_timeout, self.connect(source))
-            .await
-            .map_err(|_| DialError::Timeout(self.connect_timeout))??;
+        let stream = self.connect(source).await?;
         stream.set_nodelay(true).map_err(DialError::Connect)?;
-        Ok(stream.into())
+        Ok(match tls {
+            None => stream.into(),
+            Some(tls) => TlsStream::from(Box::pin(tls.handshake(stream)).await?).into(),
+        })
     }
 
     async fn connect(&self, source: Option<IpAddr>) -> Result<TcpStream, DialError> {

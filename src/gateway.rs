@@ -82,6 +82,8 @@ pub struct GatewayFacts {
     pub port_from: String,
     /// Whether the gateway speaks TLS itself.
     pub tls: Option<bool>,
+    /// The certificate that it then shows, which it makes itself where there is none.
+    pub tls_certificate: Option<PathBuf>,
     /// How clients prove themselves.
     pub auth: GatewayAuth,
     /// What told the credential.
@@ -128,6 +130,8 @@ pub fn discover(state: Option<&Path>, environment: &Environment, listen_port: u1
     if let Some(document) = &document {
         facts.config_file = Some(file.clone());
         facts.read(document, &variables);
+        facts.tls_certificate =
+            facts.own_certificate(document, &variables, environment, &directory);
     }
     facts.find_port(document.as_ref(), environment, listen_port);
     let (auth, auth_from) = auth::resolve(document.as_ref(), &variables, &mut facts.findings);
@@ -184,6 +188,30 @@ impl GatewayFacts {
                 "give the gateway's address as --gateway",
             ));
         }
+    }
+
+    /// Where the gateway keeps the certificate that it shows: `gateway.tls.certPath`, else in its state directory
+    /// (2026.2.19 to 2026.9.6). A relative path starts at the gateway's working directory, which nobody knows.
+    fn own_certificate(
+        &mut self,
+        document: &Document,
+        variables: &Variables<'_>,
+        environment: &Environment,
+        state: &Path,
+    ) -> Option<PathBuf> {
+        if self.tls != Some(true) {
+            return None;
+        }
+        let mut reader = Lookup {
+            document,
+            variables,
+            findings: &mut self.findings,
+        };
+        let Some(text) = reader.text("gateway.tls.certPath") else {
+            return Some(state.join("gateway/tls/gateway-cert.pem"));
+        };
+        let path = environment.expand(text.trim(), Path::new(""));
+        path.is_absolute().then_some(path)
     }
 
     fn find_port(

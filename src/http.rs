@@ -58,7 +58,9 @@ pub struct Connection {
     pub door: Arc<Door>,
     /// The client, or the proxy before it.
     pub peer: IpAddr,
-    /// The host that it asked for under TLS, where it did.
+    /// Whether it is under TLS.
+    pub tls: bool,
+    /// The host that the client named when TLS began, in lower case.
     pub sni: Option<String>,
     /// The connection to the gateway that carries its plain requests.
     pub upstream: Upstream,
@@ -71,6 +73,7 @@ impl Connection {
         Self {
             door,
             peer,
+            tls: false,
             sni: None,
             upstream: Upstream::default(),
         }
@@ -100,6 +103,9 @@ impl Connection {
         front
             .trust
             .cleanse(self.peer, attribution, request.headers_mut());
+        if self.tls {
+            headers::tell_of_tls(self.peer, attribution, request.headers_mut());
+        }
         let response = if upgrade::is_upgrade(request.headers()) {
             upgrade::serve(front, attribution, visit, request).await
         } else {

@@ -63,6 +63,7 @@ pub mod log;
 pub mod served;
 pub mod telemetry;
 pub mod text;
+pub mod tls;
 
 #[cfg(test)]
 pub(crate) mod fixture;

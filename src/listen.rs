@@ -3,6 +3,7 @@
 mod taken;
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,12 +14,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use crate::config::{Config, Problem};
 use crate::http::Connection;
 use crate::served::Door;
 use crate::stream::Stream;
+use crate::tls;
 
 /// How many clients, and how patient the shim is with each.
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +52,10 @@ pub async fn serve(
         };
         let (door, stop) = (Arc::clone(&door), stop.clone());
         connections.spawn(async move {
-            let connection = Arc::new(Connection::new(door, peer.ip()));
+            let Some((stream, connection)) = enter(stream, peer.ip(), door, limits, &stop).await
+            else {
+                return;
+            };
             if let Err(error) = serve_connection(stream, connection, limits, stop, place).await {
                 debug!(client = %peer.ip(), "a client connection ended: {error}");
             }
@@ -79,8 +84,40 @@ async fn accept(
     }
 }
 
-async fn serve_connection(
+/// Finds out what the client speaks, and lets it in where its port speaks the same.
+async fn enter(
     stream: TcpStream,
+    peer: IpAddr,
+    door: Arc<Door>,
+    limits: Limits,
+    stop: &CancellationToken,
+) -> Option<(Stream, Arc<Connection>)> {
+    let accepted = tokio::select! {
+        () = stop.cancelled() => return None,
+        accepted = tls::accept(stream, door.tls.as_deref(), limits.header_timeout) => accepted,
+    };
+    match accepted {
+        Ok(accepted) => {
+            let connection = Connection {
+                tls: accepted.tls,
+                sni: accepted.sni,
+                ..Connection::new(door, peer)
+            };
+            Some((accepted.stream, Arc::new(connection)))
+        }
+        Err(why) if why.is_remarkable() => {
+            info!(client = %peer, "{why}");
+            None
+        }
+        Err(why) => {
+            debug!(client = %peer, "{why}");
+            None
+        }
+    }
+}
+
+async fn serve_connection(
+    stream: Stream,
     connection: Arc<Connection>,
     limits: Limits,
     stop: CancellationToken,
@@ -99,7 +136,7 @@ async fn serve_connection(
         .max_buf_size(limits.header_bytes.max(SMALLEST_BUFFER))
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
-        .serve_connection(TokioIo::new(Stream::from(stream)), service)
+        .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     tokio::pin!(served);
     tokio::select! {

@@ -9,6 +9,7 @@ use hyper::header::HOST;
 
 use crate::engine::ModeSwitch;
 use crate::http::Front;
+use crate::tls::Listening;
 
 /// One gateway, and all that its sessions share.
 #[derive(Debug)]
@@ -51,6 +52,8 @@ impl Served {
 pub struct Door {
     /// The address that is listened on.
     pub address: SocketAddr,
+    /// What clients are shown who have to speak TLS; `None` where they speak plaintext.
+    pub tls: Option<Arc<Listening>>,
     /// The gateways behind it, never none.
     pub served: Vec<Arc<Served>>,
 }

@@ -134,8 +134,17 @@ impl AsyncRead for ReadEnd<'_> {
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
-            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buffer).map(ended),
         }
+    }
+}
+
+/// A peer that ends the connection without a word of TLS has ended it like one that says so: what is relayed has frames of
+/// its own, which tell where something is missing.
+fn ended(read: io::Result<()>) -> io::Result<()> {
+    match read {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(()),
+        read => read,
     }
 }
 

@@ -2,12 +2,13 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::net::{IpAddr, TcpListener, TcpStream, ToSocketAddrs as _};
+use std::net::{IpAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Style;
-use crate::config::{Config, Finding, Origin, Problem, Problems, Setting};
+use crate::config::{Config, Finding, Gateway, Origin, Problem, Problems, Setting};
+use crate::dial::{DialError, Dialer, Side};
 use crate::listen::unavailable;
 
 /// What `check` found out, besides what loading the configuration did.
@@ -34,6 +35,7 @@ pub fn inspect(configs: &[Config]) -> Report {
         own.data(config);
         own.state(config);
         own.listen(config);
+        own.tls(config);
         own.sources(config);
         own.gateway(config);
         report.add(own, (configs.len() > 1).then_some(config.name.as_str()));
@@ -160,25 +162,31 @@ impl Report {
 
     fn gateway(&mut self, config: &Config) {
         let url = &config.gateway.url;
-        let connected = (url.host.as_str(), url.port)
-            .to_socket_addrs()
-            .and_then(|addresses| {
-                let mut last = Err(std::io::ErrorKind::NotFound.into());
-                for address in addresses {
-                    last = TcpStream::connect_timeout(&address, PATIENCE);
-                    if last.is_ok() {
-                        break;
-                    }
-                }
-                last
-            });
-        match connected {
-            Ok(_) => self.well.push(format!("something answers at {url}")),
+        match asked(&config.gateway) {
+            Ok(()) => self.well.push(format!("something answers at {url}")),
+            Err(DialError::Tls(error)) => self.findings.push(Finding::new(
+                "gateway-tls",
+                format!("no TLS with the gateway at {url}: {error}"),
+                "correct [gateway] of the configuration; no session comes about before",
+            )),
             Err(error) => self.findings.push(Finding::new(
                 "gateway-silent",
                 format!("nothing answers at {url}: {error}"),
                 "start the gateway, or give its address as --gateway; the shim waits for it",
             )),
+        }
+    }
+
+    fn tls(&mut self, config: &Config) {
+        let Some(files) = &config.tls.files else {
+            return;
+        };
+        if let Ok(pair) = files.read() {
+            self.well.push(format!(
+                "clients are shown the certificate {}, SHA-256 {}",
+                files.certificate.display(),
+                pair.fingerprint
+            ));
         }
     }
 
@@ -220,6 +228,21 @@ impl Report {
     pub fn failure(&self) -> Option<Problems> {
         (!self.problems.is_empty()).then(|| Problems(self.problems.clone()))
     }
+}
+
+/// Connects to the gateway, from whatever address, and begins TLS where it speaks that.
+fn asked(gateway: &Gateway) -> Result<(), DialError> {
+    let dialer = Dialer {
+        local_source: None,
+        connect_timeout: PATIENCE,
+        ..Dialer::new(gateway)?
+    };
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(DialError::Connect)?
+        .block_on(dialer.dial(Side::Local))
+        .map(drop)
 }
 
 /// Whether a file can be created in a directory: nothing short of trying knows about read-only mounts and access lists.

@@ -10,6 +10,7 @@ use super::problem::{Origin, Problem, Problems};
 use super::raw::{Flag, RawConfig, RawFile};
 use super::reader::Reader;
 use super::show::Show as _;
+use super::tls::read_tls;
 use super::upstream::read_gateway;
 use super::{
     Cache, Config, Environment, Limits, Log, LogFormat, LogLevel, Mode, Policy, SessionLog,
@@ -130,6 +131,7 @@ pub(super) fn resolve(raw: &RawConfig<'_>) -> Result<Config, Problems> {
         idle_timeout: reader.read("limits.idle_timeout", None, value::timeout_or_off),
         gateway_handshakes: reader.read("limits.gateway_handshakes", 24, value::count(1, 4_096)),
     };
+    let tls = read_tls(reader, listen);
     reader.refuse_unknown();
     if !reader.problems.is_empty() {
         return Err(in_order(std::mem::take(&mut reader.problems)));
@@ -151,6 +153,7 @@ pub(super) fn resolve(raw: &RawConfig<'_>) -> Result<Config, Problems> {
         gateway,
         trusted_proxies,
         policy,
+        tls,
         cache,
         limits,
         file: raw.file.map(|file| file.path.to_owned()),

@@ -10,6 +10,7 @@ use super::load::{absolute, read_file};
 use super::problem::{Finding, Origin};
 use super::reader::Reader;
 use super::show::Show as _;
+use super::tls::read_trust;
 use super::value::{self, Read, Value, Wrong};
 use super::{Environment, Gateway, GatewayUrl, Sources, StoreKind, self_proxy};
 use crate::gateway::{self, GatewayAuth, GatewayFacts};
@@ -61,12 +62,8 @@ pub(super) fn read_gateway(reader: &mut Reader<'_>, listen: SocketAddr) -> Gatew
         };
         reader.problem(blamed, message, Some(hint.to_owned()));
     }
-    if url.tls {
-        let message = format!("the gateway at {url} speaks TLS, which the shim cannot do yet");
-        let hint = "switch gateway.tls off for a gateway on this machine, or give the address of a plain one (ws://)";
-        reader.problem(origin.clone(), message, Some(hint.to_owned()));
-    }
-    reader.resolved("gateway.url", url.to_string(), origin);
+    reader.resolved("gateway.url", url.to_string(), origin.clone());
+    let url_origin = origin;
     let (shown, origin) = match (&facts.state, state) {
         (Some(state), Some((_, origin))) => (state.show(), origin),
         (Some(state), None) => (state.show(), Origin::Discovery(facts.state_from.clone())),
@@ -118,8 +115,10 @@ pub(super) fn read_gateway(reader: &mut Reader<'_>, listen: SocketAddr) -> Gatew
         Duration::from_secs(3),
         value::timeout,
     );
+    let trust = read_trust(reader, &url, &url_origin, &facts);
     Gateway {
         url,
+        trust,
         state: facts.state.clone(),
         store,
         auth,

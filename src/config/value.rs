@@ -89,7 +89,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    fn wrong(&self, expected: impl Into<String>) -> Wrong {
+    pub(super) fn wrong(&self, expected: impl Into<String>) -> Wrong {
         Wrong {
             expected: expected.into(),
             found: Some(self.describe()),

@@ -125,4 +125,12 @@ words! {
         /// The shim approves it, as gateways before and after 2026.4.21 to 2026.7.1 do by themselves.
         Approve = "approve",
     }
+
+    /// What becomes of connections that would leave this machine, or come from outside, unencrypted.
+    Plaintext {
+        /// The configuration is refused.
+        Refused = "refused",
+        /// The operator has said that they may.
+        Allowed = "allowed",
+    }
 }

@@ -17,6 +17,7 @@ use crate::dial::Dialer;
 use crate::engine;
 use crate::handshake::message::Refusal;
 use crate::profile::Profile;
+use crate::tls;
 
 /// An open session for one command.
 pub struct Once {
@@ -63,22 +64,28 @@ pub enum OnceError {
     },
 }
 
+/// Why the shim cannot have a session of its own.
+#[derive(Debug, Error)]
+pub enum SettingsError {
+    /// The delegate's key cannot be used.
+    #[error(transparent)]
+    Delegate(#[from] DelegateError),
+    /// TLS cannot be spoken with the gateway.
+    #[error(transparent)]
+    Tls(#[from] tls::Failure),
+}
+
 impl Settings {
     /// What the configuration says about the shim's own session.
     ///
     /// # Errors
     ///
-    /// When the delegate's key cannot be read or made.
-    pub fn from_config(config: &Config) -> Result<Self, DelegateError> {
+    /// When the delegate's key cannot be read or made, or no certificate can be for the gateway's name.
+    pub fn from_config(config: &Config) -> Result<Self, SettingsError> {
         let gateway = &config.gateway;
         Ok(Self {
             delegate: Arc::new(Delegate::load_or_create(&config.data)?),
-            dialer: Arc::new(Dialer {
-                gateway: gateway.url.clone(),
-                local_source: gateway.sources.local,
-                remote_source: gateway.sources.remote,
-                connect_timeout: gateway.connect_timeout,
-            }),
+            dialer: Arc::new(Dialer::new(gateway)?),
             secret: engine::shared_secret(&gateway.auth),
         })
     }

@@ -88,7 +88,13 @@ impl Session {
             .await
             .map_err(|error| OpenError::Failed(error.to_string()))?;
         let url = format!("ws://{}/", settings.dialer.gateway.authority());
-        let (mut socket, _) = client_async(url, stream).await.map_err(failed)?;
+        let (mut socket, _) = match client_async(url, stream).await {
+            Ok(opened) => opened,
+            Err(error) => {
+                let said = settings.dialer.explain(describe(&error)).await;
+                return Err(OpenError::Failed(said));
+            }
+        };
         let nonce = loop {
             let payload = next_payload(&mut socket).await.map_err(OpenError::Failed)?;
             if let Some(challenge) = challenge(&payload) {

@@ -75,23 +75,26 @@ impl Redial {
             .dial(self.side)
             .await
             .map_err(|error| format!("does not answer: {error}"))?;
-        let broke_off = |error: hyper::Error| format!("broke off: {error}");
         let (mut sender, connection) = http1::Builder::new()
             .preserve_header_case(true)
             .handshake(TokioIo::new(stream))
             .await
             .map_err(broke_off)?;
         tokio::spawn(connection.with_upgrades());
-        let mut response = sender
-            .send_request(self.request.clone())
-            .await
-            .map_err(broke_off)?;
+        let mut response = match sender.send_request(self.request.clone()).await {
+            Ok(response) => response,
+            Err(error) => return Err(self.dialer.explain(broke_off(error)).await),
+        };
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return Ok(Opened::Answered(response));
         }
         let upgrade = hyper::upgrade::on(&mut response);
         Ok(Opened::Switched(response, upgrade))
     }
+}
+
+fn broke_off(error: hyper::Error) -> String {
+    format!("broke off: {error}")
 }
 
 /// The socket under an upgraded connection, with what was read from it too early.

@@ -72,11 +72,10 @@ impl Upstream {
         let mut sender = open(dialer, side)
             .await
             .map_err(|error| format!("does not answer: {error}"))?;
-        let response = sender
-            .send_request(request)
-            .await
-            .map_err(|error| broke_off(&error))?;
-        Ok(self.keep(dialer, side, sender, response).await)
+        match sender.send_request(request).await {
+            Ok(response) => Ok(self.keep(dialer, side, sender, response).await),
+            Err(error) => Err(dialer.explain(broke_off(&error)).await),
+        }
     }
 
     async fn take(&self, dialer: &Arc<Dialer>, side: Side) -> Option<SendRequest<Incoming>> {

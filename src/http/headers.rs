@@ -127,6 +127,14 @@ impl Attribution {
     }
 }
 
+/// Tells the gateway that a client on another machine came by TLS, as a proxy does that ends it. What a proxy before the
+/// shim says of its own client stays, and a client of this machine has no forwarding header at all.
+pub fn tell_of_tls(peer: IpAddr, attribution: Attribution, headers: &mut HeaderMap) {
+    if attribution == Attribution::Remote(peer.to_canonical()) {
+        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("https"));
+    }
+}
+
 /// Whether a header says where a request comes from.
 fn tells_where_from(name: &str) -> bool {
     name.starts_with("x-forwarded-")
@@ -222,6 +230,7 @@ const REBUILT: [&str; 5] = [
     "true-client-ip",
 ];
 const X_FORWARDED_FOR: &str = "x-forwarded-for";
+const X_FORWARDED_PROTO: &str = "x-forwarded-proto";
 const X_OPENCLAW_SCOPES: &str = "x-openclaw-scopes";
 const HOP_BY_HOP: [&str; 6] = [
     "connection",

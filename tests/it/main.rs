@@ -15,6 +15,9 @@ mod support;
 /// A gateway, the shim in front of it, and devices.
 mod stage;
 
+/// Certificates, and what speaks TLS for somebody who does not.
+mod certified;
+
 /// A client that writes bytes, not messages.
 mod wire;
 
@@ -83,3 +86,6 @@ mod modes;
 
 /// Several gateways behind one shim.
 mod fleet;
+
+/// TLS before the shim and behind it.
+mod tls;

@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
+use crate::certified::{Certified, into_tls, out_of_tls};
 use crate::support::client::{Connect, Outcome};
 use crate::support::device::TestDevice;
 
@@ -30,6 +31,17 @@ pub struct Shim {
     pub addr: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
+}
+
+/// What is encrypted on the way from a client to the gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    Plain,
+    /// From the client to the shim.
+    TlsBefore,
+    /// From the shim to the gateway.
+    TlsBehind,
+    TlsBoth,
 }
 
 /// What a stage is set up with.
@@ -53,6 +65,35 @@ impl Stage {
         adjust(&mut setup);
         let gateway = SimulatedGateway::start(setup.options).await.unwrap();
         let shim = Shim::start(gateway.addr(), &dir, &setup.config).await;
+        Self { gateway, shim, dir }
+    }
+
+    /// A stage whose clients speak plaintext to `shim.addr`, whatever is spoken from there on.
+    pub async fn over(way: Way, profile: Profile) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let options = Options {
+            profile,
+            state_dir: dir.path().join("state"),
+            ..Options::default()
+        };
+        let gateway = SimulatedGateway::start(options).await.unwrap();
+        let mut url = format!("ws://{}", gateway.addr());
+        let mut config = String::new();
+        if matches!(way, Way::TlsBehind | Way::TlsBoth) {
+            let certified = Certified::new(dir.path(), "gateway");
+            url = format!("wss://{}", out_of_tls(gateway.addr(), &certified).await);
+            config = format!("[gateway]\nfingerprint = \"{}\"\n", certified.fingerprint());
+        }
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut shim;
+        if matches!(way, Way::TlsBefore | Way::TlsBoth) {
+            let certified = Certified::new(dir.path(), "shim");
+            config.push_str(&certified.section());
+            shim = Shim::before(listener, &url, &dir, &config);
+            shim.addr = into_tls(shim.addr, &certified).await;
+        } else {
+            shim = Shim::before(listener, &url, &dir, &config);
+        }
         Self { gateway, shim, dir }
     }
 
@@ -111,6 +152,10 @@ impl Shim {
     }
 
     pub fn on(listener: TcpListener, gateway: SocketAddr, dir: &TempDir, config: &str) -> Self {
+        Self::before(listener, &format!("ws://{gateway}"), dir, config)
+    }
+
+    pub fn before(listener: TcpListener, gateway: &str, dir: &TempDir, config: &str) -> Self {
         let addr = listener.local_addr().unwrap();
         let config = load(addr, gateway, dir, config);
         let (stop, stopped) = oneshot::channel::<()>();
@@ -133,7 +178,7 @@ impl Shim {
     }
 }
 
-fn load(listen: SocketAddr, gateway: SocketAddr, dir: &TempDir, more: &str) -> Config {
+fn load(listen: SocketAddr, gateway: &str, dir: &TempDir, more: &str) -> Config {
     let file = dir.path().join("scope-shim.toml");
     let (state, data) = (dir.path().join("state"), dir.path().join("data"));
     std::fs::create_dir_all(&state).unwrap();
@@ -144,7 +189,7 @@ fn load(listen: SocketAddr, gateway: SocketAddr, dir: &TempDir, more: &str) -> C
     };
     let (top, sections) = more.split_at(start.unwrap_or(more.len()));
     let mut text = format!("listen = \"{listen}\"\ndata = {data:?}\n{top}\n");
-    let own = format!("url = \"ws://{gateway}\"\nstate = {state:?}\n");
+    let own = format!("url = \"{gateway}\"\nstate = {state:?}\n");
     if sections.contains("[gateway]\n") {
         text.push_str(&sections.replace("[gateway]\n", &format!("[gateway]\n{own}")));
     } else {

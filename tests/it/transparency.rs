@@ -3,10 +3,54 @@ use scope_shim::ws::Opcode;
 use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
 
-use crate::stage::{Stage, eventually};
+use crate::stage::{Stage, Way, eventually};
 use crate::support::client::{LEGACY, Nonce, READ};
 use crate::support::device::{Payload, TestDevice};
 use crate::wire::{RawClient, fragmented, masked};
+
+/// Each promise holds in plaintext and under TLS.
+macro_rules! over_every_way {
+    ($($name:ident,)+) => {$(
+        mod $name {
+            use crate::stage::Way;
+
+            #[tokio::test]
+            async fn in_plaintext() {
+                super::$name(Way::Plain).await;
+            }
+
+            #[tokio::test]
+            async fn with_tls_before_the_shim() {
+                super::$name(Way::TlsBefore).await;
+            }
+
+            #[tokio::test]
+            async fn with_tls_behind_the_shim() {
+                super::$name(Way::TlsBehind).await;
+            }
+
+            #[tokio::test]
+            async fn with_tls_on_both_sides() {
+                super::$name(Way::TlsBoth).await;
+            }
+        }
+    )+};
+}
+
+over_every_way! {
+    a_passed_handshake_arrives_byte_for_byte_in_one_piece,
+    a_passed_handshake_arrives_byte_for_byte_in_one_byte_pieces,
+    a_passed_handshake_arrives_byte_for_byte_in_fragments_around_a_ping,
+    bytes_glued_to_the_upgrade_request_are_not_lost,
+    a_request_glued_to_the_upgrade_arrives_byte_for_byte_or_is_healed,
+    the_challenge_comes_before_the_client_has_said_anything,
+    frames_sent_behind_the_request_wait_for_the_answer,
+    what_is_no_connect_request_is_the_gateways_to_answer,
+    a_request_over_the_limit_is_the_gateways_to_answer,
+    another_websocket_on_the_same_port_is_relayed_untouched,
+    a_large_stream_arrives_whole_in_both_directions_at_once,
+    headers_arrive_as_they_were_written_but_for_compression,
+}
 
 /// A `connect` that a literal gateway accepts as it stands, in unusual but valid JSON: white space, escapes, letters beyond ASCII.
 fn connect(stage: &Stage, device: &TestDevice, nonce: &str) -> Vec<u8> {
@@ -28,9 +72,8 @@ async fn arrived(stage: &Stage, sent: &[u8]) -> Vec<u8> {
     .await
 }
 
-#[tokio::test]
-async fn a_passed_handshake_arrives_byte_for_byte_in_one_piece() {
-    let stage = Stage::new(Profile::Literal).await;
+async fn a_passed_handshake_arrives_byte_for_byte_in_one_piece(way: Way) {
+    let stage = Stage::over(way, Profile::Literal).await;
     let device = stage.paired(LEGACY);
     let mut client = RawClient::upgrade(stage.shim.addr, "/", b"").await;
     let sent = masked(
@@ -42,9 +85,8 @@ async fn a_passed_handshake_arrives_byte_for_byte_in_one_piece() {
     assert_eq!(arrived(&stage, &sent).await, sent);
 }
 
-#[tokio::test]
-async fn a_passed_handshake_arrives_byte_for_byte_in_one_byte_pieces() {
-    let stage = Stage::new(Profile::Literal).await;
+async fn a_passed_handshake_arrives_byte_for_byte_in_one_byte_pieces(way: Way) {
+    let stage = Stage::over(way, Profile::Literal).await;
     let device = stage.paired(LEGACY);
     let mut client = RawClient::upgrade(stage.shim.addr, "/", b"").await;
     let sent = masked(
@@ -59,9 +101,8 @@ async fn a_passed_handshake_arrives_byte_for_byte_in_one_byte_pieces() {
     assert_eq!(arrived(&stage, &sent).await, sent);
 }
 
-#[tokio::test]
-async fn a_passed_handshake_arrives_byte_for_byte_in_fragments_around_a_ping() {
-    let stage = Stage::new(Profile::Literal).await;
+async fn a_passed_handshake_arrives_byte_for_byte_in_fragments_around_a_ping(way: Way) {
+    let stage = Stage::over(way, Profile::Literal).await;
     let device = stage.paired(LEGACY);
     let mut client = RawClient::upgrade(stage.shim.addr, "/", b"").await;
     let sent = fragmented(&connect(&stage, &device, &client.nonce().await));
@@ -84,9 +125,8 @@ async fn a_passed_handshake_arrives_byte_for_byte_in_fragments_around_a_ping() {
     assert_eq!(arrived(&stage, &message).await, message);
 }
 
-#[tokio::test]
-async fn bytes_glued_to_the_upgrade_request_are_not_lost() {
-    let stage = Stage::new(Profile::Literal).await;
+async fn bytes_glued_to_the_upgrade_request_are_not_lost(way: Way) {
+    let stage = Stage::over(way, Profile::Literal).await;
     let ping = masked(Opcode::Ping, b"early");
     let mut client = RawClient::upgrade(stage.shim.addr, "/", &ping).await;
     let (mut pong, mut challenge) = (false, false);
@@ -100,9 +140,8 @@ async fn bytes_glued_to_the_upgrade_request_are_not_lost() {
 }
 
 /// Early clients may send their request without waiting for the challenge, and so without a nonce.
-#[tokio::test]
-async fn a_request_glued_to_the_upgrade_arrives_byte_for_byte_or_is_healed() {
-    let stage = Stage::new(Profile::Literal).await;
+async fn a_request_glued_to_the_upgrade_arrives_byte_for_byte_or_is_healed(way: Way) {
+    let stage = Stage::over(way, Profile::Literal).await;
     stage.delegate().await;
     let device = stage.paired(LEGACY);
     for (scopes, passes) in [(LEGACY, true), (&[READ][..], false)] {
@@ -124,16 +163,14 @@ async fn a_request_glued_to_the_upgrade_arrives_byte_for_byte_or_is_healed() {
     }
 }
 
-#[tokio::test]
-async fn the_challenge_comes_before_the_client_has_said_anything() {
-    let stage = Stage::new(Profile::Literal).await;
+async fn the_challenge_comes_before_the_client_has_said_anything(way: Way) {
+    let stage = Stage::over(way, Profile::Literal).await;
     let mut client = RawClient::upgrade(stage.shim.addr, "/", b"").await;
     assert!(!client.nonce().await.is_empty());
 }
 
-#[tokio::test]
-async fn frames_sent_behind_the_request_wait_for_the_answer() {
-    let stage = Stage::new(Profile::Literal).await;
+async fn frames_sent_behind_the_request_wait_for_the_answer(way: Way) {
+    let stage = Stage::over(way, Profile::Literal).await;
     let device = stage.paired(LEGACY);
     let mut client = RawClient::upgrade(stage.shim.addr, "/", b"").await;
     let request = connect(&stage, &device, &client.nonce().await);
@@ -154,9 +191,8 @@ async fn frames_sent_behind_the_request_wait_for_the_answer() {
     );
 }
 
-#[tokio::test]
-async fn what_is_no_connect_request_is_the_gateways_to_answer() {
-    let stage = Stage::new(Profile::Literal).await;
+async fn what_is_no_connect_request_is_the_gateways_to_answer(way: Way) {
+    let stage = Stage::over(way, Profile::Literal).await;
     let other = json!({"type": "req", "id": "1", "method": "health", "params": {}}).to_string();
     for addr in [stage.gateway.addr(), stage.shim.addr] {
         let mut client = RawClient::upgrade(addr, "/", b"").await;
@@ -171,10 +207,9 @@ async fn what_is_no_connect_request_is_the_gateways_to_answer() {
     }
 }
 
-#[tokio::test]
-async fn a_request_over_the_limit_is_the_gateways_to_answer() {
+async fn a_request_over_the_limit_is_the_gateways_to_answer(way: Way) {
     for (profile, accepted) in [(Profile::Literal, true), (Profile::Clearing, false)] {
-        let stage = Stage::new(profile).await;
+        let stage = Stage::over(way, profile).await;
         let device = stage.paired(LEGACY);
         for addr in [stage.gateway.addr(), stage.shim.addr] {
             let mut client = RawClient::upgrade(addr, "/", b"").await;
@@ -190,9 +225,8 @@ async fn a_request_over_the_limit_is_the_gateways_to_answer() {
     }
 }
 
-#[tokio::test]
-async fn another_websocket_on_the_same_port_is_relayed_untouched() {
-    let stage = Stage::new(Profile::Literal).await;
+async fn another_websocket_on_the_same_port_is_relayed_untouched(way: Way) {
+    let stage = Stage::over(way, Profile::Literal).await;
     let mut client = RawClient::upgrade(stage.shim.addr, "/__openclaw__/ws", b"").await;
     for payload in [
         vec![7; 10],
@@ -204,9 +238,8 @@ async fn another_websocket_on_the_same_port_is_relayed_untouched() {
     }
 }
 
-#[tokio::test]
-async fn a_large_stream_arrives_whole_in_both_directions_at_once() {
-    let stage = Stage::new(Profile::Literal).await;
+async fn a_large_stream_arrives_whole_in_both_directions_at_once(way: Way) {
+    let stage = Stage::over(way, Profile::Literal).await;
     let client = RawClient::upgrade(stage.shim.addr, "/__openclaw__/ws", b"").await;
     let payloads: Vec<Vec<u8>> = (0..64u8)
         .map(|i| vec![i; 60_000 + usize::from(i)])
@@ -235,9 +268,8 @@ async fn a_large_stream_arrives_whole_in_both_directions_at_once() {
     drop(writer.await.unwrap());
 }
 
-#[tokio::test]
-async fn headers_arrive_as_they_were_written_but_for_compression() {
-    let stage = Stage::new(Profile::Literal).await;
+async fn headers_arrive_as_they_were_written_but_for_compression(way: Way) {
+    let stage = Stage::over(way, Profile::Literal).await;
     let device = stage.paired(LEGACY);
     let mut client = RawClient::upgrade(stage.shim.addr, "/some/path?token=x", b"").await;
     let sent = masked(

@@ -192,7 +192,7 @@ fn against_each_other() {
         (pair("hosts = ['x']", "hosts = ['y', 'X']"), 8, "x leads to the gateway a already"),
         (pair("hosts = ['x']\n[gateway.policy]\nmode = 'on'", ""), 6, "unknown key"),
         (pair("hosts = ['x']\ndata = '/d'", "data = '/d'"), 9, "directory of the gateway a, too"),
-        (pair("listen = '0.0.0.0:7'", "listen = '127.0.0.1:7'"), 8, "takes the port"),
+        (pair("listen = '0.0.0.0:7'", "listen = '127.0.0.1:7'\n[tls]\nplaintext = 'allowed'"), 8, "takes the port"),
         (pair("listen = '127.0.0.1:2'", ""), 7, "where the shim itself listens"),
         (pair("listen = '127.0.0.1:7'", "name = 'a'"), 8, "duplicate key"),
         ("[[gateway]]\nurl = 'ws://127.0.0.1:1'".to_owned(), 1, "needs a name"),

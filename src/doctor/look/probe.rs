@@ -116,21 +116,24 @@ impl Reach {
 
 /// Asks the gateway what anybody may ask.
 pub(super) async fn reach(config: &Config) -> Reach {
-    let dialer = Dialer {
-        gateway: config.gateway.url.clone(),
-        local_source: config.gateway.sources.local,
-        remote_source: None,
-        connect_timeout: config.gateway.connect_timeout,
+    let refused = |refused: String| Reach {
+        refused: Some(refused),
+        ..Reach::default()
+    };
+    let dialer = match Dialer::new(&config.gateway) {
+        Ok(dialer) => dialer,
+        Err(error) => return refused(error.to_string()),
     };
     if let Err(error) = dialer.dial(Side::Local).await {
-        return Reach {
-            refused: Some(error.to_string()),
-            ..Reach::default()
-        };
+        return refused(error.to_string());
     }
     let challenge = timeout(PATIENCE, ask_challenge(&dialer)).await;
     let challenge =
         challenge.unwrap_or_else(|_| Err(format!("none within {} s", PATIENCE.as_secs())));
+    let challenge = match challenge {
+        Err(why) => Err(dialer.explain(why).await),
+        seen => seen,
+    };
     Reach {
         refused: None,
         http: http(&dialer, &config.gateway.auth).await,

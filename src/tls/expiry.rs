@@ -1,0 +1,63 @@
+//! When a certificate ends.
+
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer as _;
+
+use crate::config::Finding;
+
+/// When a certificate ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Expiry(SystemTime);
+
+impl Expiry {
+    /// The end of a certificate in DER form; `None` where it is no certificate.
+    pub(super) fn of(certificate: &[u8]) -> Option<Self> {
+        let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+        let seconds = certificate.validity().not_after.timestamp();
+        // One that ended before 1970 has ended.
+        let seconds = u64::try_from(seconds).unwrap_or_default();
+        Some(Self(UNIX_EPOCH + Duration::from_secs(seconds)))
+    }
+
+    /// The moment.
+    #[must_use]
+    pub const fn at(self) -> SystemTime {
+        self.0
+    }
+
+    /// How long it is until then; `None` where it is over.
+    #[must_use]
+    pub fn left(self) -> Option<Duration> {
+        self.0.duration_since(SystemTime::now()).ok()
+    }
+
+    /// What an operator should know, from two weeks before.
+    pub(super) fn finding(self, file: &Path) -> Option<Finding> {
+        let file = file.display();
+        let message = match self.left() {
+            Some(left) if left >= SOON => return None,
+            Some(left) => format!("the certificate {file} ends in {}", days(left)),
+            None => {
+                let ago = SystemTime::now().duration_since(self.0).unwrap_or_default();
+                format!("the certificate {file} has ended {} ago", days(ago))
+            }
+        };
+        let fix = "renew it; the shim takes the new files as soon as they are there";
+        Some(Finding::new("tls-certificate-ends", message, fix))
+    }
+}
+
+fn days(duration: Duration) -> String {
+    match duration.as_secs() / DAY.as_secs() {
+        0 => "less than a day".to_owned(),
+        1 => "1 day".to_owned(),
+        days => format!("{days} days"),
+    }
+}
+
+pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// From when on an operator is told: certbot renews a month before, so that two weeks mean that it does not.
+const SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
