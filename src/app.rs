@@ -13,7 +13,7 @@ use std::time::Instant;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{Span, error_span, info};
+use tracing::info;
 
 use crate::admin;
 use crate::config::Config;
@@ -91,7 +91,8 @@ pub async fn serve_all(
     };
     let mut behind: BTreeMap<SocketAddr, (Vec<Arc<Served>>, listen::Limits)> = BTreeMap::new();
     for config in &configs {
-        let front = assemble::front(config, &shim, &span(config, configs.len()))?;
+        let name = (configs.len() > 1).then(|| config.name.clone());
+        let front = assemble::front(config, &shim, name)?;
         let served = Arc::new(Served::new(
             config.name.clone(),
             config.hosts.clone(),
@@ -138,15 +139,6 @@ fn announce(door: &Door) {
             "listening on {}",
             door.address
         );
-    }
-}
-
-/// Names a gateway on the log's lines, where there are several; whatever the level, so that it is on every line.
-fn span(config: &Config, gateways: usize) -> Span {
-    if gateways > 1 {
-        error_span!("served", gateway = %config.name)
-    } else {
-        Span::none()
     }
 }
 

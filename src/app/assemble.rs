@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
-use tracing::{Instrument as _, Span};
+use tracing::{Instrument as _, Span, error_span};
 
 use super::{Failure, Shim};
 use crate::approver;
@@ -24,12 +24,14 @@ use crate::identity::store::{AutoStore, DeviceStore, JsonStore, LastGood, Sqlite
 use crate::identity::watch::Watch;
 use crate::identity::{CacheSettings, Resolver};
 
-/// Puts together what stands before one gateway, and starts what runs beside its sessions.
+/// Puts together what stands before one gateway, and starts what runs beside its sessions. `name` is what it is called
+/// where there are several.
 ///
 /// # Errors
 ///
 /// When the delegate's key cannot be used.
-pub(super) fn front(config: &Config, shim: &Shim, span: &Span) -> Result<Front, Failure> {
+pub(super) fn front(config: &Config, shim: &Shim, name: Option<String>) -> Result<Front, Failure> {
+    let span = span(name.as_deref());
     // What is started here and names no span of its own takes this one.
     let _entered = span.enter();
     let settings = Settings::from_config(config)?;
@@ -44,7 +46,7 @@ pub(super) fn front(config: &Config, shim: &Shim, span: &Span) -> Result<Front, 
         },
     );
     let engine = Arc::new(Engine {
-        name: (!span.is_none()).then(|| config.name.clone()),
+        name,
         mode: Arc::new(ModeSwitch::new(config.mode)),
         rules: ArcSwap::from_pointee(rules(config)),
         audit: Audit::new(&config.data),
@@ -81,6 +83,11 @@ pub(super) fn front(config: &Config, shim: &Shim, span: &Span) -> Result<Front, 
         span: span.clone(),
         sessions: shim.sessions.clone(),
     })
+}
+
+/// Names the gateway on the log's lines; whatever the level, so that it is on every line.
+fn span(name: Option<&str>) -> Span {
+    name.map_or_else(Span::none, |gateway| error_span!("served", %gateway))
 }
 
 fn rules(config: &Config) -> Rules {
