@@ -91,8 +91,7 @@ pub async fn serve_all(
     };
     let mut behind: BTreeMap<SocketAddr, (Vec<Arc<Served>>, listen::Limits)> = BTreeMap::new();
     for config in &configs {
-        let name = (configs.len() > 1).then(|| config.name.clone());
-        let front = assemble::front(config, &shim, name)?;
+        let front = assemble::front(config, &shim)?;
         let served = Arc::new(Served::new(
             config.name.clone(),
             config.hosts.clone(),

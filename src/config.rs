@@ -6,6 +6,7 @@
 mod doubt;
 mod environment;
 mod fleet;
+mod host;
 mod load;
 mod named;
 mod policy;
@@ -46,7 +47,9 @@ use crate::gateway::{GatewayAuth, GatewayFacts};
 pub struct Config {
     /// What the operator calls the gateway.
     pub name: String,
-    /// The host names that lead to it, in lower case; none where it is the only one.
+    /// The same, where there are several, so that it has to be said which one is meant.
+    pub label: Option<String>,
+    /// The host names that lead to it, in lower case; none where it is the only one, or takes every other.
     pub hosts: Vec<String>,
     /// Where clients connect.
     pub listen: SocketAddr,

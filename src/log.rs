@@ -1,6 +1,6 @@
 //! The log: lines on standard error, for people or for machines.
 
-use tracing::Subscriber;
+use tracing::{Span, Subscriber, error_span};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -31,12 +31,20 @@ pub fn findings_of_all(configs: &[Config]) {
     let common = |finding: &&Finding| others.iter().all(|other| other.findings.contains(finding));
     findings(first.findings.iter().filter(common));
     for config in configs.iter().filter(|_| !others.is_empty()) {
-        let _named = tracing::error_span!("served", gateway = %config.name).entered();
+        let _named = span(config).entered();
         findings(config.findings.iter().filter(|finding| {
             let common = configs.iter().all(|other| other.findings.contains(finding));
             !common
         }));
     }
+}
+
+/// Names the gateway on the lines of what is done in it, where there are several; whatever the level, so that it is on
+/// every line.
+#[must_use]
+pub fn span(config: &Config) -> Span {
+    let name = config.label.as_deref();
+    name.map_or_else(Span::none, |gateway| error_span!("served", %gateway))
 }
 
 fn subscriber<W>(

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
-use tracing::{Instrument as _, Span, error_span};
+use tracing::Instrument as _;
 
 use super::{Failure, Shim};
 use crate::approver;
@@ -24,14 +24,13 @@ use crate::identity::store::{AutoStore, DeviceStore, JsonStore, LastGood, Sqlite
 use crate::identity::watch::Watch;
 use crate::identity::{CacheSettings, Resolver};
 
-/// Puts together what stands before one gateway, and starts what runs beside its sessions. `name` is what it is called
-/// where there are several.
+/// Puts together what stands before one gateway, and starts what runs beside its sessions.
 ///
 /// # Errors
 ///
 /// When the delegate's key cannot be used.
-pub(super) fn front(config: &Config, shim: &Shim, name: Option<String>) -> Result<Front, Failure> {
-    let span = span(name.as_deref());
+pub(super) fn front(config: &Config, shim: &Shim) -> Result<Front, Failure> {
+    let span = crate::log::span(config);
     // What is started here and names no span of its own takes this one.
     let _entered = span.enter();
     let settings = Settings::from_config(config)?;
@@ -46,7 +45,7 @@ pub(super) fn front(config: &Config, shim: &Shim, name: Option<String>) -> Resul
         },
     );
     let engine = Arc::new(Engine {
-        name,
+        name: config.label.clone(),
         mode: Arc::new(ModeSwitch::new(config.mode)),
         rules: ArcSwap::from_pointee(rules(config)),
         audit: Audit::new(&config.data),
@@ -83,11 +82,6 @@ pub(super) fn front(config: &Config, shim: &Shim, name: Option<String>) -> Resul
         span: span.clone(),
         sessions: shim.sessions.clone(),
     })
-}
-
-/// Names the gateway on the log's lines; whatever the level, so that it is on every line.
-fn span(name: Option<&str>) -> Span {
-    name.map_or_else(Span::none, |gateway| error_span!("served", %gateway))
 }
 
 fn rules(config: &Config) -> Rules {
