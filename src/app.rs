@@ -13,7 +13,7 @@ use std::time::Instant;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{Span, error_span, info};
+use tracing::info;
 
 use crate::admin;
 use crate::config::Config;
@@ -98,7 +98,7 @@ pub async fn serve_all(
             let listening = Listening::open(files.clone())?;
             certificates.insert(config.listen, Arc::new(listening));
         }
-        let front = assemble::front(config, &shim, &span(config, configs.len()))?;
+        let front = assemble::front(config, &shim)?;
         let served = Arc::new(Served::new(
             config.name.clone(),
             config.hosts.clone(),
@@ -159,15 +159,6 @@ fn announce(door: &Door) {
             door.address,
             if door.tls.is_some() { ", TLS" } else { "" }
         );
-    }
-}
-
-/// Names a gateway on the log's lines, where there are several; whatever the level, so that it is on every line.
-fn span(config: &Config, gateways: usize) -> Span {
-    if gateways > 1 {
-        error_span!("served", gateway = %config.name)
-    } else {
-        Span::none()
     }
 }
 

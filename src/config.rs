@@ -6,6 +6,7 @@
 mod doubt;
 mod environment;
 mod fleet;
+mod host;
 mod load;
 mod named;
 mod policy;
@@ -50,7 +51,9 @@ use crate::tls::Trust;
 pub struct Config {
     /// What the operator calls the gateway.
     pub name: String,
-    /// The host names that lead to it, in lower case; none where it is the only one.
+    /// The same, where there are several, so that it has to be said which one is meant.
+    pub label: Option<String>,
+    /// The host names that lead to it, in lower case; none where it is the only one, or takes every other.
     pub hosts: Vec<String>,
     /// Where clients connect.
     pub listen: SocketAddr,

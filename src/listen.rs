@@ -163,7 +163,7 @@ pub fn unavailable(config: &Config, error: &io::Error) -> Problem {
     let (why, hint) = match error.kind() {
         io::ErrorKind::AddrInUse => {
             let holder = taken::holder(listen);
-            let holder = holder.map_or_else(|| "another process".to_owned(), |holder| holder);
+            let holder = holder.unwrap_or_else(|| "another process".to_owned());
             let hint = "stop that one, or listen elsewhere: listen = \"127.0.0.1:18781\"";
             (format!("{holder} listens there already"), hint.to_owned())
         }

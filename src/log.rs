@@ -1,6 +1,6 @@
 //! The log: lines on standard error, for people or for machines.
 
-use tracing::Subscriber;
+use tracing::{Span, Subscriber, error_span};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -31,12 +31,20 @@ pub fn findings_of_all(configs: &[Config]) {
     let common = |finding: &&Finding| others.iter().all(|other| other.findings.contains(finding));
     findings(first.findings.iter().filter(common));
     for config in configs.iter().filter(|_| !others.is_empty()) {
-        let _named = tracing::error_span!("served", gateway = %config.name).entered();
+        let _named = span(config).entered();
         findings(config.findings.iter().filter(|finding| {
             let common = configs.iter().all(|other| other.findings.contains(finding));
             !common
         }));
     }
+}
+
+/// Names the gateway on the lines of what is done in it, where there are several; whatever the level, so that it is on
+/// every line.
+#[must_use]
+pub fn span(config: &Config) -> Span {
+    let name = config.label.as_deref();
+    name.map_or_else(Span::none, |gateway| error_span!("served", %gateway))
 }
 
 fn subscriber<W>(
@@ -55,7 +63,10 @@ where
         .with_ansi(colour);
     match log.format {
         LogFormat::Text => Box::new(builder.compact().with_target(false).finish()),
-        LogFormat::Json => Box::new(builder.json().flatten_event(true).finish()),
+        LogFormat::Json => {
+            let builder = builder.json().flatten_event(true);
+            Box::new(builder.with_span_list(false).finish())
+        }
     }
 }
 
@@ -96,6 +107,20 @@ mod tests {
     }
 
     fn logged(format: LogFormat, level: LogLevel, directives: Option<&str>) -> String {
+        logged_in(format, level, directives, || {
+            tracing::info!(target: "scope_shim::x", client = "cli", "session ended");
+            tracing::debug!(target: "scope_shim::x", "detail");
+            tracing::info!(target: "hyper", "noise");
+            findings([&Finding::new("a-code", "what", "how")]);
+        })
+    }
+
+    fn logged_in(
+        format: LogFormat,
+        level: LogLevel,
+        directives: Option<&str>,
+        work: impl FnOnce(),
+    ) -> String {
         let lines = Lines::default();
         let writer = lines.clone();
         let log = Log {
@@ -104,12 +129,7 @@ mod tests {
             sessions: crate::config::SessionLog::Off,
         };
         let subscriber = subscriber(log, false, directives, move || writer.clone());
-        tracing::subscriber::with_default(subscriber, || {
-            tracing::info!(target: "scope_shim::x", client = "cli", "session ended");
-            tracing::debug!(target: "scope_shim::x", "detail");
-            tracing::info!(target: "hyper", "noise");
-            findings([&Finding::new("a-code", "what", "how")]);
-        });
+        tracing::subscriber::with_default(subscriber, work);
         let bytes = lines.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
     }
@@ -136,6 +156,27 @@ mod tests {
             (line.get("code").unwrap(), line.get("fix").unwrap()),
             (&"a-code".into(), &"how".into())
         );
+    }
+
+    #[test]
+    fn one_of_several_gateways_is_named_on_its_lines() {
+        for level in [LogLevel::Info, LogLevel::Error] {
+            let text = logged_in(LogFormat::Text, level, None, || {
+                let _named = tracing::error_span!("served", gateway = "a").entered();
+                tracing::error!(target: "scope_shim::x", client = "cli", "over");
+            });
+            assert!(
+                text.ends_with("over client=\"cli\" gateway=\"a\"\n"),
+                "{text}"
+            );
+        }
+        let line = logged_in(LogFormat::Json, LogLevel::Info, None, || {
+            let _named = tracing::error_span!("served", gateway = "a").entered();
+            tracing::info!(target: "scope_shim::x", "over");
+        });
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(line.pointer("/span/gateway").unwrap(), "a");
+        assert!(line.get("spans").is_none());
     }
 
     #[test]

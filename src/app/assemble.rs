@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
-use tracing::{Instrument as _, Span};
+use tracing::Instrument as _;
 
 use super::{Failure, Shim};
 use crate::approver;
@@ -29,7 +29,8 @@ use crate::identity::{CacheSettings, Resolver};
 /// # Errors
 ///
 /// When the delegate's key cannot be used.
-pub(super) fn front(config: &Config, shim: &Shim, span: &Span) -> Result<Front, Failure> {
+pub(super) fn front(config: &Config, shim: &Shim) -> Result<Front, Failure> {
+    let span = crate::log::span(config);
     // What is started here and names no span of its own takes this one.
     let _entered = span.enter();
     let settings = Settings::from_config(config)?;
@@ -44,7 +45,7 @@ pub(super) fn front(config: &Config, shim: &Shim, span: &Span) -> Result<Front, 
         },
     );
     let engine = Arc::new(Engine {
-        name: (!span.is_none()).then(|| config.name.clone()),
+        name: config.label.clone(),
         mode: Arc::new(ModeSwitch::new(config.mode)),
         rules: ArcSwap::from_pointee(rules(config)),
         audit: Audit::new(&config.data),

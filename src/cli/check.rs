@@ -38,7 +38,7 @@ pub fn inspect(configs: &[Config]) -> Report {
         own.tls(config);
         own.sources(config);
         own.gateway(config);
-        report.add(own, (configs.len() > 1).then_some(config.name.as_str()));
+        report.add(own, config.label.as_deref());
     }
     report
 }

@@ -11,7 +11,7 @@ use super::raw::{Entry, RawConfig};
 use super::reader::Reader;
 use super::show::Show as _;
 use super::value::{self, kind};
-use super::{Config, self_proxy};
+use super::{Config, host, self_proxy};
 
 /// Resolves every entry, and holds them against each other.
 pub(super) fn resolve_each(
@@ -57,7 +57,12 @@ pub(super) fn resolve_each(
         problems.extend(loops(&second.0, configs.iter().map(|(other, _)| other)));
     }
     if problems.is_empty() {
-        Ok(configs.into_iter().map(|(config, _)| config).collect())
+        let several = configs.len() > 1;
+        let labelled = configs.into_iter().map(|(config, _)| Config {
+            label: several.then(|| config.name.clone()),
+            ..config
+        });
+        Ok(labelled.collect())
     } else {
         Err(in_order(problems))
     }
@@ -73,8 +78,8 @@ pub(super) fn name_and_hosts(reader: &mut Reader<'_>) -> (String, Vec<String>) {
         let hint = Some("write name = \"staging\", for example".to_owned());
         reader.problem(entry.place.clone(), message, hint);
     }
-    let name = reader.read("gateway.name", DEFAULT_NAME.to_owned(), value::name);
-    let hosts = reader.read("gateway.hosts", Vec::new(), value::hosts);
+    let name = reader.read("gateway.name", DEFAULT_NAME.to_owned(), host::name);
+    let hosts = reader.read("gateway.hosts", Vec::new(), host::hosts);
     (name, hosts)
 }
 

@@ -56,21 +56,13 @@ impl Config {
         flags: &[Flag],
         environment: &Environment,
     ) -> Result<Vec<Self>, Problems> {
-        let chosen = match (file, environment.get(FILE_VARIABLE)) {
-            (Some(file), _) => Some((file.to_owned(), Origin::Flag("--config"))),
-            (None, Some(file)) => {
-                let origin = Origin::Variable(FILE_VARIABLE.to_owned());
-                Some((environment.expand(file, &working_directory()), origin))
-            }
-            (None, None) => default_file(environment).map(|file| (file, Origin::Default)),
-        };
         let raw = RawConfig {
             flags,
             environment,
             file: None,
             entry: None,
         };
-        let Some((path, origin)) = chosen else {
+        let Some((path, origin)) = chosen(file, environment) else {
             return Ok(vec![resolve(&raw)?]);
         };
         let text = read_file(&path).map_err(|message| {
@@ -92,10 +84,23 @@ impl Config {
     }
 }
 
+/// The file to read, and who chose it.
+fn chosen(file: Option<&Path>, environment: &Environment) -> Option<(PathBuf, Origin)> {
+    match (file, environment.get(FILE_VARIABLE)) {
+        (Some(file), _) => Some((file.to_owned(), Origin::Flag("--config"))),
+        (None, Some(file)) => {
+            let origin = Origin::Variable(FILE_VARIABLE.to_owned());
+            Some((environment.expand(file, &working_directory()), origin))
+        }
+        (None, None) => default_file(environment).map(|file| (file, Origin::Default)),
+    }
+}
+
 /// Of one gateway: the one that `raw` means.
 pub(super) fn resolve(raw: &RawConfig<'_>) -> Result<Config, Problems> {
     let mut reader = Reader::new(raw);
     let reader = &mut reader;
+    let file = raw.file.map(|file| file.path);
     let listen = reader.read("listen", DEFAULT_LISTEN, value::socket_address);
     let mode = reader.read("mode", Mode::On, value::word);
     let data = data_directory(reader);
@@ -144,6 +149,7 @@ pub(super) fn resolve(raw: &RawConfig<'_>) -> Result<Config, Problems> {
     let findings = findings.into_iter().flatten().cloned().collect();
     Ok(Config {
         name,
+        label: None,
         hosts,
         listen,
         mode,
@@ -156,7 +162,7 @@ pub(super) fn resolve(raw: &RawConfig<'_>) -> Result<Config, Problems> {
         tls,
         cache,
         limits,
-        file: raw.file.map(|file| file.path.to_owned()),
+        file: file.map(Path::to_owned),
         settings: std::mem::take(&mut reader.settings),
         findings,
         #[cfg(test)]

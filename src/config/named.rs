@@ -140,7 +140,7 @@ impl Named<'_, '_> {
                 }
                 Ok(_) => {}
                 Err(wrongs) => {
-                    let usual = "take it away, and the rule for all clients holds";
+                    let usual = "take it away for what holds otherwise";
                     self.reader.wrong(&key, &origin, self.file, wrongs, usual);
                 }
             }

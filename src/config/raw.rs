@@ -68,7 +68,7 @@ impl<'a> RawConfig<'a> {
 /// What a key is called in an entry; `None` for one that holds for the whole process.
 pub(super) fn own_name(key: &str) -> Option<&str> {
     let also = OWN.contains(&key) || key.starts_with("policy.");
-    key.strip_prefix(GATEWAY).or(also.then_some(key))
+    key.strip_prefix(GATEWAY).or_else(|| also.then_some(key))
 }
 
 /// A configuration file that is TOML, whatever it says.

@@ -51,7 +51,7 @@ impl Reader<'_> {
                 continue;
             }
             let known = |own: &&'static str| own_name(own) == Some(key);
-            if !self.keys.iter().any(|own| known(own)) {
+            if !self.keys.iter().any(known) {
                 self.unknown(file.place(name.span()), "gateway.", key);
             }
         }

@@ -84,6 +84,13 @@ pub(super) fn read_gateway(reader: &mut Reader<'_>, listen: SocketAddr) -> Gatew
         );
     }
     let auth = auth(reader, &facts);
+    if reader.raw.entry.is_some() && facts.state.is_none() && matches!(auth, GatewayAuth::Unknown) {
+        let message = format!("nothing tells the token or password of the gateway at {url}");
+        let fix = "give token_file or password_file in its entry, or its state directory";
+        reader
+            .findings
+            .push(Finding::new("gateway-secret-unknown", message, fix));
+    }
     let local = reader.read_or_auto("gateway.local_source", value::ip_address);
     let remote = reader.read_or_auto("gateway.remote_source", value::ip_address);
     let trusted = facts.trusted_proxies.as_deref();

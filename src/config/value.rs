@@ -38,7 +38,7 @@ pub(crate) type Read<T> = Result<T, Vec<Wrong>>;
 
 impl<'a> Value<'a> {
     /// The value as text; a number or a list in a document is not text.
-    fn text(&self) -> Option<&'a str> {
+    pub(super) fn text(&self) -> Option<&'a str> {
         match self {
             Value::Plain(text) => Some(text),
             Value::Toml(DeValue::String(text)) => Some(text),
@@ -147,81 +147,6 @@ pub(crate) fn socket_address(value: &Value<'_>) -> Read<SocketAddr> {
             hint,
             ..value.wrong("an address and port such as \"127.0.0.1:18780\"")
         }]
-    })
-}
-
-/// What a gateway is called, which is also the name of a directory.
-pub(crate) fn name(value: &Value<'_>) -> Read<String> {
-    let text = value.text().unwrap_or_default();
-    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    if !text.is_empty()
-        && text.len() <= LONGEST_NAME
-        && text.bytes().all(fits)
-        && !text.starts_with('-')
-    {
-        return Ok(text.to_owned());
-    }
-    let tame: String = text.to_lowercase().replace([' ', '_', '.', '/'], "-");
-    let tame = tame.trim_matches('-');
-    let usable = !tame.is_empty() && tame.len() <= LONGEST_NAME && tame.bytes().all(fits);
-    Err(vec![Wrong {
-        hint: Some(format!(
-            "write \"{}\"",
-            if usable { tame } else { "staging" }
-        )),
-        ..value.wrong("a word of lower-case letters, digits and dashes")
-    }])
-}
-
-/// Host names that lead to a gateway, in lower case: `name`, an address, or `*.suffix`.
-pub(crate) fn hosts(value: &Value<'_>) -> Read<Vec<String>> {
-    let hosts = list(
-        value,
-        "a list such as [\"a.example\", \"*.b.example\"]",
-        |item| {
-            let text = item.text().unwrap_or_default().to_ascii_lowercase();
-            host(&text).map_err(|hint| Wrong {
-                hint: Some(hint),
-                ..item.wrong("a host name such as \"a.example\" or \"*.b.example\"")
-            })
-        },
-    )?;
-    if hosts.is_empty() {
-        return Err(vec![Wrong {
-            hint: Some("take it away for the gateway that gets every other host".to_owned()),
-            ..value.wrong("at least one host name")
-        }]);
-    }
-    Ok(hosts)
-}
-
-fn host(text: &str) -> Result<String, String> {
-    let bare = text.trim_start_matches('[').trim_end_matches(']');
-    if let Ok(ip) = bare.parse::<IpAddr>() {
-        return Ok(ip.to_string());
-    }
-    let name = text.strip_prefix("*.").unwrap_or(text);
-    let name = name.strip_suffix('.').unwrap_or(name);
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    let is_name = name.len() <= LONGEST_HOST
-        && name
-            .split('.')
-            .all(|label| !label.is_empty() && label.bytes().all(fits));
-    if is_name {
-        return Ok(text.strip_suffix('.').unwrap_or(text).to_owned());
-    }
-    Err(if text == "*" {
-        "take hosts away for the gateway that gets every other host".to_owned()
-    } else if text.contains("://") {
-        "leave the scheme away, and whatever follows the name".to_owned()
-    } else if text.contains(':') {
-        "leave the port away: listen says it".to_owned()
-    } else if text.contains('*') {
-        "* stands at the front, for whole labels: \"*.example\"".to_owned()
-    } else if !text.is_ascii() {
-        "write it as it is on the wire: \"xn--…\"".to_owned()
-    } else {
-        "write nothing but the name".to_owned()
     })
 }
 
@@ -426,7 +351,7 @@ fn scope_letter(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_')
 }
 
-fn list<T>(
+pub(super) fn list<T>(
     value: &Value<'_>,
     expected: &str,
     rule: impl Fn(&Value<'_>) -> Result<T, Wrong>,
@@ -463,10 +388,6 @@ fn alternatives(words: impl Iterator<Item = &'static str>) -> String {
     }
 }
 
-/// In bytes; a directory has this name.
-const LONGEST_NAME: usize = 40;
-/// In bytes (RFC 1035 §2.3.4).
-const LONGEST_HOST: usize = 253;
 /// How much of a wrong value a message repeats, in characters.
 const LONGEST_SHOWN: usize = 60;
 /// Longer than any of the durations makes sense.

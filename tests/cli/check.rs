@@ -290,7 +290,10 @@ fn an_address_that_is_not_of_this_machine_is_refused() {
     let output = shim.run();
     assert!(output.starts_with("exit: 78\n"), "{output}");
     let (_, errors) = output.split_once("----- stderr -----\n").unwrap();
-    insta::assert_snapshot!(errors, @"");
+    insta::assert_snapshot!(errors, @r#"
+    error: --listen: cannot listen on 192.0.2.1:18780: 192.0.2.1 is no address of this machine
+      hint: give an address of this machine (ip address shows them), or 127.0.0.1 for clients on it
+    "#);
 }
 
 #[cfg(target_os = "linux")]

@@ -4,7 +4,73 @@ use crate::Shim;
 fn check_says_what_holds_for_all_and_what_for_each() {
     let file = "valid/several_gateways.toml";
     let output = Shim::new(&["check", "--config", file]).run();
-    insta::assert_snapshot!(output, @"");
+    insta::assert_snapshot!(output, @r#"
+    exit: 0
+    ----- stdout -----
+    configuration: valid/several_gateways.toml
+
+    listen  127.0.0.1:0  valid/several_gateways.toml:1:10
+    data  /tmp  valid/several_gateways.toml:2:8
+    trusted_proxies  []  default
+    log.format  text  default
+    log.level  info  default
+    log.sessions  on  default
+    gateway.state  none  default
+    gateway.store  auto  default
+    gateway.auth  unknown  default
+    gateway.local_source  127.0.0.1  default
+    gateway.remote_source  127.0.0.2  default
+    gateway.connect_timeout  3s  default
+    policy.max_scopes  every scope  default
+    policy.entitled_repairs  approve  default
+    policy.local_upgrades  ask  default
+    policy.wait_for_approval  off  default
+    cache.ttl  30s  default
+    cache.negative_ttl  5s  default
+    cache.capacity  10000  default
+    limits.connections  4096  default
+    limits.header_bytes  65536  default
+    limits.header_timeout  10s  default
+    limits.connect_frame_bytes  65536  default
+    limits.handshake_timeout  15s  default
+    limits.idle_timeout  off  default
+    limits.gateway_handshakes  24  default
+
+    staging
+    mode  on  default
+    gateway.name  staging  valid/several_gateways.toml:8:8
+    gateway.hosts  [staging.example, *.staging.example]  valid/several_gateways.toml:9:9
+    gateway.data  /tmp/staging  valid/several_gateways.toml:2:8
+    gateway.url  ws://127.0.0.1:1  valid/several_gateways.toml:10:7
+    policy.device_less  off  valid/several_gateways.toml:5:15
+
+    production
+    mode  observe  valid/several_gateways.toml:14:8
+    gateway.name  production  valid/several_gateways.toml:13:8
+    gateway.hosts  []  default
+    gateway.data  /tmp/production  valid/several_gateways.toml:2:8
+    gateway.url  ws://127.0.0.1:2  valid/several_gateways.toml:15:7
+    policy.device_less  local  valid/several_gateways.toml:18:15
+    policy.clients.cli.max_scopes  [operator.read]  valid/several_gateways.toml:21:14
+
+    ok: staging: the data directory /tmp/staging can be created
+    ok: staging: 127.0.0.1:0 is free to listen on
+    ok: production: the data directory /tmp/production can be created
+    ok: production: 127.0.0.1:0 is free to listen on
+    warning: staging: the gateway's trustedProxies are not known; if 127.0.0.2 is not among them, clients from other machines are refused with 403 on gateways from 2026.8, and earlier ones do not learn their address
+      fix: gateway.trustedProxies: ["127.0.0.2"] in openclaw.json
+    warning: staging: nothing tells the token or password of the gateway at ws://127.0.0.1:1
+      fix: give token_file or password_file in its entry, or its state directory
+    warning: staging: nothing answers at ws://127.0.0.1:1: Connection refused (os error 111)
+      fix: start the gateway, or give its address as --gateway; the shim waits for it
+    warning: production: the gateway's trustedProxies are not known; if 127.0.0.2 is not among them, clients from other machines are refused with 403 on gateways from 2026.8, and earlier ones do not learn their address
+      fix: gateway.trustedProxies: ["127.0.0.2"] in openclaw.json
+    warning: production: nothing tells the token or password of the gateway at ws://127.0.0.1:2
+      fix: give token_file or password_file in its entry, or its state directory
+    warning: production: nothing answers at ws://127.0.0.1:2: Connection refused (os error 111)
+      fix: start the gateway, or give its address as --gateway; the shim waits for it
+    ----- stderr -----
+    "#);
     let one = Shim::new(&["check", "--config", file, "--gateway-name", "staging"]).run();
     assert!(one.contains("\ngateway.name  staging  "), "{one}");
     assert!(!one.contains("production"), "{one}");

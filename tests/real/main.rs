@@ -13,6 +13,7 @@ mod agents;
 mod browser;
 mod commands;
 mod deadlock;
+mod fleet;
 mod handshakes;
 mod loops;
 mod options;
@@ -58,16 +59,25 @@ fn main() -> ExitCode {
     if let Err(error) = shim::program() {
         report.trouble(error.to_string());
     }
+    let mut tried = Vec::new();
     for version in &options.versions {
         let installed = Cache::of_this_user()
             .and_then(|cache| npm::install(&cache, version, &mut |line| println!("{line}")));
         match installed {
-            Ok(installed) => try_out(&installed, &options, &mut report),
+            Ok(installed) => {
+                if !options.fleet_only {
+                    try_out(&installed, &options, &mut report);
+                }
+                tried.push(installed);
+            }
             Err(error) if error.is_missing_prerequisite() => {
                 report.skip(format!("openclaw {version}: {error}"))
             }
             Err(error) => report.trouble(error.to_string()),
         }
+    }
+    if options.shimmed {
+        fleet::run(&tried, &mut report);
     }
     let required = std::env::var_os("SCOPE_SHIM_REAL").is_some_and(|value| value == "required");
     if report.close(required) {

@@ -97,6 +97,7 @@ impl Place {
             gateway_port: self.gateway_port,
             gateway_state: self.home.path().join(".openclaw"),
             data,
+            file: None,
         })
     }
 

@@ -20,10 +20,15 @@ pub(crate) struct Settings {
     pub(crate) gateway_state: PathBuf,
     /// An existing directory.
     pub(crate) data: PathBuf,
+    /// A configuration that says all of it, in the place of flags.
+    pub(crate) file: Option<PathBuf>,
 }
 
 impl Settings {
     fn arguments(&self) -> Vec<OsString> {
+        if let Some(file) = &self.file {
+            return vec!["--config".into(), file.clone().into()];
+        }
         vec![
             "--listen".into(),
             format!("127.0.0.1:{}", self.port).into(),

@@ -12,9 +12,7 @@ const TWO: &str = "mode = 'observe'\ndata = 'd'\n\
     [gateway.policy.clients.webchat]\ndevice_less = 'local'\n";
 
 fn both(case: &Case) -> (Config, Config) {
-    let mut configs = case
-        .load_all()
-        .unwrap_or_else(|problems| panic!("{problems}"));
+    let mut configs = case.load_all().unwrap();
     let second = configs.pop().unwrap();
     (configs.pop().unwrap(), second)
 }
