@@ -16,8 +16,8 @@ use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
 use hyper::body::Incoming;
 use hyper::{Request, Response};
-use tokio_util::task::TaskTracker;
 
+use crate::app::Circle;
 use crate::dial::Dialer;
 use crate::engine::Engine;
 use crate::handshake::drive::Limits;
@@ -45,7 +45,7 @@ pub struct Front {
     /// How long a session may be silent.
     pub idle: Option<Duration>,
     /// The sessions under way; an upgraded connection is out of hyper's sight.
-    pub sessions: TaskTracker,
+    pub sessions: Circle,
 }
 
 /// One client connection.

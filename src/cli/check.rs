@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Style;
+use crate::app::saved::{self, Source};
 use crate::config::{Config, Finding, Origin, Problem, Problems};
 
 /// What `check` found out, besides what loading the configuration did.
@@ -28,6 +29,7 @@ pub fn inspect(config: &Config) -> Report {
         ..Report::default()
     };
     report.data(config);
+    report.mode(config);
     report.state(config);
     report.listen(config);
     report.sources(config);
@@ -58,6 +60,29 @@ impl Report {
                 hint: Some("give --data DIR, a directory of the user who runs the shim".to_owned()),
             }),
         }
+    }
+
+    /// Where another mode holds than the configuration says, whoever reads it has to know.
+    fn mode(&mut self, config: &Config) {
+        let resolved = saved::resolve(config);
+        let mode = resolved.mode.as_str();
+        let message = format!("the mode is {mode}, {}", resolved.clause());
+        let (code, fix) = match resolved.source {
+            Source::Configuration => return,
+            Source::Edited { .. } => return self.well.push(message),
+            Source::Switched { over, .. } => (
+                "mode-switched",
+                format!(
+                    "nothing to do if that is meant; otherwise run: scope-shim mode {}",
+                    over.as_str()
+                ),
+            ),
+            Source::Unusable { .. } => (
+                "mode-unreadable",
+                format!("run: scope-shim mode {mode}, which writes or removes it"),
+            ),
+        };
+        self.findings.push(Finding::new(code, message, fix));
     }
 
     fn state(&mut self, config: &Config) {

@@ -28,15 +28,7 @@ impl Config {
         flags: &[Flag],
         environment: &Environment,
     ) -> Result<Self, Problems> {
-        let chosen = match (file, environment.get(FILE_VARIABLE)) {
-            (Some(file), _) => Some((file.to_owned(), Origin::Flag("--config"))),
-            (None, Some(file)) => {
-                let origin = Origin::Variable(FILE_VARIABLE.to_owned());
-                Some((environment.expand(file, &working_directory()), origin))
-            }
-            (None, None) => default_file(environment).map(|file| (file, Origin::Default)),
-        };
-        let Some((path, origin)) = chosen else {
+        let Some((path, origin)) = chosen(file, environment) else {
             return resolve(
                 &RawConfig {
                     flags,
@@ -62,6 +54,41 @@ impl Config {
             },
             Some(&path),
         )
+    }
+
+    /// Where the shim's own data is, as far as a configuration tells that cannot be used: a command has to find a shim
+    /// that runs also when somebody has broken its file since.
+    #[must_use]
+    pub fn data_of(
+        file: Option<&Path>,
+        flags: &[Flag],
+        environment: &Environment,
+    ) -> Option<PathBuf> {
+        let read =
+            chosen(file, environment).and_then(|(path, _)| Some((read_file(&path).ok()?, path)));
+        let file = read
+            .as_ref()
+            .map(|(text, path)| RawFile::salvage(path, text));
+        let raw = RawConfig {
+            flags,
+            environment,
+            file,
+        };
+        let mut reader = Reader::new(&raw);
+        let data = data_directory(&mut reader);
+        reader.problems.is_empty().then_some(data)
+    }
+}
+
+/// The file to read, and who chose it.
+fn chosen(file: Option<&Path>, environment: &Environment) -> Option<(PathBuf, Origin)> {
+    match (file, environment.get(FILE_VARIABLE)) {
+        (Some(file), _) => Some((file.to_owned(), Origin::Flag("--config"))),
+        (None, Some(file)) => {
+            let origin = Origin::Variable(FILE_VARIABLE.to_owned());
+            Some((environment.expand(file, &working_directory()), origin))
+        }
+        (None, None) => default_file(environment).map(|file| (file, Origin::Default)),
     }
 }
 
@@ -98,6 +125,7 @@ fn resolve(raw: &RawConfig<'_>, file: Option<&Path>) -> Result<Config, Problems>
         handshake_timeout: reader.read("limits.handshake_timeout", 15 * second, value::timeout),
         idle_timeout: reader.read("limits.idle_timeout", None, value::timeout_or_off),
         gateway_handshakes: reader.read("limits.gateway_handshakes", 24, value::count(1, 4_096)),
+        drain: reader.read("limits.drain", Some(5 * second), value::age_or_off),
     };
     reader.refuse_unknown();
     if !reader.problems.is_empty() {

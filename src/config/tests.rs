@@ -195,6 +195,7 @@ fn every_key_has_a_variable() {
         ("LIMITS_HANDSHAKE_TIMEOUT", "1s"),
         ("LIMITS_IDLE_TIMEOUT", "1h"),
         ("LIMITS_GATEWAY_HANDSHAKES", "1"),
+        ("LIMITS_DRAIN", "off"),
     ];
     let case = values.iter().fold(Case::new(""), |case, (name, value)| {
         case.with(&format!("SCOPE_SHIM_{name}"), value)

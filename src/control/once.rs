@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use serde_json::Value;
 use thiserror::Error;
 use tokio::time::timeout;
@@ -79,7 +80,9 @@ impl Settings {
                 remote_source: gateway.sources.remote,
                 connect_timeout: gateway.connect_timeout,
             }),
-            secret: engine::shared_secret(&gateway.auth),
+            secret: Arc::new(ArcSwapOption::from_pointee(engine::shared_secret(
+                &gateway.auth,
+            ))),
         })
     }
 }
