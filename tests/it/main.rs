@@ -80,3 +80,15 @@ mod secrets;
 
 /// Modes.
 mod modes;
+
+/// The program itself, as a service manager runs it.
+mod program;
+
+/// A configuration that is read again while sessions run.
+mod reload;
+
+/// An end that takes leave of everybody.
+mod stopping;
+
+/// A new version that takes over.
+mod succession;
