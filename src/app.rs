@@ -73,6 +73,9 @@ impl Shim {
     ///
     /// Why this one goes on.
     pub async fn upgrade(&self) -> Result<u32, String> {
+        if self.draining() {
+            return Err("this shim is about to end".to_owned());
+        }
         self.wishes.ask().await
     }
 }
@@ -82,6 +85,8 @@ struct Running {
     shim: Arc<Shim>,
     doors: TaskTracker,
     admin: admin::Admin,
+    /// Cancelled when the admin surface is no longer this process's to serve.
+    resign: CancellationToken,
 }
 
 /// Listens where the configurations say and runs until the process is told to stop, or another has taken its place and
@@ -134,6 +139,7 @@ async fn run_as(configs: Vec<Config>, again: Loader, start: &mut Start) -> Resul
     start.sockets.close();
     if handed_over {
         running.lock_up();
+        running.resign.cancel();
         let sessions = running.shim.sessions.clone();
         info!(
             sessions = sessions.len(),
@@ -144,6 +150,7 @@ async fn run_as(configs: Vec<Config>, again: Loader, start: &mut Start) -> Resul
             () = signals.stop() => false,
         };
         if ended {
+            running.answered().await;
             info!("the last session has ended; the new process goes on alone");
             return Ok(());
         }
@@ -233,7 +240,7 @@ async fn open(
         sessions: Sessions::default(),
         reloads: Reloads::new(configs.clone(), again),
         wishes,
-        stop: stop.clone(),
+        stop,
     };
     let mut behind: BTreeMap<SocketAddr, (Vec<Arc<Served>>, listen::Limits)> = BTreeMap::new();
     for config in &configs {
@@ -261,15 +268,21 @@ async fn open(
         });
         announce(&door);
         shim.doors.push(Arc::clone(&door));
-        doors.spawn(listen::serve(listener, door, limits, stop.clone()));
+        doors.spawn(listen::serve(listener, door, limits, shim.stop.clone()));
     }
     doors.close();
     let shim = Arc::new(shim);
     for served in &shim.served {
         reload::follow_secret(&shim, &served.name, &served.front().engine);
     }
-    let admin = admin::start(&configs, Arc::clone(&shim), stop, takes_over).await;
-    Ok(Running { shim, doors, admin })
+    let resign = CancellationToken::new();
+    let admin = admin::start(&configs, Arc::clone(&shim), resign.clone(), takes_over).await;
+    Ok(Running {
+        shim,
+        doors,
+        admin,
+        resign,
+    })
 }
 
 /// The mode to begin in: a switch outlives a restart, but not an edit of the configuration.

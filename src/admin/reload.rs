@@ -23,7 +23,7 @@ pub(super) async fn reload(shim: &Arc<Shim>) -> Answer {
             "new": change.new,
             "holds": match change.effect {
                 Effect::AtOnce => "now",
-                Effect::Engine => "for-new-sessions",
+                Effect::Next | Effect::Engine => "for-new-sessions",
                 Effect::Restart => "after-restart",
             },
             "text": change.to_string(),

@@ -22,21 +22,31 @@ pub async fn run(target: &Target) -> Result<Said, Missed> {
         Err(ClientError::Refused { status, message })
             if status == StatusCode::UNPROCESSABLE_ENTITY =>
         {
-            Err(Missed::Configuration(refused(message)))
+            Err(Missed::Configuration(refused(&message)))
         }
         Err(error) => Err(target.missed(error)),
     }
 }
 
-/// The shim's own words, and what they mean for it.
-fn refused(message: String) -> Problems {
-    let problem = |message| Problem {
-        origin: Origin::Default,
-        message,
-        hint: None,
-    };
+/// The shim's own words, one problem after the other, and what they mean for it.
+fn refused(message: &str) -> Problems {
+    let mut problems: Vec<Problem> = Vec::new();
     let still = "not reloaded: the running scope-shim goes on with what it had";
-    Problems(vec![problem(message), problem(still.to_owned())])
+    for line in message.lines().chain([still]) {
+        match problems.last_mut() {
+            // Hints are indented.
+            Some(problem) if line.starts_with(' ') => {
+                problem.message.push('\n');
+                problem.message.push_str(&safe(line));
+            }
+            _ => problems.push(Problem {
+                origin: Origin::Default,
+                message: safe(line),
+                hint: None,
+            }),
+        }
+    }
+    Problems(problems)
 }
 
 fn shown(answer: &Value) -> Said {

@@ -42,8 +42,9 @@ async fn off_still_tells_local_from_remote() {
 /// The configuration of a program in front of this gateway.
 pub fn before(bench: &Bench) -> String {
     format!(
-        "[gateway]\nurl = \"ws://{}\"\ntoken = \"{TOKEN}\"\n",
-        bench.gateway.addr()
+        "[gateway]\nurl = \"ws://{}\"\nstate = {:?}\ntoken = \"{TOKEN}\"\n",
+        bench.gateway.addr(),
+        bench.dir.path().join("state")
     )
 }
 
@@ -74,11 +75,22 @@ async fn scene() -> (Bench, Program, Connect) {
 async fn a_switch_holds_for_the_next_handshake_and_drops_no_session() {
     let (bench, _program, connect) = scene().await;
     let mut session = connect.clone().run().await.admitted();
-    insta::assert_snapshot!(said(&bench, &["mode", "off"]).await, @"");
+    insta::assert_snapshot!(said(&bench, &["mode", "off"]).await, @r#"
+    exit: 0
+    gateway: off, switched with `scope-shim mode` at [TIME]; the configuration says on
+    It holds for new handshakes; sessions under way go on as they are.
+    "#);
     assert!(connect.clone().run().await.session.is_none());
     assert_eq!(session.letters().await, "r");
-    insta::assert_snapshot!(said(&bench, &["mode"]).await, @"");
-    insta::assert_snapshot!(said(&bench, &["mode", "on"]).await, @"");
+    insta::assert_snapshot!(said(&bench, &["mode"]).await, @r#"
+    exit: 0
+    gateway: off, switched with `scope-shim mode` at [TIME]; the configuration says on
+    "#);
+    insta::assert_snapshot!(said(&bench, &["mode", "on"]).await, @r#"
+    exit: 0
+    gateway: on, as the configuration says
+    It holds for new handshakes; sessions under way go on as they are.
+    "#);
     connect.run().await.admitted();
     assert_eq!(session.letters().await, "r");
 }
@@ -121,13 +133,19 @@ async fn a_switch_survives_a_restart_until_somebody_edits_the_configuration() {
         &format!("mode = \"off\"\nlisten = \"{listen}\"\n{}", before(&bench)),
     );
     program = restart(program).await;
-    insta::assert_snapshot!(said(&bench, &["mode"]).await, @"");
+    insta::assert_snapshot!(said(&bench, &["mode"]).await, @r#"
+    exit: 0
+    gateway: off, as the configuration says
+    "#);
     configure(
         &bench,
         &format!("listen = \"{listen}\"\n{}", before(&bench)),
     );
     let _program = restart(program).await;
-    insta::assert_snapshot!(said(&bench, &["mode"]).await, @"");
+    insta::assert_snapshot!(said(&bench, &["mode"]).await, @r#"
+    exit: 0
+    gateway: on, as the configuration says
+    "#);
     connect.run().await.admitted();
 }
 
@@ -135,17 +153,34 @@ async fn a_switch_survives_a_restart_until_somebody_edits_the_configuration() {
 async fn a_switch_that_cannot_be_kept_holds_and_says_so() {
     let (bench, _program, connect) = scene().await;
     std::fs::create_dir(bench.dir.path().join("data/mode.json")).unwrap();
-    insta::assert_snapshot!(said(&bench, &["mode", "off"]).await, @"");
+    insta::assert_snapshot!(said(&bench, &["mode", "off"]).await, @r#"
+    exit: 3
+    gateway: off; a restart begins in on, as the configuration says: [DIR]/data/mode.json cannot be used: Is a directory (os error 21)
+    warning: gateway is switched, but that does not survive a restart: [DIR]/data/mode.json: Is a directory (os error 21)
+    It holds for new handshakes; sessions under way go on as they are.
+    "#);
     assert!(connect.run().await.session.is_none());
 }
 
 #[tokio::test]
 async fn without_a_running_shim_the_next_start_is_switched() {
     let bench = Bench::new(Profile::Literal).await;
-    insta::assert_snapshot!(said(&bench, &["mode"]).await, @"");
-    insta::assert_snapshot!(said(&bench, &["mode", "observe"]).await, @"");
+    insta::assert_snapshot!(said(&bench, &["mode"]).await, @r#"
+    exit: 0
+    scope-shim is not running (nobody answers at [DIR]/data/admin.sock).
+    gateway: the next start begins in on, as the configuration says
+    "#);
+    insta::assert_snapshot!(said(&bench, &["mode", "observe"]).await, @r#"
+    exit: 0
+    scope-shim is not running (nobody answers at [DIR]/data/admin.sock).
+    gateway: the next start begins in observe, switched with `scope-shim mode` at [TIME]; the configuration says on
+    "#);
     let _program = Program::start(&bench, &before(&bench)).await;
-    insta::assert_snapshot!(said(&bench, &["mode"]).await, @"");
+    insta::assert_snapshot!(said(&bench, &["mode"]).await, @r#"
+    exit: 0
+    gateway: observe, switched with `scope-shim mode` at [TIME]; the configuration says on
+      since [TIME]: 0 handshakes; on would have repaired 0, answered 0 without the gateway and explained 0 refusals
+    "#);
 }
 
 #[tokio::test]
@@ -190,5 +225,9 @@ async fn observing_says_what_on_would_have_done_beside_what_the_gateway_answered
             .iter()
             .all(|trace| trace["outcome"] == json!("refused"))
     );
-    insta::assert_snapshot!(said(&bench, &["mode"]).await, @"");
+    insta::assert_snapshot!(said(&bench, &["mode"]).await, @r#"
+    exit: 0
+    gateway: observe, switched with `scope-shim mode` at [TIME]; the configuration says on
+      since [TIME]: 3 handshakes; on would have repaired 1, answered 1 without the gateway and explained 1 refusal
+    "#);
 }

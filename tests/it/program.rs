@@ -73,7 +73,6 @@ impl Program {
             .env("NO_COLOR", "1")
             .env("NOTIFY_SOCKET", &notify)
             .env("WATCHDOG_USEC", "2000000")
-            .env("SCOPE_SHIM_GATEWAY_STATE", dir.join("state"))
             .env("SCOPE_SHIM_DATA", dir.join("data"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -25,6 +25,8 @@ pub enum Effect {
     /// It holds at once; delegated sessions that it makes too wide end.
     AtOnce,
     /// It holds for the next sessions; those under way go on as they began.
+    Next,
+    /// The same, and it takes an engine of its own.
     Engine,
     /// It holds after a restart.
     Restart,
@@ -63,14 +65,13 @@ impl fmt::Display for Change {
 /// What a change of a key takes. A key that nobody thought of takes a restart.
 fn effect(key: &str) -> Effect {
     match key {
+        "gateway.auth" | "limits.drain" => Effect::AtOnce,
         "mode"
         | "trusted_proxies"
-        | "gateway.auth"
         | "limits.connect_frame_bytes"
         | "limits.handshake_timeout"
         | "limits.idle_timeout"
-        | "limits.gateway_handshakes"
-        | "limits.drain" => Effect::AtOnce,
+        | "limits.gateway_handshakes" => Effect::Next,
         "gateway.url"
         | "gateway.state"
         | "gateway.store"
