@@ -45,15 +45,18 @@ impl Running {
         }
         sessions.end();
         let _ = tokio::time::timeout(FAREWELL, self.idle()).await;
+        self.resign.cancel();
+        self.answered().await;
     }
 
     /// Completes when no request and no session is left.
     pub(super) async fn idle(&self) {
-        tokio::join!(
-            self.doors.wait(),
-            self.shim.sessions.ended(),
-            self.admin.ended()
-        );
+        tokio::join!(self.doors.wait(), self.shim.sessions.ended());
+    }
+
+    /// Waits until those who asked this process something have their answer. Whoever only watches has to look elsewhere.
+    pub(super) async fn answered(&self) {
+        let _ = tokio::time::timeout(LAST_ANSWER, self.admin.ended()).await;
     }
 }
 
@@ -66,3 +69,5 @@ async fn over(patience: Option<Duration>) {
 
 /// How long the clients that are sent away may take to leave.
 const FAREWELL: Duration = Duration::from_secs(2);
+/// How long an answer of the admin surface may take that is under way.
+const LAST_ANSWER: Duration = Duration::from_secs(1);
