@@ -62,9 +62,14 @@ impl fmt::Display for Change {
     }
 }
 
-/// What a change of a key takes. A key that nobody thought of takes a restart.
+/// What a change of a key takes. One that nobody thought of takes a restart.
 fn effect(key: &str) -> Effect {
-    match key {
+    known(key).unwrap_or(Effect::Restart)
+}
+
+/// A key that takes a restart keeps its old value in [`effective`], too.
+fn known(key: &str) -> Option<Effect> {
+    Some(match key {
         "gateway.auth" | "limits.drain" => Effect::AtOnce,
         "mode"
         | "trusted_proxies"
@@ -79,10 +84,17 @@ fn effect(key: &str) -> Effect {
         | "gateway.remote_source"
         | "gateway.connect_timeout"
         | "log.sessions" => Effect::Engine,
+        "listen"
+        | "data"
+        | "log.format"
+        | "log.level"
+        | "limits.connections"
+        | "limits.header_bytes"
+        | "limits.header_timeout" => Effect::Restart,
         key if key.starts_with("policy.") => Effect::AtOnce,
         key if key.starts_with("cache.") => Effect::Engine,
-        _ => Effect::Restart,
-    }
+        _ => return None,
+    })
 }
 
 /// Every key whose value is another, and what else of the gateway's own files is.
@@ -162,3 +174,21 @@ pub(super) fn effective(old: &Config, new: &Config, changes: &[Change]) -> Confi
 
 /// A key that is not there.
 const UNSAID: &str = "none";
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+    use super::*;
+    use crate::config::Environment;
+
+    #[test]
+    fn somebody_has_thought_of_every_key() {
+        let home = tempfile::tempdir().unwrap();
+        let environment = Environment::from_iter([("HOME", home.path().display().to_string())]);
+        let config = Config::load(None, &[], &environment).unwrap();
+        for setting in &config.settings {
+            assert!(known(&setting.key).is_some(), "{}", setting.key);
+        }
+    }
+}
