@@ -48,11 +48,11 @@ pub struct Cli {
 pub enum Command {
     /// Start the proxy
     Run(Settings),
-    /// Show whether it repairs (on), only watches (observe) or does nothing (off), or switch that
+    /// Show or switch what it does: repair (on), only watch (observe), or nothing (off)
     Mode(Switch),
-    /// Have the running proxy read its configuration, and the gateway's files, again
+    /// Have the running proxy read its configuration and the gateway's files again
     Reload(Settings),
-    /// Let a new version of the program take over from the running one, which keeps its live sessions
+    /// Let a new version take over from the running proxy, without dropping a session
     Upgrade(Settings),
     /// Check the configuration and say what it amounts to, without starting anything
     Check(Settings),
