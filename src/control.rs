@@ -359,10 +359,15 @@ impl Keeper {
     /// A refused delegate: helped along where the gateway lets its own machine do so, else announced once.
     async fn refused(&mut self, refusal: Refusal) {
         if !refusal.wants_pairing() {
+            let said = refusal.message.escape_debug();
+            let about = if is_about_the_secret(&refusal) {
+                "; its own files are read again each time, but a secret that the shim was given has to be corrected there, \
+                 and then: scope-shim reload"
+            } else {
+                ""
+            };
             self.link(Link::Down(format!(
-                "the gateway refuses the shim itself ({}); what its own files say is read again each time; a secret that \
-                 the shim was given has to be changed there, and then: scope-shim reload",
-                refusal.message.escape_debug()
+                "the gateway refuses the shim itself ({said}){about}"
             )));
             self.refused.send_modify(|count| *count += 1);
             return;
@@ -446,6 +451,12 @@ impl Keeper {
             ),
         }
     }
+}
+
+/// Early gateways say it in words alone, later ones with a code, too.
+fn is_about_the_secret(refusal: &Refusal) -> bool {
+    let code = refusal.details_code.as_deref().unwrap_or_default();
+    code.starts_with("AUTH_") || refusal.message.starts_with("unauthorized")
 }
 
 /// What the delegate asks for: every scope by name.
