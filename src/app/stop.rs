@@ -11,8 +11,8 @@ use crate::config::Config;
 /// How long sessions may go on after the shim was told to stop: as long as the most patient gateway says. `None`:
 /// until they end by themselves.
 pub(super) fn patience(configs: &[Config]) -> Option<Duration> {
-    let each = configs.iter().map(|config| config.limits.drain);
-    each.fold(Some(Duration::ZERO), |most, one| Some(most?.max(one?)))
+    let mut each = configs.iter().map(|config| config.limits.drain);
+    each.try_fold(Duration::ZERO, |most, one| Some(most.max(one?)))
 }
 
 impl Running {
