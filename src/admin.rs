@@ -6,12 +6,15 @@
 pub mod client;
 mod live;
 mod mode;
+mod reload;
 mod route;
+mod upgrade;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use crate::app::Shim;
@@ -30,24 +33,46 @@ pub fn socket(data: &Path) -> PathBuf {
 /// The admin surface of a running shim; dropping it takes its socket away.
 #[derive(Debug)]
 pub struct Admin {
+    calls: TaskTracker,
     #[cfg(unix)]
     _socket: Option<unix::Socket>,
 }
 
+impl Admin {
+    /// Completes when the last call has been answered; to be asked when no more can come.
+    pub async fn ended(&self) {
+        self.calls.close();
+        self.calls.wait().await;
+    }
+}
+
 /// Starts to serve it, until `stop`. What cannot be had is told, and costs nothing but itself: sessions come first.
-pub async fn start(configs: &[Config], shim: Arc<Shim>, stop: CancellationToken) -> Admin {
+///
+/// `takes_over`: the shim that answers there now is the one whose place this one takes.
+pub async fn start(
+    configs: &[Config],
+    shim: Arc<Shim>,
+    stop: CancellationToken,
+    takes_over: bool,
+) -> Admin {
+    let calls = TaskTracker::new();
     #[cfg(unix)]
     {
         let Some(config) = configs.first() else {
-            return Admin { _socket: None };
+            return Admin {
+                calls,
+                _socket: None,
+            };
         };
         let path = socket(&config.base);
         // Where each gateway has a directory elsewhere, nobody else makes it; a failure shows when the socket is bound.
         let _ = private_directory(&config.base);
-        match unix::Socket::bind(&path).await {
+        match unix::Socket::bind(&path, takes_over).await {
             Ok((socket, listener)) => {
-                tokio::spawn(unix::serve(listener, shim, stop));
+                let serving = unix::serve(listener, shim, stop, calls.clone());
+                calls.spawn(serving);
                 Admin {
+                    calls,
                     _socket: Some(socket),
                 }
             }
@@ -56,14 +81,17 @@ pub async fn start(configs: &[Config], shim: Arc<Shim>, stop: CancellationToken)
                     "no admin socket at {}: {error}; the other commands cannot reach this shim",
                     path.display()
                 );
-                Admin { _socket: None }
+                Admin {
+                    calls,
+                    _socket: None,
+                }
             }
         }
     }
     #[cfg(not(unix))]
     {
-        let _ = (configs, shim, stop);
-        Admin {}
+        let _ = (configs, shim, stop, takes_over);
+        Admin { calls }
     }
 }
 
@@ -80,6 +108,7 @@ mod unix {
     use hyper_util::rt::TokioIo;
     use tokio::net::{UnixListener, UnixStream};
     use tokio_util::sync::CancellationToken;
+    use tokio_util::task::TaskTracker;
     use tracing::debug;
 
     use super::route;
@@ -94,8 +123,11 @@ mod unix {
 
     impl Socket {
         /// Binds it, in the place of one that nobody serves any more.
-        pub(super) async fn bind(path: &Path) -> io::Result<(Self, UnixListener)> {
-            if UnixStream::connect(path).await.is_ok() {
+        pub(super) async fn bind(
+            path: &Path,
+            takes_over: bool,
+        ) -> io::Result<(Self, UnixListener)> {
+            if !takes_over && UnixStream::connect(path).await.is_ok() {
                 let text = "another scope-shim runs with this data directory";
                 return Err(io::Error::new(io::ErrorKind::AddrInUse, text));
             }
@@ -120,7 +152,12 @@ mod unix {
         }
     }
 
-    pub(super) async fn serve(listener: UnixListener, shim: Arc<Shim>, stop: CancellationToken) {
+    pub(super) async fn serve(
+        listener: UnixListener,
+        shim: Arc<Shim>,
+        stop: CancellationToken,
+        calls: TaskTracker,
+    ) {
         loop {
             let accepted = tokio::select! {
                 () = stop.cancelled() => return,
@@ -130,14 +167,22 @@ mod unix {
                 tokio::time::sleep(super::ACCEPT_PAUSE).await;
                 continue;
             };
-            let shim = Arc::clone(&shim);
-            tokio::spawn(async move {
+            let (shim, stop) = (Arc::clone(&shim), stop.clone());
+            calls.spawn(async move {
                 let service = service_fn(move |request| {
                     let shim = Arc::clone(&shim);
                     async move { Ok::<_, hyper::Error>(route::answer(&shim, request).await) }
                 });
                 let served = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-                if let Err(error) = served.await {
+                tokio::pin!(served);
+                let ended = tokio::select! {
+                    ended = &mut served => ended,
+                    () = stop.cancelled() => {
+                        served.as_mut().graceful_shutdown();
+                        served.await
+                    }
+                };
+                if let Err(error) = ended {
                     debug!("an admin connection ended: {error}");
                 }
             });

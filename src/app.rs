@@ -1,7 +1,14 @@
-//! From a configuration to a running shim.
+//! From a configuration to a running shim, and to its end.
 
 mod assemble;
+mod reload;
+pub mod saved;
+mod sessions;
+mod signals;
+mod sockets;
 mod stop;
+mod succession;
+mod systemd;
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -13,14 +20,23 @@ use std::time::Instant;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::info;
+use tracing::{error, info, warn};
 
 use crate::admin;
 use crate::config::Config;
+use crate::engine::ModeSwitch;
 use crate::listen;
 use crate::served::{Door, Served};
 use crate::telemetry::Telemetry;
 use crate::tls::Listening;
+
+pub use reload::{Change, Effect, Failed, Loader, Reloaded, Reloads};
+use saved::Source;
+pub use sessions::{Circle, Sessions};
+use signals::{Signal, Signals};
+pub use sockets::Sockets;
+pub use succession::Start;
+use succession::Wishes;
 
 /// What ends a run.
 pub type Failure = Box<dyn Error + Send + Sync>;
@@ -30,34 +46,118 @@ pub type Failure = Box<dyn Error + Send + Sync>;
 pub struct Shim {
     /// The gateways that it stands before, in the order of the configuration.
     pub served: Vec<Arc<Served>>,
+    /// Where clients come in.
+    pub doors: Vec<Arc<Door>>,
     /// What it knows of its own work.
     pub telemetry: Telemetry,
     /// When it started.
     pub started: Instant,
     /// The sessions under way, those of the past configurations included.
-    pub sessions: TaskTracker,
+    pub sessions: Sessions,
+    /// The configuration that holds, and how it is read again.
+    pub reloads: Reloads,
+    wishes: Wishes,
+    /// Cancelled when nobody may come in any more.
+    stop: CancellationToken,
 }
 
-/// Listens where the configurations say, one for each gateway, and runs until the process is told to stop.
+impl Shim {
+    /// Whether it has stopped listening, and waits for its sessions to end.
+    #[must_use]
+    pub fn draining(&self) -> bool {
+        self.stop.is_cancelled()
+    }
+
+    /// Lets a new version take over; returns the id of its process. This one keeps the sessions that it has.
+    ///
+    /// # Errors
+    ///
+    /// Why this one goes on.
+    pub async fn upgrade(&self) -> Result<u32, String> {
+        if self.draining() {
+            return Err("this shim is about to end".to_owned());
+        }
+        self.wishes.ask().await
+    }
+}
+
+/// A shim that serves.
+struct Running {
+    shim: Arc<Shim>,
+    doors: TaskTracker,
+    admin: admin::Admin,
+    /// Cancelled when the admin surface is no longer this process's to serve.
+    resign: CancellationToken,
+}
+
+/// Listens where the configurations say and runs until the process is told to stop, or another has taken its place and
+/// the last session has ended.
 ///
 /// # Errors
 ///
 /// When a port cannot be bound or the delegate's key cannot be used.
-pub async fn run(configs: Vec<Config>) -> Result<(), Failure> {
-    let mut listeners = Vec::new();
-    for config in &configs {
-        if listeners
-            .iter()
-            .any(|(address, _)| *address == config.listen)
-        {
-            continue;
-        }
-        let listener = listen::bind(config.listen)
-            .await
-            .map_err(|error| listen::unavailable(config, &error).to_string())?;
-        listeners.push((config.listen, listener));
+pub async fn run(configs: Vec<Config>, again: Loader, mut start: Start) -> Result<(), Failure> {
+    let outcome = run_as(configs, again, &mut start).await;
+    if let Err(error) = &outcome {
+        start.failed(&error.to_string());
     }
-    serve_all(configs, listeners, stop::signal()).await
+    outcome
+}
+
+async fn run_as(configs: Vec<Config>, again: Loader, start: &mut Start) -> Result<(), Failure> {
+    let mut signals = Signals::listen()?;
+    let listeners = listen_at(&configs, &start.sockets).await?;
+    let (wishes, mut wished) = Wishes::new();
+    let mut running = open(configs, again, listeners, wishes, start.takes_over()).await?;
+    if start.takes_over() {
+        running.settle().await;
+    }
+    start.serves();
+    systemd::ready();
+    tokio::spawn(systemd::watchdog());
+    let handed_over = loop {
+        let asked = tokio::select! {
+            signal = signals.next() => match signal {
+                Signal::Stop => break false,
+                Signal::Reload => {
+                    // What came of it is in the log.
+                    let _ = running.shim.reload().await;
+                    continue;
+                }
+                Signal::Upgrade => None,
+            },
+            asked = wished.recv() => asked,
+        };
+        let outcome = running.hand_over(start).await;
+        let done = outcome.is_ok();
+        if let Some(asked) = asked {
+            let _ = asked.send(outcome);
+        }
+        if done {
+            break true;
+        }
+    };
+    start.sockets.close();
+    if handed_over {
+        running.lock_up();
+        running.resign.cancel();
+        let sessions = running.shim.sessions.clone();
+        info!(
+            sessions = sessions.len(),
+            "the live sessions stay with this process until they end"
+        );
+        let ended = tokio::select! {
+            () = running.idle() => true,
+            () = signals.stop() => false,
+        };
+        if ended {
+            running.answered().await;
+            info!("the last session has ended; the new process goes on alone");
+            return Ok(());
+        }
+    }
+    running.stop(signals.stop()).await;
+    Ok(())
 }
 
 /// Runs for one gateway on a listener that is already bound, until `shutdown` completes.
@@ -70,8 +170,24 @@ pub async fn serve(
     listener: TcpListener,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Failure> {
+    let same = config.clone();
+    let again: Loader = Box::new(move || Ok(vec![same.clone()]));
+    serve_reloading(config, again, listener, shutdown).await
+}
+
+/// The same, with a configuration that can be read again.
+///
+/// # Errors
+///
+/// When the delegate's key cannot be used.
+pub async fn serve_reloading(
+    config: Config,
+    again: Loader,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), Failure> {
     let listeners = vec![(config.listen, listener)];
-    serve_all(vec![config], listeners, shutdown).await
+    serve_opened(vec![config], again, listeners, shutdown).await
 }
 
 /// The same for several gateways: each door has a listener, by the address in the configurations.
@@ -84,11 +200,72 @@ pub async fn serve_all(
     listeners: Vec<(SocketAddr, TcpListener)>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Failure> {
+    let same = configs.clone();
+    let again: Loader = Box::new(move || Ok(same.clone()));
+    serve_opened(configs, again, listeners, shutdown).await
+}
+
+async fn serve_opened(
+    configs: Vec<Config>,
+    again: Loader,
+    listeners: Vec<(SocketAddr, TcpListener)>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), Failure> {
+    let (wishes, _) = Wishes::new();
+    let mut running = open(configs, again, listeners, wishes, false).await?;
+    shutdown.await;
+    running.stop(std::future::pending()).await;
+    Ok(())
+}
+
+async fn listen_at(
+    configs: &[Config],
+    sockets: &Sockets,
+) -> Result<Vec<(SocketAddr, TcpListener)>, Failure> {
+    let handed_over = sockets.any();
+    let mut listeners: Vec<(SocketAddr, TcpListener)> = Vec::new();
+    for config in configs {
+        let address = config.listen;
+        if listeners.iter().any(|(known, _)| *known == address) {
+            continue;
+        }
+        let before = sockets.unclaimed().len();
+        let listener = sockets
+            .bind(address)
+            .await
+            .map_err(|error| listen::unavailable(config, &error).to_string())?;
+        if handed_over && sockets.unclaimed().len() == before {
+            warn!(
+                "no socket for {address} was handed over; bound it, so that a restart refuses connections for a moment"
+            );
+        }
+        listeners.push((address, listener));
+    }
+    for address in sockets.unclaimed() {
+        warn!(
+            "a socket for {address} was handed over, but nothing is configured to listen there; it is not served"
+        );
+    }
+    Ok(listeners)
+}
+
+async fn open(
+    configs: Vec<Config>,
+    again: Loader,
+    listeners: Vec<(SocketAddr, TcpListener)>,
+    wishes: Wishes,
+    takes_over: bool,
+) -> Result<Running, Failure> {
+    let stop = CancellationToken::new();
     let mut shim = Shim {
         served: Vec::new(),
+        doors: Vec::new(),
         telemetry: Telemetry::default(),
         started: Instant::now(),
-        sessions: TaskTracker::new(),
+        sessions: Sessions::default(),
+        reloads: Reloads::new(configs.clone(), again),
+        wishes,
+        stop,
     };
     let mut behind: BTreeMap<SocketAddr, (Vec<Arc<Served>>, listen::Limits)> = BTreeMap::new();
     let mut certificates: BTreeMap<SocketAddr, Arc<Listening>> = BTreeMap::new();
@@ -98,7 +275,8 @@ pub async fn serve_all(
             let listening = Listening::open(files.clone())?;
             certificates.insert(config.listen, Arc::new(listening));
         }
-        let front = assemble::front(config, &shim)?;
+        let mode = Arc::new(ModeSwitch::new(first_mode(config)));
+        let front = assemble::front(config, &shim, mode, None)?;
         let served = Arc::new(Served::new(
             config.name.clone(),
             config.hosts.clone(),
@@ -110,8 +288,6 @@ pub async fn serve_all(
         others.push(Arc::clone(&served));
         shim.served.push(served);
     }
-    let shim = Arc::new(shim);
-    let stop = CancellationToken::new();
     let doors = TaskTracker::new();
     for (address, listener) in listeners {
         let Some((served, limits)) = behind.remove(&address) else {
@@ -119,7 +295,7 @@ pub async fn serve_all(
         };
         let tls = certificates.remove(&address);
         if let Some(tls) = &tls {
-            doors.spawn(follow(Arc::clone(tls), stop.clone()));
+            doors.spawn(follow(Arc::clone(tls), shim.stop.clone()));
         }
         let door = Arc::new(Door {
             address: listener.local_addr()?,
@@ -127,16 +303,99 @@ pub async fn serve_all(
             served,
         });
         announce(&door);
-        doors.spawn(listen::serve(listener, door, limits, stop.clone()));
+        shim.doors.push(Arc::clone(&door));
+        doors.spawn(listen::serve(listener, door, limits, shim.stop.clone()));
     }
     doors.close();
-    let admin = admin::start(&configs, Arc::clone(&shim), stop.clone()).await;
-    shutdown.await;
-    stop.cancel();
-    doors.wait().await;
-    stop::drain(&shim.sessions).await;
-    drop(admin);
-    Ok(())
+    let shim = Arc::new(shim);
+    for served in &shim.served {
+        reload::follow_secret(&shim, &served.name, &served.front().engine);
+    }
+    let resign = CancellationToken::new();
+    let admin = admin::start(&configs, Arc::clone(&shim), resign.clone(), takes_over).await;
+    Ok(Running {
+        shim,
+        doors,
+        admin,
+        resign,
+    })
+}
+
+/// The mode to begin in: a switch outlives a restart, but not an edit of the configuration.
+fn first_mode(config: &Config) -> crate::config::Mode {
+    let resolved = saved::resolve(config);
+    let mode = resolved.mode.as_str();
+    match &resolved.source {
+        Source::Configuration => {}
+        Source::Switched { .. } => {
+            warn!(gateway = %config.name, "the mode is {mode}, {}", resolved.clause())
+        }
+        Source::Unusable { .. } => {
+            error!(gateway = %config.name, "the mode is {mode}, {}", resolved.clause())
+        }
+        Source::Edited { .. } => {
+            info!(gateway = %config.name, "the mode is {mode}, {}", resolved.clause());
+            if let Err(error) = saved::forget(&config.data) {
+                warn!(
+                    "cannot remove {}: {error}",
+                    saved::file(&config.data).display()
+                );
+            }
+        }
+    }
+    resolved.mode
+}
+
+impl Running {
+    /// Lets nobody in any more, at any door.
+    fn lock_up(&self) {
+        self.shim.stop.cancel();
+    }
+
+    /// Waits until it knows the gateways as well as a shim before it did, so that nobody notices the change.
+    async fn settle(&self) {
+        let engines = self.shim.served.iter().map(|served| served.front());
+        for front in engines {
+            front.engine.control.settled(SETTLING).await;
+        }
+    }
+
+    /// Has a new process take over; its id.
+    async fn hand_over(&self, start: &Start) -> Result<u32, String> {
+        let outcome = match self.may_hand_over() {
+            Err(why) => Err(why),
+            Ok(()) => succession::start(start).await,
+        };
+        match &outcome {
+            Ok(pid) => {
+                systemd::succeeded_by(*pid);
+                info!(pid, "a new process has taken over");
+            }
+            Err(why) => error!("not upgraded, this process goes on: {why}"),
+        }
+        outcome
+    }
+
+    fn may_hand_over(&self) -> Result<(), String> {
+        if std::process::id() == 1 {
+            let text = "this is the first process of a container, which ends with it; start a new container instead";
+            return Err(text.to_owned());
+        }
+        for (served, config) in self.shim.served.iter().zip(self.shim.configs().iter()) {
+            let mode = served.mode.get();
+            if saved::resolve(config).mode != mode {
+                saved::keep(config, mode).map_err(|error| {
+                    let file = saved::file(&config.data);
+                    let mode = mode.as_str();
+                    format!(
+                        "the new process would not know of the mode {mode}: {}: {error}",
+                        file.display()
+                    )
+                })?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Takes renewed certificates until `stop`.
@@ -169,3 +428,6 @@ const fn limits(config: &Config) -> listen::Limits {
         header_timeout: config.limits.header_timeout,
     }
 }
+
+/// How long a new process may take to find out where it stands with its gateways before it takes over all the same.
+const SETTLING: std::time::Duration = std::time::Duration::from_secs(2);

@@ -5,9 +5,13 @@ pub mod check;
 pub mod devices;
 pub mod doctor;
 pub mod explain;
+pub mod mode;
 mod phrase;
+pub mod reload;
 pub mod repair;
 mod style;
+mod target;
+pub mod upgrade;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -18,8 +22,10 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::Flag;
 pub use approve::Approve;
 pub use explain::Explain;
+pub use mode::Switch;
 pub use repair::Repair;
 pub use style::Style;
+pub use target::{Missed, Target};
 
 /// A proxy in front of an OpenClaw gateway that repairs what the gateway wrongly refuses.
 ///
@@ -42,6 +48,12 @@ pub struct Cli {
 pub enum Command {
     /// Start the proxy
     Run(Settings),
+    /// Show or switch what it does: repair (on), only watch (observe), or nothing (off)
+    Mode(Switch),
+    /// Have the running proxy read its configuration and the gateway's files again
+    Reload(Settings),
+    /// Let a new version take over from the running proxy, without dropping a session
+    Upgrade(Settings),
     /// Check the configuration and say what it amounts to, without starting anything
     Check(Settings),
     /// Say what is wrong, or about to go wrong, and what ends it, without changing anything

@@ -157,6 +157,8 @@ pub struct Limits {
     pub idle_timeout: Option<Duration>,
     /// Handshakes towards the gateway at a time.
     pub gateway_handshakes: usize,
+    /// How long live sessions may go on when the shim stops; `None` until they end by themselves.
+    pub drain: Option<Duration>,
 }
 
 #[cfg(test)]

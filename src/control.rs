@@ -10,6 +10,7 @@ mod store;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use serde_json::Value;
 use thiserror::Error;
 use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
@@ -35,7 +36,7 @@ pub struct Settings {
     /// The shim's own device.
     pub delegate: Arc<Delegate>,
     /// The secret that the gateway asks for; `None` where it asks for none, or the shim does not know it.
-    pub secret: Option<SharedSecret>,
+    pub secret: Arc<ArcSwapOption<SharedSecret>>,
 }
 
 /// Where the shim stands with the gateway.
@@ -90,6 +91,8 @@ pub struct Control {
     nudge: Arc<Notify>,
     lost: Arc<Notify>,
     own_record: Arc<Mutex<OwnRecord>>,
+    secret: Arc<ArcSwapOption<SharedSecret>>,
+    refusals: watch::Receiver<u64>,
 }
 
 /// Whoever can call the gateway's methods: a running shim, or a command.
@@ -147,6 +150,8 @@ impl Control {
         let nudge = Arc::new(Notify::new());
         let lost = Arc::new(Notify::new());
         let own_record = Arc::default();
+        let secret = Arc::clone(&settings.secret);
+        let (refused, refusals) = watch::channel(0);
         let keeper = Keeper {
             settings,
             standing,
@@ -156,6 +161,7 @@ impl Control {
             own_record: Arc::clone(&own_record),
             pairing,
             resolved: resolved.clone(),
+            refused,
             outgrown: None,
             announced: None,
         };
@@ -169,7 +175,24 @@ impl Control {
             nudge,
             lost,
             own_record,
+            secret,
+            refusals,
         }
+    }
+
+    /// Uses another secret from the next attempt on, which is made at once where the last one failed.
+    pub fn set_secret(&self, secret: Option<SharedSecret>) {
+        if self.secret.load().as_deref() != secret.as_ref() {
+            self.secret.store(secret.map(Arc::new));
+            self.nudge();
+        }
+    }
+
+    /// Counts how often the gateway refused the shim itself for another reason than its pairing: most likely its
+    /// secret.
+    #[must_use]
+    pub fn refusals(&self) -> watch::Receiver<u64> {
+        self.refusals.clone()
     }
 
     /// Where the shim stands now.
@@ -271,6 +294,8 @@ struct Keeper {
     pairing: watch::Sender<u64>,
     /// Tells which requests were answered.
     resolved: broadcast::Sender<String>,
+    /// Counts refusals that are not about pairing.
+    refused: watch::Sender<u64>,
     /// The last state that was logged, so that a gateway that stays away does not fill the log.
     announced: Option<Link>,
 }
@@ -334,10 +359,17 @@ impl Keeper {
     /// A refused delegate: helped along where the gateway lets its own machine do so, else announced once.
     async fn refused(&mut self, refusal: Refusal) {
         if !refusal.wants_pairing() {
+            let said = refusal.message.escape_debug();
+            let about = if is_about_the_secret(&refusal) {
+                "; its own files are read again each time, but a secret that the shim was given has to be corrected there, \
+                 and then: scope-shim reload"
+            } else {
+                ""
+            };
             self.link(Link::Down(format!(
-                "the gateway refuses the shim itself ({}); if its secret has changed, restart scope-shim",
-                refusal.message
+                "the gateway refuses the shim itself ({said}){about}"
             )));
+            self.refused.send_modify(|count| *count += 1);
             return;
         }
         self.forget_delegate();
@@ -419,6 +451,12 @@ impl Keeper {
             ),
         }
     }
+}
+
+/// Early gateways say it in words alone, later ones with a code, too.
+fn is_about_the_secret(refusal: &Refusal) -> bool {
+    let code = refusal.details_code.as_deref().unwrap_or_default();
+    code.starts_with("AUTH_") || refusal.message.starts_with("unauthorized")
 }
 
 /// What the delegate asks for: every scope by name.

@@ -1,6 +1,7 @@
 //! Everything that a decision needs, shared by all sessions.
 
 mod host;
+mod observed;
 mod standing;
 mod who;
 
@@ -34,6 +35,7 @@ use crate::scope::{self, ScopeSet};
 use crate::telemetry::Telemetry;
 
 pub use host::HostDevice;
+pub use observed::{Observed, Would};
 pub use standing::EntitledStill;
 pub use who::{Moment, Who};
 
@@ -81,30 +83,43 @@ pub struct Rules {
 
 /// The mode, switched while sessions run.
 #[derive(Debug)]
-pub struct ModeSwitch(watch::Sender<Mode>);
+pub struct ModeSwitch {
+    mode: watch::Sender<Mode>,
+    observed: Observed,
+}
 
 impl ModeSwitch {
     /// Starts in this mode.
     #[must_use]
     pub fn new(mode: Mode) -> Self {
-        Self(watch::Sender::new(mode))
+        Self {
+            mode: watch::Sender::new(mode),
+            observed: Observed::default(),
+        }
     }
 
     /// The mode for the next handshake.
     #[must_use]
     pub fn get(&self) -> Mode {
-        *self.0.borrow()
+        *self.mode.borrow()
     }
 
     /// Switches.
     pub fn set(&self, mode: Mode) {
-        self.0.send_replace(mode);
+        self.observed.begin();
+        self.mode.send_replace(mode);
     }
 
     /// Follows the mode.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<Mode> {
-        self.0.subscribe()
+        self.mode.subscribe()
+    }
+
+    /// What was seen since the last switch, while it was only observing.
+    #[must_use]
+    pub const fn observed(&self) -> &Observed {
+        &self.observed
     }
 }
 

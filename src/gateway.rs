@@ -23,7 +23,7 @@ use document::Document;
 use variables::Variables;
 
 /// How clients prove themselves to the gateway.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum GatewayAuth {
     /// Not at all.
     None,
@@ -66,7 +66,7 @@ impl fmt::Display for GatewayAuth {
 }
 
 /// What the gateway's files say. `None` where they say nothing or could not be read.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GatewayFacts {
     /// The state directory; it need not exist.
     pub state: Option<PathBuf>,

@@ -16,9 +16,9 @@ use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
 use hyper::body::Incoming;
 use hyper::{Request, Response};
-use tokio_util::task::TaskTracker;
 use tracing::{Instrument as _, Span};
 
+use crate::app::Circle;
 use crate::dial::Dialer;
 use crate::engine::Engine;
 use crate::handshake::drive::Limits;
@@ -48,7 +48,7 @@ pub struct Front {
     /// Names the gateway on the log's lines, where there are several.
     pub span: Span,
     /// The sessions under way; an upgraded connection is out of hyper's sight.
-    pub sessions: TaskTracker,
+    pub sessions: Circle,
 }
 
 /// One client connection.

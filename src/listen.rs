@@ -33,7 +33,7 @@ pub struct Limits {
     pub header_timeout: Duration,
 }
 
-/// Serves clients until `stop`; returns when no more are accepted, while sessions may still run.
+/// Serves clients until `stop`, and then finishes the requests under way; sessions may run longer.
 pub async fn serve(
     listener: TcpListener,
     door: Arc<Door>,
@@ -61,6 +61,9 @@ pub async fn serve(
             }
         });
     }
+    drop(listener);
+    connections.close();
+    connections.wait().await;
 }
 
 type Place = tokio::sync::OwnedSemaphorePermit;

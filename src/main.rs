@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use scope_shim::cli::{
-    Cli, Command, ExitStatus, Said, Settings, Style, approve, check, devices, doctor, explain,
-    repair,
+    Cli, Command, ExitStatus, Missed, Said, Settings, Style, Target, approve, check, devices,
+    doctor, explain, mode, reload, repair, upgrade,
 };
 use scope_shim::config::{Config, Environment, Problems};
 use scope_shim::{app, demo, log};
@@ -18,6 +18,11 @@ fn main() -> ExitCode {
     let no_color = cli.no_color;
     let status = match cli.command {
         Command::Run(settings) => run(&settings, no_color),
+        Command::Mode(options) => speak(&options.settings, no_color, async |shim| {
+            mode::run(shim, &options).await
+        }),
+        Command::Reload(settings) => speak(&settings, no_color, reload::run),
+        Command::Upgrade(settings) => speak(&settings, no_color, upgrade::run),
         Command::Check(settings) => check(&settings, no_color),
         Command::Doctor(report) => ask(&report.settings, no_color, async |config, style| {
             Ok(doctor::run(&config, report.json, style).await)
@@ -41,15 +46,42 @@ fn main() -> ExitCode {
 }
 
 fn run(settings: &Settings, no_color: bool) -> ExitStatus {
-    let configs = match load_all(settings).and_then(check::usable) {
+    let mut start = match app::Start::of_process() {
+        Ok(start) => start,
+        Err(error) => {
+            complain(
+                &format!("a socket that was handed over cannot be used: {error}"),
+                no_color,
+            );
+            return ExitStatus::Failure;
+        }
+    };
+    let again = loader(settings);
+    let configs = match again().and_then(check::usable) {
         Ok(configs) => configs,
-        Err(problems) => return refuse(&problems, no_color),
+        Err(problems) => {
+            start.failed(&problems.to_string());
+            return refuse(&problems, no_color);
+        }
     };
     if let Some(config) = configs.first() {
         log::init(config.log, no_color);
     }
     log::findings_of_all(&configs);
-    block_on(app::run(configs), no_color)
+    block_on(app::run(configs, again, start), no_color)
+}
+
+/// The same file, flags and environment each time.
+fn loader(settings: &Settings) -> app::Loader {
+    let (file, flags) = (settings.config.clone(), settings.flags());
+    let name = settings.gateway_name.clone();
+    let environment = Environment::of_process();
+    Box::new(move || match name.as_deref() {
+        Some(name) => {
+            Config::load_one(file.as_deref(), &flags, &environment, Some(name)).map(|one| vec![one])
+        }
+        None => Config::load_all(file.as_deref(), &flags, &environment),
+    })
 }
 
 fn check(settings: &Settings, no_color: bool) -> ExitStatus {
@@ -94,6 +126,34 @@ fn ask(
     }
 }
 
+/// A command that speaks with the shim that runs.
+fn speak(
+    settings: &Settings,
+    no_color: bool,
+    work: impl AsyncFnOnce(&Target) -> Result<Said, Missed>,
+) -> ExitStatus {
+    let target = Target::of(settings);
+    let mut status = ExitStatus::Ok;
+    let ended = block_on(
+        async {
+            status = match work(&target).await {
+                Ok(said) => match print(&said.text) {
+                    ExitStatus::Ok => said.status,
+                    failed => failed,
+                },
+                Err(Missed::Configuration(problems)) => refuse(&problems, no_color),
+                Err(Missed::Shim(error)) => return Err(error.into()),
+            };
+            Ok(())
+        },
+        no_color,
+    );
+    match ended {
+        ExitStatus::Ok => status,
+        failed => failed,
+    }
+}
+
 /// The configuration of the one gateway that is meant.
 fn load(settings: &Settings) -> Result<Config, Problems> {
     Config::load_one(
@@ -106,14 +166,7 @@ fn load(settings: &Settings) -> Result<Config, Problems> {
 
 /// Those of all gateways, which one process serves.
 fn load_all(settings: &Settings) -> Result<Vec<Config>, Problems> {
-    if settings.gateway_name.is_some() {
-        return load(settings).map(|config| vec![config]);
-    }
-    Config::load_all(
-        settings.config.as_deref(),
-        &settings.flags(),
-        &Environment::of_process(),
-    )
+    loader(settings)()
 }
 
 fn block_on<F>(work: F, no_color: bool) -> ExitStatus

@@ -1,9 +1,9 @@
 //! After the handshake: bytes, not frames.
 //!
 //! Both directions run in one task and share one buffer per thread, so an idle session holds none. A direction that
-//! ends closes its half and lets the other finish. Only a delegated session, which the shim may have to close, has its
-//! frame headers counted towards the client, so that its close frame never lands inside another frame. Only a degraded
-//! session has a [`Tap`]; no other session's frames are ever looked at.
+//! ends closes its half and lets the other finish. The frame headers towards the client are counted, because the shim may
+//! have to close any session when it stops, and its close frame must not land inside another frame; that is all that is
+//! ever looked at. Only a degraded session has a [`Tap`].
 
 mod boundary;
 mod tap;
@@ -19,8 +19,9 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use tokio::io::{AsyncRead as _, AsyncWrite as _, AsyncWriteExt as _, ReadBuf};
-use tokio::sync::{oneshot, watch};
+use futures_util::future::BoxFuture;
+use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _, ReadBuf};
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 use crate::stream::{ReadEnd, Stream, WriteEnd};
@@ -60,12 +61,13 @@ pub struct RelayStats {
 }
 
 /// How a session may be ended from outside.
-#[derive(Debug)]
 pub enum Stop {
     /// Never: nobody but its two ends closes it.
     Never,
-    /// When a close arrives; the sender being dropped means never.
-    When(oneshot::Receiver<Close>),
+    /// By a close frame between two frames, when this completes. The relay begins between two frames.
+    Between(BoxFuture<'static, Close>),
+    /// By the end of its connections, when this completes: what goes through is no frames, or begins inside one.
+    Anywhere(BoxFuture<'static, Close>),
 }
 
 /// Copies both ways until both directions have ended, one fails, or the session is stopped.
@@ -103,7 +105,7 @@ pub async fn relay(
         writer: client_write,
         pending: gateway.unread,
         count: &|bytes| traffic.to_client(bytes),
-        boundary: matches!(stop, Stop::When(_)).then(Boundary::default),
+        boundary: matches!(stop, Stop::Between(_)).then(Boundary::default),
         tap,
         activity: &activity,
     };
@@ -113,11 +115,23 @@ pub async fn relay(
         tokio::try_join!(up, down)?;
         Ok(traffic.stats())
     };
-    tokio::select! {
+    let result = tokio::select! {
         result = both => result,
         () = idle_for(idle, active) => Err(io::Error::new(io::ErrorKind::TimedOut, "nothing went through")),
         () = lingered(end) => Err(io::Error::new(io::ErrorKind::TimedOut, "one side stayed open after the other ended")),
+    };
+    if result.as_ref().is_err_and(was_stopped) {
+        let _ = timeout(STOP_PATIENCE, farewell(&mut client_stream)).await;
     }
+    result
+}
+
+/// Reads what the client still sends until it has read the close and leaves: a socket that is closed with bytes unread
+/// is reset, and the close frame may be lost with it.
+async fn farewell(client: &mut Stream) -> io::Result<()> {
+    let mut waste = [0; 1024];
+    while client.read(&mut waste).await? > 0 {}
+    Ok(())
 }
 
 /// A stopped session has nothing left to do in either direction: it ends both.
@@ -262,10 +276,7 @@ fn tapped<'b>(tap: &mut Option<Tap>, bytes: &'b [u8]) -> Cow<'b, [u8]> {
 async fn stopped(stop: Stop) -> Close {
     match stop {
         Stop::Never => pending().await,
-        Stop::When(close) => match close.await {
-            Ok(close) => close,
-            Err(_) => pending().await,
-        },
+        Stop::Between(close) | Stop::Anywhere(close) => close.await,
     }
 }
 

@@ -11,7 +11,7 @@ use crate::handshake::message::{AuthClaims, Claims, Connect, DeviceProof};
 use crate::secret::Secret;
 
 /// The secret that everyone who may talk to the gateway shares.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SharedSecret {
     /// `gateway.auth.token`.
     Token(Secret),

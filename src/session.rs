@@ -19,13 +19,17 @@ mod refusal;
 mod repeat;
 mod report;
 
+use std::future::pending;
 use std::io;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use hyper::header::UPGRADE;
 use tokio::io::AsyncWriteExt as _;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use crate::breaker::{Attempt, Trace};
@@ -33,12 +37,13 @@ use crate::config::Mode;
 use crate::decide::Decision;
 use crate::delegation::Delegation;
 use crate::dial::Redial;
-use crate::engine::{Engine, Visit};
+use crate::engine::{Engine, Visit, Would};
 use crate::handshake::drive::{Exchange, Limits, Opening};
 use crate::http::pacing::{NoPlace, Pacing};
 use crate::relay::{RelayStats, Stop, Tap, Wire, relay};
 use crate::telemetry::Row;
 use crate::ws::Close;
+use crate::ws::close::SERVICE_RESTART;
 
 use delegate::Delegated;
 use refusal::Refused;
@@ -67,13 +72,18 @@ pub struct Session {
     pub attempt: OnceLock<Attempt>,
     /// Its place among the sessions that run.
     pub row: Row,
+    /// Cancelled when the shim ends what is left of its sessions.
+    pub ending: CancellationToken,
 }
 
 /// A session whose handshake is over.
 struct Established {
     client: Wire,
     gateway: Wire,
-    stop: Stop,
+    /// Whether what the gateway sends next begins a frame.
+    framed: bool,
+    /// Ends a delegated session that may no longer go on.
+    stop: Option<oneshot::Receiver<Close>>,
     /// Explains the `missing scope` answers of a degraded session; no other has one.
     tap: Option<Tap>,
     /// Keeps a delegated session in the register for as long as it lives.
@@ -94,7 +104,10 @@ impl Session {
     ) -> io::Result<RelayStats> {
         let established = match self.engine.mode.get() {
             Mode::Off => Established::untouched(client, gateway),
-            mode => match self.handshake(mode, client, gateway).await? {
+            mode => match self
+                .unless_ended(self.handshake(mode, client, gateway))
+                .await?
+            {
                 Some(established) => established,
                 None => return Ok(RelayStats::default()),
             },
@@ -114,7 +127,7 @@ impl Session {
         client: Wire,
         place: OwnedSemaphorePermit,
     ) -> io::Result<RelayStats> {
-        let established = self.deferred(client).await?;
+        let established = self.unless_ended(self.deferred(client)).await?;
         drop(place);
         match established {
             Some(established) => self.relay(established).await,
@@ -138,13 +151,36 @@ impl Session {
         let Established {
             client,
             gateway,
+            framed,
             stop,
             tap,
             delegation,
         } = established;
+        let close = close(stop, self.ending.clone()).boxed();
+        let stop = if framed && self.is_websocket() {
+            Stop::Between(close)
+        } else {
+            Stop::Anywhere(close)
+        };
         let stats = relay(client, gateway, self.idle, stop, tap, self.row.traffic()).await;
         drop(delegation);
         stats
+    }
+
+    /// A handshake is given up when the shim ends.
+    async fn unless_ended<T>(
+        &self,
+        handshake: impl Future<Output = io::Result<T>>,
+    ) -> io::Result<T> {
+        tokio::select! {
+            result = handshake => result,
+            () = self.ending.cancelled() => Err(io::ErrorKind::ConnectionAborted.into()),
+        }
+    }
+
+    fn is_websocket(&self) -> bool {
+        let upgrade = self.redial.request.headers().get(UPGRADE);
+        upgrade.is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"))
     }
 
     /// `None` where the session was refused, and is over.
@@ -160,7 +196,7 @@ impl Session {
             Opening::Connect(request) => request,
             Opening::Untouched(why) => {
                 debug!(client = %self.client_address, "relayed without a look: {why:?}");
-                return Ok(Established::as_it_is(exchange));
+                return Ok(Established::not_understood(exchange));
             }
             Opening::Left => return Err(io::ErrorKind::UnexpectedEof.into()),
         };
@@ -188,6 +224,13 @@ impl Session {
                 )
                 .await;
         }
+        if mode == Mode::Observe
+            && let Some(known) = self.refused_before(&request, &judgement).await
+        {
+            let repeat = self.engine.breaker.repeated(self.trace, &known).await;
+            self.engine.breaker.answered(self.trace).await;
+            report.would(Would::Repeat(repeat));
+        }
         match (mode, &judgement.decision, nonce) {
             (Mode::On, Decision::Rewrite(_), Some(nonce)) => {
                 self.delegate(exchange, &request, &judgement, nonce, &mut report)
@@ -206,10 +249,19 @@ impl Established {
         Self {
             client,
             gateway,
-            stop: Stop::Never,
+            framed: true,
+            stop: None,
             tap: None,
             delegation: None,
         }
+    }
+
+    /// The client said something else than it should, maybe while the gateway was in the middle of a frame.
+    fn not_understood(exchange: Exchange) -> Option<Self> {
+        Some(Self {
+            framed: false,
+            ..Self::untouched(exchange.client, exchange.gateway)
+        })
     }
 
     /// Whatever was answered, it goes on as it came.
@@ -229,10 +281,29 @@ impl Established {
         Some(Self {
             client: exchange.client,
             gateway: exchange.gateway,
-            stop: delegated.stop,
+            framed: true,
+            stop: Some(delegated.stop),
             tap: None,
             delegation: Some(delegated.delegation),
         })
+    }
+}
+
+/// Completes when the session has to be closed, and says how.
+async fn close(stop: Option<oneshot::Receiver<Close>>, ending: CancellationToken) -> Close {
+    let stopped = async {
+        match stop {
+            // Without its sender it is never stopped.
+            Some(stop) => match stop.await {
+                Ok(close) => close,
+                Err(_) => pending().await,
+            },
+            None => pending().await,
+        }
+    };
+    tokio::select! {
+        close = stopped => close,
+        () = ending.cancelled() => Close::new(SERVICE_RESTART, "service restart"),
     }
 }
 

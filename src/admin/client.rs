@@ -64,6 +64,14 @@ impl Client {
         }
     }
 
+    /// A client of the shim that runs with this data directory.
+    #[must_use]
+    pub fn of_data(data: &std::path::Path) -> Self {
+        Self {
+            socket: super::socket(data),
+        }
+    }
+
     /// Asks for something.
     ///
     /// # Errors

@@ -1,22 +1,41 @@
 //! The mode: shown and switched.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
+use tracing::{error, info};
 
 use super::route::{Answer, Asked, Refused};
-use crate::app::Shim;
-use crate::config::Mode;
+use crate::app::{Shim, saved};
+use crate::config::{Config, Mode};
+use crate::served::Served;
 
-/// The mode of each gateway.
+/// The mode of each gateway, where it comes from, and what observing it has shown.
 pub(super) fn show(shim: &Shim) -> Value {
-    let gateways = shim
-        .served
-        .iter()
-        .map(|served| json!({"name": served.name, "mode": served.mode.get().as_str()}));
+    let configs = shim.configs();
+    let gateways = shim.served.iter().zip(configs.iter());
+    let gateways = gateways.map(|(served, config)| {
+        let mode = served.mode.get();
+        let at_start = saved::resolve(config);
+        let mut gateway = json!({
+            "name": served.name,
+            "mode": mode.as_str(),
+            "configured": config.mode.as_str(),
+            "at_start": at_start.mode.as_str(),
+            "why": at_start.clause(),
+        });
+        if mode == Mode::Observe {
+            gateway["observed"] = served.mode.observed().to_json();
+        }
+        gateway
+    });
     json!({"gateways": gateways.collect::<Vec<_>>()})
 }
 
-/// Switches all gateways, or the one that is named, for their next handshakes.
-pub(super) fn switch(shim: &Shim, asked: &Asked) -> Answer {
+/// Switches all gateways, or the one that is named, for their next handshakes, and for the next start.
+///
+/// A switch that cannot be kept for the next start holds all the same, and the answer says what is the matter.
+pub(super) async fn switch(shim: &Shim, asked: &Asked) -> Answer {
     let mode = asked.body.get("mode").and_then(Value::as_str);
     let Some(mode) = mode.and_then(Mode::parse) else {
         return Err(Refused::bad(
@@ -24,17 +43,55 @@ pub(super) fn switch(shim: &Shim, asked: &Asked) -> Answer {
         ));
     };
     let name = asked.body.get("gateway").and_then(Value::as_str);
-    let meant = |given: &str| name.is_none_or(|name| name == given);
-    let mut switched = shim
-        .served
-        .iter()
-        .filter(|served| meant(&served.name))
-        .peekable();
-    if switched.peek().is_none() {
-        return Err(Refused::bad("`gateway`: there is none of that name"));
+    let configs = shim.configs();
+    let all = shim.served.iter().zip(configs.iter());
+    let switched: Vec<_> = all
+        .filter(|(served, _)| name.is_none_or(|name| name == served.name))
+        .collect();
+    if switched.is_empty() {
+        let names: Vec<&str> = shim
+            .served
+            .iter()
+            .map(|served| served.name.as_str())
+            .collect();
+        let text = format!(
+            "`gateway`: there is none of that name; there are: {}",
+            names.join(", ")
+        );
+        return Err(Refused::bad(text));
     }
-    for served in switched {
+    let before: Vec<&str> = switched
+        .iter()
+        .map(|(served, _)| served.mode.get().as_str())
+        .collect();
+    for (served, _) in &switched {
         served.mode.set(mode);
     }
-    Ok(show(shim))
+    let mut unsaved = Vec::new();
+    for ((served, config), before) in switched.iter().zip(before) {
+        if let Err(why) = keep(served, config, mode).await {
+            unsaved.push(json!({"name": served.name, "why": why}));
+        }
+        info!(gateway = %served.name, before, "the mode is {} now", mode.as_str());
+    }
+    let mut answer = show(shim);
+    answer["unsaved"] = unsaved.into();
+    Ok(answer)
+}
+
+async fn keep(served: &Arc<Served>, config: &Config, mode: Mode) -> Result<(), String> {
+    let kept = config.clone();
+    let saving = tokio::task::spawn_blocking(move || saved::keep(&kept, mode));
+    let outcome = match saving.await {
+        Ok(outcome) => outcome.map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    outcome.map_err(|why| {
+        let why = format!("{}: {why}", saved::file(&config.data).display());
+        error!(
+            gateway = %served.name,
+            "the mode {} holds, but does not survive a restart: {why}", mode.as_str()
+        );
+        why
+    })
 }

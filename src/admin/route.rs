@@ -1,12 +1,14 @@
 //! What the admin surface answers: one line for each thing that can be asked.
 
+use std::sync::Arc;
+
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::Value;
 
-use super::{live, mode};
+use super::{live, mode, reload, upgrade};
 use crate::app::Shim;
 use crate::http::Body;
 use crate::http::respond::{error, full};
@@ -40,7 +42,7 @@ impl Refused {
 }
 
 /// Answers one request.
-pub(super) async fn answer(shim: &Shim, request: Request<Incoming>) -> Response<Body> {
+pub(super) async fn answer(shim: &Arc<Shim>, request: Request<Incoming>) -> Response<Body> {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let asked = match read(request).await {
         Ok(asked) => asked,
@@ -49,7 +51,9 @@ pub(super) async fn answer(shim: &Shim, request: Request<Incoming>) -> Response<
     respond(match (&method, path.as_str()) {
         (&Method::GET, "/live") => Ok(live::live()),
         (&Method::GET, "/mode") => Ok(mode::show(shim)),
-        (&Method::POST, "/mode") => mode::switch(shim, &asked),
+        (&Method::POST, "/mode") => mode::switch(shim, &asked).await,
+        (&Method::POST, "/reload") => reload::reload(shim).await,
+        (&Method::POST, "/upgrade") => upgrade::upgrade(shim).await,
         _ => Err(Refused {
             status: StatusCode::NOT_FOUND,
             kind: "not_found",

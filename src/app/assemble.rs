@@ -4,16 +4,18 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
-use super::{Failure, Shim};
+use super::{Circle, Failure, Shim};
 use crate::approver;
 use crate::audit::Audit;
 use crate::breaker::{self, Breaker};
 use crate::config::{Config, SessionLog, StoreKind};
 use crate::control::{Control, ControlStore, Settings, Standing};
 use crate::delegation::Delegations;
-use crate::engine::{Engine, HostDevice, ModeSwitch, Rules};
+use crate::dial::Dialer;
+use crate::engine::{self, Engine, HostDevice, ModeSwitch, Rules};
 use crate::explain::Traces;
 use crate::gateway::GatewayAuth;
 use crate::handshake::drive;
@@ -24,29 +26,37 @@ use crate::identity::store::{AutoStore, DeviceStore, JsonStore, LastGood, Sqlite
 use crate::identity::watch::Watch;
 use crate::identity::{CacheSettings, Resolver};
 
-/// Puts together what stands before one gateway, and starts what runs beside its sessions.
+/// Puts together what stands before one gateway, and starts what runs beside its sessions. `traces` are those of an
+/// engine before this one, where there was one.
 ///
 /// # Errors
 ///
 /// When the delegate's key cannot be used.
-pub(super) fn front(config: &Config, shim: &Shim) -> Result<Front, Failure> {
+pub(super) fn front(
+    config: &Config,
+    shim: &Shim,
+    mode: Arc<ModeSwitch>,
+    traces: Option<Traces>,
+) -> Result<Front, Failure> {
     let span = crate::log::span(config);
     // What is started here and names no span of its own takes this one.
     let _entered = span.enter();
     let settings = Settings::from_config(config)?;
     let (dialer, delegate) = (Arc::clone(&settings.dialer), Arc::clone(&settings.delegate));
     let control = Control::start(settings);
+    let mut beside = JoinSet::new();
     let resolver = Resolver::new(
-        store(config, &control),
+        store(config, &control, &mut beside),
         CacheSettings {
             ttl: config.cache.ttl,
             negative_ttl: config.cache.negative_ttl,
             capacity: config.cache.capacity as u64,
         },
     );
+    let kept = || traces.unwrap_or_else(|| Traces::start(&config.data));
     let engine = Arc::new(Engine {
         name: config.label.clone(),
-        mode: Arc::new(ModeSwitch::new(config.mode)),
+        mode,
         rules: ArcSwap::from_pointee(rules(config)),
         audit: Audit::new(&config.data),
         resolver,
@@ -54,16 +64,50 @@ pub(super) fn front(config: &Config, shim: &Shim) -> Result<Front, Failure> {
         delegate,
         control,
         delegations: Arc::new(Delegations::default()),
-        traces: (config.log.sessions == SessionLog::On).then(|| Traces::start(&config.data)),
+        traces: (config.log.sessions == SessionLog::On).then(kept),
         newcomers: std::sync::Mutex::default(),
         breaker: Breaker::new()?,
         telemetry: shim.telemetry.clone(),
     });
-    tokio::spawn(breaker::forget_when_changed(Arc::clone(&engine)).in_current_span());
+    beside.spawn(breaker::forget_when_changed(Arc::clone(&engine)).in_current_span());
     let watch = Watch::start(engine.resolver.clone());
-    tokio::spawn(police(Arc::clone(&engine), watch).in_current_span());
-    tokio::spawn(approver::run(Arc::clone(&engine)).in_current_span());
-    Ok(Front {
+    beside.spawn(police(Arc::clone(&engine), watch).in_current_span());
+    beside.spawn(approver::run(Arc::clone(&engine)).in_current_span());
+    let sessions = shim.sessions.circle();
+    let over = sessions.over();
+    tokio::spawn(async move {
+        over.await;
+        drop(beside);
+    });
+    let pacing = Arc::new(Pacing::new(config.limits.gateway_handshakes));
+    Ok(before(config, engine, dialer, pacing, sessions))
+}
+
+/// The same engine, for sessions that are let in by another configuration.
+pub(super) fn around(config: &Config, old: &Config, front: &Front) -> Front {
+    let same = config.limits.gateway_handshakes == old.limits.gateway_handshakes;
+    let pacing = if same {
+        Arc::clone(&front.pacing)
+    } else {
+        Arc::new(Pacing::new(config.limits.gateway_handshakes))
+    };
+    before(
+        config,
+        Arc::clone(&front.engine),
+        Arc::clone(&front.dialer),
+        pacing,
+        front.sessions.clone(),
+    )
+}
+
+fn before(
+    config: &Config,
+    engine: Arc<Engine>,
+    dialer: Arc<Dialer>,
+    pacing: Arc<Pacing>,
+    sessions: Circle,
+) -> Front {
+    Front {
         engine,
         dialer,
         trust: Trust {
@@ -73,23 +117,34 @@ pub(super) fn front(config: &Config, shim: &Shim) -> Result<Front, Failure> {
                 _ => None,
             },
         },
-        pacing: Arc::new(Pacing::new(config.limits.gateway_handshakes)),
+        pacing,
         limits: drive::Limits {
             connect_frame: config.limits.connect_frame_bytes,
             timeout: config.limits.handshake_timeout,
         },
         idle: config.limits.idle_timeout,
-        span: span.clone(),
-        sessions: shim.sessions.clone(),
-    })
+        span: crate::log::span(config),
+        sessions,
+    }
 }
 
-fn rules(config: &Config) -> Rules {
+/// What of a configuration holds for sessions under way, too.
+pub(super) fn rules(config: &Config) -> Rules {
     Rules {
         policy: config.policy.clone(),
         auth: config.gateway.auth.clone(),
         facts: config.gateway.facts.clone(),
     }
+}
+
+/// Lets other rules hold: for the next session, for those whose delegation they no longer cover, and for the shim's own.
+pub(super) async fn govern(engine: &Engine, rules: Rules) {
+    engine
+        .control
+        .set_secret(engine::shared_secret(&rules.auth));
+    engine.rules.store(Arc::new(rules));
+    engine.breaker.forget_all().await;
+    engine.review().await;
 }
 
 /// Whenever pairing has changed, delegated sessions have to stand up to it.
@@ -112,14 +167,14 @@ async fn police(engine: Arc<Engine>, _watch: Watch) {
 }
 
 /// Where device records are read: the gateway's files where they can be, else the gateway itself.
-fn store(config: &Config, control: &Control) -> Arc<dyn DeviceStore> {
+fn store(config: &Config, control: &Control, beside: &mut JoinSet<()>) -> Arc<dyn DeviceStore> {
     let Some(state) = &config.gateway.state else {
         return Arc::new(ControlStore::new(control.clone()));
     };
     match config.gateway.store {
         StoreKind::Auto => {
             let store = Arc::new(LastGood::new(AutoStore::new(state), config.cache.ttl));
-            tokio::spawn(tell_version(Arc::clone(&store), control.watch()).in_current_span());
+            beside.spawn(tell_version(Arc::clone(&store), control.watch()).in_current_span());
             store
         }
         StoreKind::Json => Arc::new(LastGood::new(JsonStore::new(state), config.cache.ttl)),

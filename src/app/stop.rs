@@ -1,46 +1,73 @@
-//! How a run ends.
+//! How a run ends: nobody comes in any more, what is under way may finish for a while, and what is left is sent away in
+//! a way that makes it come back at once.
 
 use std::time::Duration;
 
-use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-/// Completes when the process is told to stop.
-pub(super) async fn signal() {
-    let interrupt = async {
-        let _ = tokio::signal::ctrl_c().await;
-    };
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        match signal(SignalKind::terminate()) {
-            Ok(mut terminate) => tokio::select! {
-                () = interrupt => {}
-                _ = terminate.recv() => {}
-            },
-            Err(_) => interrupt.await,
+use super::{Running, systemd};
+use crate::config::Config;
+
+/// How long sessions may go on after the shim was told to stop: as long as the most patient gateway says. `None`:
+/// until they end by themselves.
+pub(super) fn patience(configs: &[Config]) -> Option<Duration> {
+    let mut each = configs.iter().map(|config| config.limits.drain);
+    each.try_fold(Duration::ZERO, |most, one| Some(most.max(one?)))
+}
+
+impl Running {
+    /// Ends the run. `hurry` cuts the patience short.
+    pub(super) async fn stop(&mut self, hurry: impl Future<Output = ()>) {
+        let sessions = self.shim.sessions.clone();
+        systemd::stopping(&sessions);
+        self.lock_up();
+        let patience = patience(&self.shim.configs());
+        if !sessions.is_empty() {
+            let wait = patience.map_or_else(
+                || "until the live sessions end".to_owned(),
+                |patience| format!("up to {patience:?} for the live sessions to end"),
+            );
+            info!(
+                sessions = sessions.len(),
+                "stopped listening; waiting {wait}; a second signal ends them at once"
+            );
         }
+        tokio::select! {
+            () = self.idle() => {}
+            () = over(patience) => {}
+            () = hurry => {}
+        }
+        if !sessions.is_empty() {
+            warn!(
+                sessions = sessions.len(),
+                "closing the sessions that are left"
+            );
+        }
+        sessions.end();
+        let _ = tokio::time::timeout(FAREWELL, self.idle()).await;
+        self.resign.cancel();
+        self.answered().await;
     }
-    #[cfg(not(unix))]
-    interrupt.await;
+
+    /// Completes when no request and no session is left.
+    pub(super) async fn idle(&self) {
+        tokio::join!(self.doors.wait(), self.shim.sessions.ended());
+    }
+
+    /// Waits until those who asked this process something have their answer. Whoever only watches has to look elsewhere.
+    pub(super) async fn answered(&self) {
+        let _ = tokio::time::timeout(LAST_ANSWER, self.admin.ended()).await;
+    }
 }
 
-/// Lets the sessions under way end by themselves, for a while.
-pub(super) async fn drain(sessions: &TaskTracker) {
-    sessions.close();
-    if !sessions.is_empty() {
-        info!(
-            sessions = sessions.len(),
-            "stopped listening; waiting up to {DRAIN:?} for live sessions"
-        );
-    }
-    if tokio::time::timeout(DRAIN, sessions.wait()).await.is_err() {
-        warn!(
-            sessions = sessions.len(),
-            "closing the sessions that are left"
-        );
+async fn over(patience: Option<Duration>) {
+    match patience {
+        Some(patience) => tokio::time::sleep(patience).await,
+        None => std::future::pending().await,
     }
 }
 
-/// How long sessions may go on after the shim was told to stop.
-const DRAIN: Duration = Duration::from_secs(5);
+/// How long the clients that are sent away may take to leave.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// How long an answer of the admin surface may take that is under way.
+const LAST_ANSWER: Duration = Duration::from_secs(1);

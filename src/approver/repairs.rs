@@ -15,14 +15,19 @@ use crate::config::{EntitledRepairs, Mode, Policy};
 use crate::engine::Engine;
 use crate::profile::ScopeCheck;
 
-/// Looks at the requests that wait, whenever the gateway says that pairing changed, for as long as it says anything.
+/// Looks at the requests that wait, whenever the gateway says that pairing changed, or the mode is switched.
 pub async fn run(engine: Arc<Engine>) {
     let mut changes = engine.control.pairing_changes();
+    let mut modes = engine.mode.changes();
     loop {
         if engine.rules().policy.entitled_repairs == EntitledRepairs::Approve {
             review(&engine).await;
         }
-        if changes.changed().await.is_err() {
+        let ended = tokio::select! {
+            changed = changes.changed() => changed.is_err(),
+            switched = modes.changed() => switched.is_err(),
+        };
+        if ended {
             return;
         }
     }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Style;
+use crate::app::saved::{self, Source};
 use crate::config::{Config, Finding, Gateway, Origin, Problem, Problems, Setting};
 use crate::dial::{DialError, Dialer, Side};
 use crate::listen::unavailable;
@@ -33,6 +34,7 @@ pub fn inspect(configs: &[Config]) -> Report {
             ..Report::default()
         };
         own.data(config);
+        own.mode(config);
         own.state(config);
         own.listen(config);
         own.tls(config);
@@ -101,6 +103,29 @@ impl Report {
                 hint: Some("give --data DIR, a directory of the user who runs the shim".to_owned()),
             }),
         }
+    }
+
+    /// Where another mode holds than the configuration says, whoever reads it has to know.
+    fn mode(&mut self, config: &Config) {
+        let resolved = saved::resolve(config);
+        let mode = resolved.mode.as_str();
+        let message = format!("the mode is {mode}, {}", resolved.clause());
+        let (code, fix) = match resolved.source {
+            Source::Configuration => return,
+            Source::Edited { .. } => return self.well.push(message),
+            Source::Switched { over, .. } => (
+                "mode-switched",
+                format!(
+                    "nothing to do if that is meant; otherwise run: scope-shim mode {}",
+                    over.as_str()
+                ),
+            ),
+            Source::Unusable { .. } => (
+                "mode-unreadable",
+                format!("run: scope-shim mode {mode}, which writes or removes it"),
+            ),
+        };
+        self.findings.push(Finding::new(code, message, fix));
     }
 
     fn state(&mut self, config: &Config) {

@@ -82,6 +82,30 @@ impl Config {
             Some(entries) => fleet::resolve_each(&raw, &entries),
         }
     }
+
+    /// Where the shim's own data is, as far as a configuration tells that cannot be used: a command has to find a shim
+    /// that runs also when somebody has broken its file since.
+    #[must_use]
+    pub fn data_of(
+        file: Option<&Path>,
+        flags: &[Flag],
+        environment: &Environment,
+    ) -> Option<PathBuf> {
+        let read =
+            chosen(file, environment).and_then(|(path, _)| Some((read_file(&path).ok()?, path)));
+        let file = read
+            .as_ref()
+            .map(|(text, path)| RawFile::salvage(path, text));
+        let raw = RawConfig {
+            flags,
+            environment,
+            file: file.as_ref(),
+            entry: None,
+        };
+        let mut reader = Reader::new(&raw);
+        let data = data_directory(&mut reader);
+        reader.problems.is_empty().then_some(data)
+    }
 }
 
 /// The file to read, and who chose it.
@@ -135,6 +159,7 @@ pub(super) fn resolve(raw: &RawConfig<'_>) -> Result<Config, Problems> {
         handshake_timeout: reader.read("limits.handshake_timeout", 15 * second, value::timeout),
         idle_timeout: reader.read("limits.idle_timeout", None, value::timeout_or_off),
         gateway_handshakes: reader.read("limits.gateway_handshakes", 24, value::count(1, 4_096)),
+        drain: reader.read("limits.drain", Some(5 * second), value::age_or_off),
     };
     let tls = read_tls(reader, listen);
     reader.refuse_unknown();

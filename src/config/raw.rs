@@ -95,6 +95,12 @@ impl<'a> RawFile<'a> {
         Err(problems.collect())
     }
 
+    /// What can be understood of the text of a file.
+    pub(crate) fn salvage(path: &'a Path, text: &'a str) -> Self {
+        let (table, _) = DeTable::parse_recoverable(text);
+        Self { path, text, table }
+    }
+
     /// The place of a byte range.
     pub(super) fn place(&self, span: Range<usize>) -> Origin {
         let before = self.text.get(..span.start).unwrap_or(self.text);

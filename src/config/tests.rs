@@ -242,6 +242,7 @@ fn every_key_has_a_variable() {
         ("LIMITS_HANDSHAKE_TIMEOUT", "1s"),
         ("LIMITS_IDLE_TIMEOUT", "1h"),
         ("LIMITS_GATEWAY_HANDSHAKES", "1"),
+        ("LIMITS_DRAIN", "off"),
         ("TLS_CERTIFICATE", "~/certificate.pem"),
         ("TLS_KEY", "~/key.pem"),
         ("TLS_PLAINTEXT", "allowed"),

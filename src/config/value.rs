@@ -295,6 +295,19 @@ pub(crate) fn timeout_or_off(value: &Value<'_>) -> Read<Option<Duration>> {
     })
 }
 
+/// A duration, which may be zero, or `off`.
+pub(crate) fn age_or_off(value: &Value<'_>) -> Read<Option<Duration>> {
+    if value.text() == Some("off") {
+        return Ok(None);
+    }
+    age(value).map(Some).map_err(|_| {
+        vec![wrong_duration(
+            value,
+            "a duration such as \"5s\", \"0s\", or \"off\"",
+        )]
+    })
+}
+
 fn duration(value: &Value<'_>) -> Option<Duration> {
     let text = value.text()?;
     let digits = text.find(|letter: char| !letter.is_ascii_digit())?;

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use serde_json::Value;
 use thiserror::Error;
 use tokio::time::timeout;
@@ -86,7 +87,9 @@ impl Settings {
         Ok(Self {
             delegate: Arc::new(Delegate::load_or_create(&config.data)?),
             dialer: Arc::new(Dialer::new(gateway)?),
-            secret: engine::shared_secret(&gateway.auth),
+            secret: Arc::new(ArcSwapOption::from_pointee(engine::shared_secret(
+                &gateway.auth,
+            ))),
         })
     }
 }

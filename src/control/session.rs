@@ -230,7 +230,7 @@ fn connect_request(settings: &Settings, client: Client, scopes: &[String], nonce
             "caps": [], "role": "operator", "scopes": scopes,
         },
     });
-    if let Some(secret) = &settings.secret {
+    if let Some(secret) = settings.secret.load().as_deref() {
         message["params"]["auth"] = rewrite::auth_json(secret);
     }
     let text = message.to_string();

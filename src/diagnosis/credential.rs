@@ -92,8 +92,8 @@ fn own_secret_is_stale() -> Draft {
     Draft::new(
         Code::SecretDrift,
         "proved itself, but the secret that scope-shim holds for the gateway is not the gateway's any more",
-        "restart scope-shim, so that it reads the gateway's new secret",
-        "scope-shim holds an old gateway secret; restart scope-shim",
+        "run scope-shim reload, so that it reads the gateway's new secret",
+        "scope-shim holds an old gateway secret; run: scope-shim reload",
     )
 }
 

@@ -40,6 +40,9 @@ impl Page for SessionTrace {
         steps(page, &self.steps, style);
         conclusion(page, "decision", &self.decision, &self.why, style);
         line(page, "answer", &safe(&self.answer));
+        if let Some(would) = &self.would {
+            line(page, "on would", &safe(would));
+        }
         if let Some(FindingTrace {
             code,
             sentence,
@@ -199,6 +202,7 @@ pub(super) mod tests {
             decision: "pass".into(),
             why: "it has no device and is not a direct local client with the shared secret".into(),
             answer: "hello-ok".into(),
+            would: None,
             finding: Some(FindingTrace {
                 code: "device-less".into(),
                 sentence: "it has no device".into(),

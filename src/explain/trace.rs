@@ -35,6 +35,9 @@ pub struct SessionTrace {
     pub why: String,
     /// What the gateway answered.
     pub answer: String,
+    /// What the mode `on` would have done, where the shim only observed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub would: Option<String>,
     /// What was found to be wrong.
     pub finding: Option<FindingTrace>,
     /// What came of it.

@@ -108,11 +108,28 @@ impl Sink {
             file.write_all(&line)?;
             *size += line.len() as u64;
             if *size >= self.largest {
+                // Another process may have put it aside already: a shim that is being replaced writes beside its heir.
+                let own = self.is_in_place();
                 self.file = None;
-                fs::rename(&self.path, before(&self.path))?;
+                if own {
+                    fs::rename(&self.path, before(&self.path))?;
+                }
             }
         }
         Ok(())
+    }
+
+    #[cfg(unix)]
+    fn is_in_place(&self) -> bool {
+        use std::os::unix::fs::MetadataExt as _;
+        let inode = |metadata: io::Result<fs::Metadata>| metadata.ok().map(|data| data.ino());
+        let own = self.file.as_ref().map(|(file, _)| file.metadata());
+        own.and_then(inode) == inode(fs::metadata(&self.path))
+    }
+
+    #[cfg(not(unix))]
+    fn is_in_place(&self) -> bool {
+        true
     }
 
     fn open(&mut self) -> io::Result<&mut (File, u64)> {

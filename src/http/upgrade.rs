@@ -86,6 +86,7 @@ pub(super) async fn serve(
         ),
         attempt: OnceLock::new(),
         row: front.engine.telemetry.live.enter(),
+        ending: front.sessions.ending(),
         redial,
     };
     if let Some(place) = deferral(front, &session).await

@@ -23,8 +23,19 @@ impl Boundary {
                 bytes = bytes.get(skip..).unwrap_or_default();
                 continue;
             }
-            bytes = self.feed_header(bytes);
+            bytes = self.feed_whole_header(bytes);
         }
+    }
+
+    /// Takes a header at once where all of it is there, as it mostly is.
+    fn feed_whole_header<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        if self.header_seen == 0
+            && let Ok(Some(header)) = Header::parse(bytes)
+        {
+            self.payload_left = header.payload_len;
+            return bytes.get(header.header_len..).unwrap_or_default();
+        }
+        self.feed_header(bytes)
     }
 
     /// Takes one byte of a header, and the length from a header that is whole.

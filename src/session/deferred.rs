@@ -59,7 +59,7 @@ impl Session {
             Opening::Untouched(why) => {
                 debug!(client = %self.client_address, "relayed without a look: {why:?}");
                 let Joined { exchange, .. } = self.join(deferred).await?;
-                return Ok(Established::as_it_is(exchange));
+                return Ok(Established::not_understood(exchange));
             }
         };
         let mut judgement = self.judge(&request, &challenge).await;

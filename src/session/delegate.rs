@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use serde_json::Value;
+use tokio::sync::oneshot;
 
 use super::report::Report;
 use super::{Established, Refused, Session, end};
@@ -12,14 +13,13 @@ use crate::delegation::Delegation;
 use crate::engine::{EntitledStill, Judgement};
 use crate::handshake::drive::{Answered, Exchange, Request};
 use crate::handshake::message::Refusal;
-use crate::relay::Stop;
 use crate::rewrite;
 use crate::ws::Close;
 use crate::ws::close::{POLICY_VIOLATION, TRY_AGAIN_LATER};
 
 /// A rewritten handshake that the gateway accepted.
 pub(super) struct Delegated {
-    pub(super) stop: Stop,
+    pub(super) stop: oneshot::Receiver<Close>,
     pub(super) delegation: Delegation,
 }
 
@@ -108,7 +108,7 @@ impl Session {
                 rewrite::hello(&mut hello, claims);
                 exchange.show_instead(&hello);
                 Ok(Ok(Delegated {
-                    stop: Stop::When(stopped),
+                    stop: stopped,
                     delegation,
                 }))
             }

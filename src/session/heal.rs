@@ -56,10 +56,7 @@ impl Session {
         request: &Request,
         judgement: &Judgement,
     ) -> io::Result<Option<(Judgement, Delegated)>> {
-        let claims = &request.connect.claims;
-        let again = self
-            .engine
-            .judge_again(claims, &judgement.identity, &self.visit);
+        let again = self.again(request, judgement);
         if !matches!(again.decision, Decision::Rewrite(_)) {
             return Ok(None);
         }
@@ -82,6 +79,20 @@ impl Session {
         Ok(None)
     }
 
+    /// Whether the delegate may ask for it after all.
+    pub(super) fn may_ask_again(&self, request: &Request, judgement: &Judgement) -> bool {
+        matches!(
+            self.again(request, judgement).decision,
+            Decision::Rewrite(_)
+        )
+    }
+
+    fn again(&self, request: &Request, judgement: &Judgement) -> Judgement {
+        let claims = &request.connect.claims;
+        self.engine
+            .judge_again(claims, &judgement.identity, &self.visit)
+    }
+
     /// The refused first attempt may have left a pairing request that nobody needs any more.
     fn withdraw(&self, refusal: &Refusal, judgement: &Judgement) {
         if let (Some(request_id), Identity::Device { record, .. }) =
@@ -100,7 +111,7 @@ impl Session {
 
 /// Whether a refusal is one that an entitled session should not have met: a wider scope, another platform, or a
 /// token of its own that was found too narrow.
-fn may_be_healed(refusal: &Refusal, identity: &Identity) -> bool {
+pub(super) fn may_be_healed(refusal: &Refusal, identity: &Identity) -> bool {
     match identity {
         Identity::Device { credential, .. } => {
             let upgrade = matches!(

@@ -4,15 +4,17 @@ use std::io;
 
 use serde_json::Value;
 
+use super::heal::may_be_healed;
 use super::report::Report;
 use super::{Established, Refused, Session};
 use crate::config::Mode;
 use crate::diagnosis::degraded;
-use crate::engine::Judgement;
+use crate::engine::{Judgement, Would};
 use crate::handshake::drive::{Answered, Exchange, Request};
 use crate::identity::Identity;
 use crate::relay::Tap;
 use crate::scope::ScopeSet;
+use crate::ws::close::POLICY_VIOLATION;
 
 impl Session {
     /// The client's own bytes go on; what the gateway answers is looked at, and healed where it can be.
@@ -35,9 +37,11 @@ impl Session {
             Answered::Hello(hello) => {
                 report.accepted();
                 self.heard().await;
-                if mode == Mode::On
-                    && lacks_scopes(&hello, &claims.requested(), &judgement.identity)
-                {
+                let lacks = lacks_scopes(&hello, &claims.requested(), &judgement.identity);
+                if mode == Mode::Observe && lacks && self.may_ask_again(request, judgement) {
+                    report.would(Would::Heal);
+                }
+                if mode == Mode::On && lacks {
                     let healing = self.heal(&mut exchange, request, judgement).await?;
                     if let Some((again, delegated)) = healing {
                         report.healed(&again);
@@ -57,13 +61,31 @@ impl Session {
                     waiting: None,
                 };
                 if mode != Mode::On {
-                    self.explain(request, judgement, &refused, report).await;
+                    self.observe(request, judgement, &refused, report).await;
                     return Ok(Established::as_it_is(exchange));
                 }
                 self.refused(exchange, request, judgement, refused, report)
                     .await
             }
         }
+    }
+
+    /// Finds out what `on` would have made of a refusal, beside what the client gets: the gateway's own words.
+    async fn observe(
+        &self,
+        request: &Request,
+        judgement: &Judgement,
+        refused: &Refused,
+        report: &mut Report<'_>,
+    ) {
+        if may_be_healed(&refused.refusal, &judgement.identity)
+            && self.may_ask_again(request, judgement)
+        {
+            report.would(Would::Heal);
+        }
+        let diagnosis = self.explain(request, judgement, refused, report).await;
+        report.would(Would::Tell(diagnosis.sentence));
+        self.remember(refused, POLICY_VIOLATION).await;
     }
 
     /// Tells, once, of a session that was let in with fewer scopes than it asked for, and sees to it that its client
@@ -86,6 +108,7 @@ impl Session {
             hello,
         })?;
         report.degraded(&diagnosis);
+        report.would(Would::Explain(diagnosis.sentence.clone()));
         (mode == Mode::On).then(|| Tap::new(&diagnosis))
     }
 }

@@ -9,7 +9,7 @@ use crate::clock;
 use crate::config::Mode;
 use crate::decide::{self, Decision};
 use crate::diagnosis::Diagnosis;
-use crate::engine::Judgement;
+use crate::engine::{Judgement, Would};
 use crate::explain::{FindingTrace, Outcome, SessionTrace, Taken, Traces};
 use crate::handshake::message::{Claims, Refusal};
 use crate::identity::Identity;
@@ -32,6 +32,8 @@ pub(super) struct Report<'a> {
     answer: String,
     finding: Option<Diagnosis>,
     outcome: Outcome,
+    /// What `on` would have done, while the shim only observes.
+    would: Option<Would>,
     /// Where the way to the decision is kept, and that way, as far as it went.
     trace: Option<(Traces, Box<Taken>)>,
     quiet: bool,
@@ -68,6 +70,10 @@ impl<'a> Report<'a> {
             answer: "the client left".to_owned(),
             finding: None,
             outcome: Outcome::Left,
+            would: match (mode, &judgement.decision) {
+                (Mode::Observe, Decision::Rewrite(_)) => Some(Would::Rewrite),
+                _ => None,
+            },
             trace: session.engine.traces.clone().zip(judgement.taken.clone()),
             quiet: false,
             started,
@@ -129,6 +135,13 @@ impl<'a> Report<'a> {
         );
     }
 
+    /// What `on` would have done; what it would have done first is what counts.
+    pub(super) fn would(&mut self, would: Would) {
+        if self.mode == Mode::Observe {
+            self.would.get_or_insert(would);
+        }
+    }
+
     pub(super) fn unanswered(&mut self) {
         self.outcome = Outcome::Unanswered;
         "none".clone_into(&mut self.answer);
@@ -172,6 +185,7 @@ impl Report<'_> {
             decision: self.decision.clone(),
             why: brief(&self.why),
             answer: brief(&self.answer),
+            would: self.would.as_ref().map(|would| brief(&would.to_string())),
             finding: self.finding.as_ref().map(|finding| {
                 FindingTrace::new(finding.code, &finding.sentence, finding.command.as_deref())
             }),
@@ -202,6 +216,13 @@ impl Report<'_> {
 
 impl Drop for Report<'_> {
     fn drop(&mut self) {
+        if self.mode == Mode::Observe {
+            self.session
+                .engine
+                .mode
+                .observed()
+                .note(self.would.as_ref());
+        }
         let telemetry = &self.session.engine.telemetry;
         telemetry.handshake(&self.session.row, self.handshake());
         if self.quiet {
@@ -218,6 +239,7 @@ impl Drop for Report<'_> {
             decision = %self.decision,
             why = %self.why,
             answer = %self.answer,
+            on_would = self.would.as_ref().map(tracing::field::display),
             finding = self.finding.as_ref().map(|finding| tracing::field::display(finding.code)),
             fix = self.finding.as_ref().and_then(|finding| finding.command.as_deref()).map(tracing::field::display),
             ms = self.ms(),

@@ -14,6 +14,9 @@ fn help_fits_one_screen() {
 
     Commands:
       run  Start the proxy
+      mode  Show or switch what it does: repair (on), only watch (observe), or nothing (off)
+      reload  Have the running proxy read its configuration and the gateway's files again
+      upgrade  Let a new version take over from the running proxy, without dropping a session
       check  Check the configuration and say what it amounts to, without starting anything
       doctor  Say what is wrong, or about to go wrong, and what ends it, without changing anything
       devices  List the paired devices and the pairing requests that wait

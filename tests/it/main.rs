@@ -89,3 +89,15 @@ mod fleet;
 
 /// TLS before the shim and behind it.
 mod tls;
+
+/// The program itself, as a service manager runs it.
+mod program;
+
+/// A configuration that is read again while sessions run.
+mod reload;
+
+/// An end that takes leave of everybody.
+mod stopping;
+
+/// A new version that takes over.
+mod succession;

@@ -1,0 +1,181 @@
+//! A mode that was switched at run time, kept for the next start: `mode.json` in the data directory.
+//!
+//! It holds for as long as the configuration still says what it said when the mode was switched: whoever edits the
+//! configuration later has the last word.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock;
+use crate::config::{Config, Mode};
+
+/// What the file says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Saved {
+    mode: String,
+    /// What the configuration said then.
+    over: String,
+    /// When, in milliseconds since the epoch.
+    at_ms: i64,
+}
+
+/// The mode that a start begins in, and where it comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolved {
+    /// The mode.
+    pub mode: Mode,
+    /// Who says so.
+    pub source: Source,
+}
+
+/// Who says which mode holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The configuration.
+    Configuration,
+    /// Somebody switched it at run time.
+    Switched {
+        /// What the configuration says.
+        over: Mode,
+        /// When, in milliseconds since the epoch.
+        at_ms: i64,
+    },
+    /// The configuration, which was edited since somebody had switched it.
+    Edited {
+        /// What it had been switched to.
+        switched: String,
+    },
+    /// The configuration, because the file cannot be used.
+    Unusable {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        why: String,
+    },
+}
+
+/// Where the mode of a gateway with this data directory is kept.
+#[must_use]
+pub fn file(data: &Path) -> PathBuf {
+    data.join(FILE)
+}
+
+/// The mode that holds by configuration and file. Changes nothing.
+#[must_use]
+pub fn resolve(config: &Config) -> Resolved {
+    let (mode, source) = match read(&config.data) {
+        Ok(None) => (config.mode, Source::Configuration),
+        Err(why) => {
+            let file = file(&config.data);
+            (config.mode, Source::Unusable { file, why })
+        }
+        Ok(Some((mode, saved))) if saved.over == config.mode.as_str() => {
+            let source = Source::Switched {
+                over: config.mode,
+                at_ms: saved.at_ms,
+            };
+            (mode, source)
+        }
+        Ok(Some((mode, _))) => {
+            let switched = mode.as_str().to_owned();
+            (config.mode, Source::Edited { switched })
+        }
+    };
+    Resolved { mode, source }
+}
+
+impl Resolved {
+    /// Where it comes from, as a clause for "the mode is on, …".
+    #[must_use]
+    pub fn clause(&self) -> String {
+        match &self.source {
+            Source::Configuration => "as the configuration says".to_owned(),
+            Source::Switched { over, at_ms } => format!(
+                "switched with `scope-shim mode` at {}; the configuration says {}",
+                clock::utc(*at_ms),
+                over.as_str()
+            ),
+            Source::Edited { switched } => {
+                format!("as the configuration says: it was edited after a switch to {switched}")
+            }
+            Source::Unusable { file, why } => format!(
+                "as the configuration says: {} cannot be used: {}",
+                file.display(),
+                why.escape_debug()
+            ),
+        }
+    }
+}
+
+/// Keeps the mode for the next start; where the configuration says the same, nothing has to be kept.
+///
+/// # Errors
+///
+/// When the directory cannot be written; what was kept before still is.
+pub fn keep(config: &Config, mode: Mode) -> io::Result<()> {
+    if mode == config.mode {
+        return forget(&config.data);
+    }
+    let saved = Saved {
+        mode: mode.as_str().to_owned(),
+        over: config.mode.as_str().to_owned(),
+        at_ms: clock::now_ms(),
+    };
+    fs::create_dir_all(&config.data)?;
+    let path = file(&config.data);
+    let draft = path.with_extension(format!("{}.draft", std::process::id()));
+    let written = write(&draft, &serde_json::to_vec(&saved)?)
+        .and_then(|()| fs::rename(&draft, &path))
+        .and_then(|()| settle(&config.data));
+    if written.is_err() {
+        let _ = fs::remove_file(&draft);
+    }
+    written
+}
+
+/// Lets the configuration have its way at the next start.
+///
+/// # Errors
+///
+/// When the file is there and cannot be removed.
+pub fn forget(data: &Path) -> io::Result<()> {
+    match fs::remove_file(file(data)) {
+        Ok(()) => settle(data),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn read(data: &Path) -> Result<Option<(Mode, Saved)>, String> {
+    let text = match fs::read_to_string(file(data)) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.to_string()),
+    };
+    let saved: Saved = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+    let mode = Mode::parse(&saved.mode).ok_or("it names no mode")?;
+    Ok(Some((mode, saved)))
+}
+
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// A name is on the disk when its directory is. Not every system can be asked for that.
+fn settle(directory: &Path) -> io::Result<()> {
+    if cfg!(unix) {
+        File::open(directory)?.sync_all()?;
+    }
+    Ok(())
+}
+
+const FILE: &str = "mode.json";
