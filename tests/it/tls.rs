@@ -1,4 +1,6 @@
 use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,6 +42,20 @@ async fn answered(dir: &TempDir, url: &str, more: &str) -> String {
     let mut client = RawClient::connect(shim.addr).await;
     client.write(HEAD.as_bytes()).await;
     String::from_utf8(client.rest().await).unwrap()
+}
+
+/// Somebody who says this to whatever is said, as Node's HTTP server does to a TLS handshake, and hangs up.
+async fn says(what: &'static [u8]) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut heard = [0; 4096];
+            let _ = stream.read(&mut heard).await;
+            let _ = stream.write_all(what).await;
+        }
+    });
+    addr
 }
 
 #[tokio::test]
@@ -168,6 +184,7 @@ async fn renewed_files_are_taken_a_wrong_pair_is_not_and_sessions_go_on() {
     assert_eq!(&first, b"HTTP/1.1 101");
 }
 
+#[cfg(unix)]
 #[test]
 fn a_link_that_points_elsewhere_is_a_renewal_and_a_failed_one_changes_nothing() {
     let directory = tempfile::tempdir().unwrap();
@@ -203,7 +220,8 @@ async fn a_gateway_is_reached_by_its_fingerprint_an_authority_or_not_at_all() {
     let pin = |certified: &Certified| format!("fingerprint = \"{}\"\n", certified.fingerprint());
     let authority =
         |certified: &Certified| format!("ca_file = {:?}\n", certified.files.certificate);
-    let plain = format!("wss://{}", stage.gateway.addr());
+    let plain = format!("wss://{}", says(b"HTTP/1.1 400 Bad Request\r\n\r\n").await);
+    let silent = format!("wss://{}", says(b"").await);
     let seen = format!("gateway.fingerprint = \\\"{}\\\"", shown.fingerprint());
     for (url, more, expected) in [
         (&wss, pin(&shown), "HTTP/1.1 200 "),
@@ -217,6 +235,7 @@ async fn a_gateway_is_reached_by_its_fingerprint_an_authority_or_not_at_all() {
         (&wss, pin(&other), &shown.fingerprint().to_string()),
         (&wss, pin(&other), &other.fingerprint().to_string()),
         (&plain, pin(&shown), "it does not speak TLS"),
+        (&silent, pin(&shown), "it closed the connection"),
         (
             &ws,
             String::new(),
@@ -231,6 +250,29 @@ async fn a_gateway_is_reached_by_its_fingerprint_an_authority_or_not_at_all() {
         );
         let good = expected.starts_with("HTTP/1.1 200");
         assert!(good || answer.starts_with("HTTP/1.1 502 "), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_is_reached_by_the_authority_that_signed_its_certificate() {
+    let dir = tempfile::tempdir().unwrap();
+    let (shown, authority) = Certified::issued(dir.path(), "shown");
+    let (_, other) = Certified::issued(dir.path(), "other");
+    let stage = Stage::new(Profile::Literal).await;
+    let port = out_of_tls(stage.gateway.addr(), &shown).await;
+    let (url, named) = (
+        format!("wss://{port}"),
+        format!("wss://localhost:{}", port.port()),
+    );
+    let by = |file: &Path| format!("ca_file = {file:?}\n");
+    for (url, more, expected) in [
+        (&url, by(&authority), "HTTP/1.1 200 "),
+        (&named, by(&authority), "it is for another name"),
+        (&url, by(&other), "no authority that is in "),
+        (&url, String::new(), "no authority that this machine trusts"),
+    ] {
+        let answer = answered(&dir, url, &more).await;
+        assert!(answer.contains(expected), "{url} {more}: {answer}");
     }
 }
 
