@@ -156,6 +156,34 @@ async fn the_host_that_a_client_names_in_its_handshake_is_known() {
 }
 
 #[tokio::test]
+async fn the_session_with_the_gateway_is_resumed_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let certified = Certified::new(directory.path(), "gateway");
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = GatewayUrl::parse(&format!("wss://{}", listener.local_addr().unwrap())).unwrap();
+    let dialing = Dialing::new(&url, &Trust::Pinned(certified.fingerprint())).unwrap();
+    let acceptor = TlsAcceptor::from(certified.server());
+    for expected in [HandshakeKind::Full, HandshakeKind::Resumed] {
+        let gateway = async {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut stream = acceptor.accept(stream).await.unwrap();
+            stream.write_all(b"behind the tickets").await.unwrap();
+            stream.shutdown().await.unwrap();
+        };
+        let shim = async {
+            let stream = TcpStream::connect(listener.local_addr().unwrap())
+                .await
+                .unwrap();
+            let mut stream = dialing.handshake(stream).await.unwrap();
+            stream.read_to_end(&mut Vec::new()).await.unwrap();
+            stream.get_ref().1.handshake_kind()
+        };
+        let (_, kind) = tokio::join!(gateway, shim);
+        assert_eq!(kind, Some(expected));
+    }
+}
+
+#[tokio::test]
 async fn renewed_files_are_taken_a_wrong_pair_is_not_and_sessions_go_on() {
     let (stage, old, directory) = certified("").await;
     let mut session = connect(stage.shim.addr, &old.client()).await.unwrap();
