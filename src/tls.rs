@@ -17,6 +17,7 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
 pub use accept::{Accepted, TurnedAway, accept};
 pub use dialing::{Dialing, Failure, Trust};
+pub use expiry::Expiry;
 pub use fingerprint::Fingerprint;
 pub use listening::Listening;
 pub use pair::{Files, Pair, PairError};

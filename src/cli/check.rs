@@ -188,7 +188,12 @@ impl Report {
     fn gateway(&mut self, config: &Config) {
         let url = &config.gateway.url;
         match asked(&config.gateway) {
-            Ok(()) => self.well.push(format!("something answers at {url}")),
+            Ok(None) => self.well.push(format!("something answers at {url}")),
+            Ok(Some(doubt)) => self.findings.push(Finding::new(
+                "gateway-tls",
+                format!("the gateway at {url} {doubt}"),
+                "correct [gateway] of the configuration; no session comes about before",
+            )),
             Err(DialError::Tls(error)) => self.findings.push(Finding::new(
                 "gateway-tls",
                 format!("no TLS with the gateway at {url}: {error}"),
@@ -255,19 +260,26 @@ impl Report {
     }
 }
 
-/// Connects to the gateway, from whatever address, and begins TLS where it speaks that.
-fn asked(gateway: &Gateway) -> Result<(), DialError> {
-    let dialer = Dialer {
-        local_source: None,
-        connect_timeout: PATIENCE,
-        ..Dialer::new(gateway)?
+/// Connects to the gateway, from whatever address, and begins TLS where it speaks that. Returns what is wrong although it
+/// answers.
+fn asked(gateway: &Gateway) -> Result<Option<String>, DialError> {
+    let dialer = |connect_timeout| -> Result<Dialer, DialError> {
+        Ok(Dialer {
+            local_source: None,
+            connect_timeout,
+            ..Dialer::new(gateway)?
+        })
     };
+    let (dialer, curious) = (dialer(PATIENCE)?, dialer(CURIOSITY)?);
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(DialError::Connect)?
-        .block_on(dialer.dial(Side::Local))
-        .map(drop)
+        .block_on(async {
+            dialer.dial(Side::Local).await?;
+            let doubt = curious.explain(String::new()).await;
+            Ok((!doubt.is_empty()).then_some(doubt))
+        })
 }
 
 /// Whether a file can be created in a directory: nothing short of trying knows about read-only mounts and access lists.
@@ -313,5 +325,7 @@ impl Table {
 
 /// How long `check` waits for the gateway's port.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long it waits to see whether a plain port would rather speak TLS: a gateway tells at once.
+const CURIOSITY: Duration = Duration::from_millis(500);
 /// A value wider than this does not widen its column, in characters.
 const WIDEST: usize = 44;

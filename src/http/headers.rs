@@ -439,4 +439,28 @@ mod tests {
         strip_hop_by_hop(&mut map);
         assert_eq!(map, headers(&[("x-harmless", "1")]));
     }
+
+    #[test]
+    fn only_a_client_on_another_machine_is_said_to_come_by_tls() {
+        let lan: IpAddr = LAN.parse().unwrap();
+        let proxy: IpAddr = "10.0.0.1".parse().unwrap();
+        let loopback: IpAddr = LOOPBACK.parse().unwrap();
+        for (peer, attribution, own, expected) in [
+            (lan, Attribution::Remote(lan), None, Some("https")),
+            (lan, Attribution::Remote(lan), Some("http"), Some("https")),
+            (proxy, Attribution::Remote(lan), Some("http"), Some("http")),
+            (proxy, Attribution::Remote(lan), None, None),
+            (loopback, Attribution::Local, None, None),
+            (loopback, Attribution::Unattributed, None, None),
+        ] {
+            let mut headers = headers(&[]);
+            if let Some(own) = own {
+                headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(own));
+            }
+            tell_of_tls(peer, attribution, &mut headers);
+            let told = headers.get(X_FORWARDED_PROTO);
+            let told = told.map(|value| value.to_str().unwrap());
+            assert_eq!(told, expected, "{peer} {attribution:?} {own:?}");
+        }
+    }
 }

@@ -97,6 +97,11 @@ pub enum Failure {
         "it does not speak TLS: give gateway.url as ws://, or switch gateway.tls on in openclaw.json"
     )]
     Plain,
+    /// It left.
+    #[error(
+        "it closed the connection within the TLS handshake, as one does that does not speak TLS"
+    )]
+    Closed,
     /// The handshake failed otherwise.
     #[error("the TLS handshake failed: {0}")]
     Handshake(String),
@@ -154,8 +159,16 @@ fn failure(error: &io::Error) -> Failure {
         Some(rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType)) => {
             Failure::Plain
         }
+        None if is_end(error.kind()) => Failure::Closed,
         _ => Failure::Handshake(error.to_string()),
     }
+}
+
+const fn is_end(kind: io::ErrorKind) -> bool {
+    matches!(
+        kind,
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset
+    )
 }
 
 fn in_brackets(why: Option<&str>) -> String {

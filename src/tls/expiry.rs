@@ -61,3 +61,41 @@ fn days(duration: Duration) -> String {
 pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// From when on an operator is told: certbot renews a month before, so that two weeks mean that it does not.
 const SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+mod tests {
+    use super::*;
+
+    /// What is said of a certificate that ends so many hours from now.
+    fn said(hours: i64) -> Option<String> {
+        let epoch = rcgen::date_time_ymd(1970, 1, 1);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let hour = Duration::from_secs(60 * 60);
+        let away = hour * u32::try_from(hours.unsigned_abs()).unwrap();
+        let mut params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+        params.not_after = match hours {
+            ..0 => epoch + now - away,
+            _ => epoch + now + away,
+        };
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        let expiry = Expiry::of(certificate.der()).unwrap();
+        Some(expiry.finding(Path::new("c.pem"))?.message)
+    }
+
+    #[test]
+    fn an_operator_is_told_two_weeks_before() {
+        let ends = |when: &str| Some(format!("the certificate c.pem {when}"));
+        assert_eq!(said(15 * 24), None);
+        assert_eq!(said(14 * 24 - 1), ends("ends in 13 days"));
+        assert_eq!(said(25), ends("ends in 1 day"));
+        assert_eq!(said(2), ends("ends in less than a day"));
+        assert_eq!(said(-50), ends("has ended 2 days ago"));
+    }
+
+    #[test]
+    fn what_is_no_certificate_has_no_end() {
+        assert_eq!(Expiry::of(b"no certificate"), None);
+    }
+}

@@ -7,16 +7,20 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::server::VerifierBuilderError;
+use rustls::server::{ParsedCertificate, VerifierBuilderError};
 use rustls::{
     CertificateError, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme,
 };
 
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer as _;
+
 use super::dialing::{Failure, Trust};
+use super::expiry::Expiry;
 use super::pair::certificates;
 use super::{Fingerprint, provider};
 
@@ -28,6 +32,8 @@ pub(super) struct Verifier(Accepts);
 enum Accepts {
     Authorities {
         verifier: Arc<WebPkiServerVerifier>,
+        /// Certificates that were named themselves.
+        named: Vec<CertificateDer<'static>>,
         whose: String,
     },
     Pinned(Fingerprint),
@@ -42,19 +48,21 @@ enum Accepts {
 
 impl Verifier {
     pub(super) fn new(trust: &Trust) -> Self {
-        let authorities = |certificates: &[CertificateDer<'static>], whose: String| {
-            verifier(certificates).map_or(Accepts::Nothing, |verifier| Accepts::Authorities {
+        let authorities = |all: &[CertificateDer<'static>], named: &[_], whose: String| {
+            verifier(all).map_or(Accepts::Nothing, |verifier| Accepts::Authorities {
                 verifier,
+                named: named.to_vec(),
                 whose,
             })
         };
         Self(match trust {
             Trust::System => {
                 let native = rustls_native_certs::load_native_certs();
-                authorities(&native.certs, "this machine trusts".to_owned())
+                authorities(&native.certs, &[], "this machine trusts".to_owned())
             }
             Trust::Authorities { file, certificates } => {
-                authorities(certificates, format!("is in {}", file.display()))
+                let whose = format!("is in {}", file.display());
+                authorities(certificates, certificates, whose)
             }
             Trust::Pinned(fingerprint) => Accepts::Pinned(*fingerprint),
             Trust::Own(file) => Accepts::Own {
@@ -74,12 +82,19 @@ impl Verifier {
     ) -> Result<(), Failure> {
         let seen = Fingerprint::of(leaf);
         match &self.0 {
-            Accepts::Authorities { verifier, whose } => verifier
+            Accepts::Authorities { named, whose, .. } if named.contains(leaf) => holds(leaf, name)
+                .map_err(|error| Failure::Untrusted {
+                    seen,
+                    why: why(&error, leaf, whose),
+                }),
+            Accepts::Authorities {
+                verifier, whose, ..
+            } => verifier
                 .verify_server_cert(leaf, between, name, stapled, now)
                 .map(drop)
                 .map_err(|error| Failure::Untrusted {
                     seen,
-                    why: why(&error, whose),
+                    why: why(&error, leaf, whose),
                 }),
             Accepts::Pinned(expected) if *expected == seen => Ok(()),
             Accepts::Pinned(expected) => Err(Failure::OtherThanPinned {
@@ -166,18 +181,35 @@ fn verifier(
     WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build()
 }
 
+/// Whether a certificate that was named itself is for this name and has not ended. What `openssl req -x509` makes is marked
+/// as an authority's, which would be refused as a server's.
+fn holds(leaf: &CertificateDer<'_>, name: &ServerName<'_>) -> Result<(), Error> {
+    verify_server_name(&ParsedCertificate::try_from(leaf)?, name)?;
+    let ended = Expiry::of(leaf).is_none_or(|expiry| expiry.left().is_none());
+    if ended {
+        return Err(Error::InvalidCertificate(CertificateError::Expired));
+    }
+    Ok(())
+}
+
 /// The reason as a clause behind "is not trusted: ".
-fn why(error: &Error, whose: &str) -> String {
+fn why(error: &Error, leaf: &CertificateDer<'_>, whose: &str) -> String {
     match error {
-        Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
-            format!("no authority that {whose} has signed it")
-        }
         Error::InvalidCertificate(
             CertificateError::Expired | CertificateError::ExpiredContext { .. },
         ) => "it has ended".to_owned(),
         Error::InvalidCertificate(
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
         ) => "it is for another name than gateway.url has".to_owned(),
+        _ if signs_itself(leaf) => "nobody but itself has signed it".to_owned(),
+        Error::InvalidCertificate(
+            CertificateError::UnknownIssuer | CertificateError::BadSignature,
+        ) => format!("no authority that {whose} has signed it"),
         error => error.to_string(),
     }
+}
+
+fn signs_itself(certificate: &[u8]) -> bool {
+    X509Certificate::from_der(certificate)
+        .is_ok_and(|(_, certificate)| certificate.issuer() == certificate.subject())
 }

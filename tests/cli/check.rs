@@ -94,6 +94,8 @@ fn check_says_what_holds_and_who_said_so() {
     gateway.local_source  127.0.0.1  the gateway's trustedProxies
     gateway.remote_source  127.0.0.2  the gateway's trustedProxies
     gateway.connect_timeout  3s  default
+    gateway.plaintext  refused  default
+    gateway.certificate  none  [HOME]/.openclaw/openclaw.json: gateway.port
     policy.max_scopes  every scope  default
     policy.device_less  local  default
     policy.entitled_repairs  approve  default
@@ -111,6 +113,9 @@ fn check_says_what_holds_and_who_said_so() {
     limits.idle_timeout  off  default
     limits.gateway_handshakes  24  default
     limits.drain  5s  default
+    tls.certificate  none  default
+    tls.key  none  default
+    tls.plaintext  refused  default
 
     ok: the data directory [HOME]/.local/share/scope-shim can be created
     ok: the gateway's state directory [HOME]/.openclaw can be read

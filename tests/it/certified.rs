@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rcgen::{BasicConstraints, Certificate, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -24,16 +25,39 @@ pub struct Certified {
 impl Certified {
     /// Writes a new pair: `<name>.pem` and `<name>.key`.
     pub fn new(directory: &Path, name: &str) -> Self {
-        let pair = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+        let rcgen::CertifiedKey { cert, signing_key } =
+            rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+        Self::write(directory, name, &cert, &signing_key)
+    }
+
+    /// The same, signed by an authority of its own; where that is.
+    pub fn issued(directory: &Path, name: &str) -> (Self, PathBuf) {
+        let mut params = CertificateParams::default();
+        params
+            .distinguished_name
+            .push(DnType::CommonName, format!("{name} authority"));
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let authority = params.self_signed(&key).unwrap();
+        let file = directory.join(format!("{name}-authority.pem"));
+        fs::write(&file, authority.pem()).unwrap();
+        let issuer = Issuer::new(params, key);
+        let params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let cert = params.signed_by(&key, &issuer).unwrap();
+        (Self::write(directory, name, &cert, &key), file)
+    }
+
+    fn write(directory: &Path, name: &str, cert: &Certificate, key: &KeyPair) -> Self {
         let files = Files {
             certificate: directory.join(format!("{name}.pem")),
             key: directory.join(format!("{name}.key")),
         };
-        fs::write(&files.certificate, pair.cert.pem()).unwrap();
-        fs::write(&files.key, pair.signing_key.serialize_pem()).unwrap();
+        fs::write(&files.certificate, cert.pem()).unwrap();
+        fs::write(&files.key, key.serialize_pem()).unwrap();
         Self {
             files,
-            certificate: pair.cert.der().clone(),
+            certificate: cert.der().clone(),
         }
     }
 

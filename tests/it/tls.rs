@@ -1,4 +1,6 @@
 use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,6 +42,20 @@ async fn answered(dir: &TempDir, url: &str, more: &str) -> String {
     let mut client = RawClient::connect(shim.addr).await;
     client.write(HEAD.as_bytes()).await;
     String::from_utf8(client.rest().await).unwrap()
+}
+
+/// Somebody who says this to whatever is said, as Node's HTTP server does to a TLS handshake, and hangs up.
+async fn says(what: &'static [u8]) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut heard = [0; 4096];
+            let _ = stream.read(&mut heard).await;
+            let _ = stream.write_all(what).await;
+        }
+    });
+    addr
 }
 
 #[tokio::test]
@@ -140,6 +156,34 @@ async fn the_host_that_a_client_names_in_its_handshake_is_known() {
 }
 
 #[tokio::test]
+async fn the_session_with_the_gateway_is_resumed_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let certified = Certified::new(directory.path(), "gateway");
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = GatewayUrl::parse(&format!("wss://{}", listener.local_addr().unwrap())).unwrap();
+    let dialing = Dialing::new(&url, &Trust::Pinned(certified.fingerprint())).unwrap();
+    let acceptor = TlsAcceptor::from(certified.server());
+    for expected in [HandshakeKind::Full, HandshakeKind::Resumed] {
+        let gateway = async {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut stream = acceptor.accept(stream).await.unwrap();
+            stream.write_all(b"behind the tickets").await.unwrap();
+            stream.shutdown().await.unwrap();
+        };
+        let shim = async {
+            let stream = TcpStream::connect(listener.local_addr().unwrap())
+                .await
+                .unwrap();
+            let mut stream = dialing.handshake(stream).await.unwrap();
+            stream.read_to_end(&mut Vec::new()).await.unwrap();
+            stream.get_ref().1.handshake_kind()
+        };
+        let (_, kind) = tokio::join!(gateway, shim);
+        assert_eq!(kind, Some(expected));
+    }
+}
+
+#[tokio::test]
 async fn renewed_files_are_taken_a_wrong_pair_is_not_and_sessions_go_on() {
     let (stage, old, directory) = certified("").await;
     let mut session = connect(stage.shim.addr, &old.client()).await.unwrap();
@@ -168,6 +212,7 @@ async fn renewed_files_are_taken_a_wrong_pair_is_not_and_sessions_go_on() {
     assert_eq!(&first, b"HTTP/1.1 101");
 }
 
+#[cfg(unix)]
 #[test]
 fn a_link_that_points_elsewhere_is_a_renewal_and_a_failed_one_changes_nothing() {
     let directory = tempfile::tempdir().unwrap();
@@ -203,20 +248,22 @@ async fn a_gateway_is_reached_by_its_fingerprint_an_authority_or_not_at_all() {
     let pin = |certified: &Certified| format!("fingerprint = \"{}\"\n", certified.fingerprint());
     let authority =
         |certified: &Certified| format!("ca_file = {:?}\n", certified.files.certificate);
-    let plain = format!("wss://{}", stage.gateway.addr());
+    let plain = format!("wss://{}", says(b"HTTP/1.1 400 Bad Request\r\n\r\n").await);
+    let silent = format!("wss://{}", says(b"").await);
     let seen = format!("gateway.fingerprint = \\\"{}\\\"", shown.fingerprint());
     for (url, more, expected) in [
         (&wss, pin(&shown), "HTTP/1.1 200 "),
         (&named, pin(&shown), "HTTP/1.1 200 "),
         (&wss, authority(&shown), "HTTP/1.1 200 "),
         (&named, authority(&shown), "it is for another name"),
-        (&wss, authority(&other), "no authority that is in "),
+        (&wss, authority(&other), "nobody but itself has signed it"),
         (&wss, authority(&other), &seen),
-        (&wss, String::new(), "no authority that this machine trusts"),
+        (&wss, String::new(), "nobody but itself has signed it"),
         (&wss, String::new(), &seen),
         (&wss, pin(&other), &shown.fingerprint().to_string()),
         (&wss, pin(&other), &other.fingerprint().to_string()),
         (&plain, pin(&shown), "it does not speak TLS"),
+        (&silent, pin(&shown), "it closed the connection"),
         (
             &ws,
             String::new(),
@@ -231,6 +278,29 @@ async fn a_gateway_is_reached_by_its_fingerprint_an_authority_or_not_at_all() {
         );
         let good = expected.starts_with("HTTP/1.1 200");
         assert!(good || answer.starts_with("HTTP/1.1 502 "), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_is_reached_by_the_authority_that_signed_its_certificate() {
+    let dir = tempfile::tempdir().unwrap();
+    let (shown, authority) = Certified::issued(dir.path(), "shown");
+    let (_, other) = Certified::issued(dir.path(), "other");
+    let stage = Stage::new(Profile::Literal).await;
+    let port = out_of_tls(stage.gateway.addr(), &shown).await;
+    let (url, named) = (
+        format!("wss://{port}"),
+        format!("wss://localhost:{}", port.port()),
+    );
+    let by = |file: &Path| format!("ca_file = {file:?}\n");
+    for (url, more, expected) in [
+        (&url, by(&authority), "HTTP/1.1 200 "),
+        (&named, by(&authority), "it is for another name"),
+        (&url, by(&other), "no authority that is in "),
+        (&url, String::new(), "no authority that this machine trusts"),
+    ] {
+        let answer = answered(&dir, url, &more).await;
+        assert!(answer.contains(expected), "{url} {more}: {answer}");
     }
 }
 
