@@ -7,6 +7,7 @@ pub mod doctor;
 pub mod explain;
 mod phrase;
 pub mod repair;
+pub mod status;
 mod style;
 
 use std::net::SocketAddr;
@@ -19,6 +20,7 @@ use crate::config::Flag;
 pub use approve::Approve;
 pub use explain::Explain;
 pub use repair::Repair;
+pub use status::Status;
 pub use style::Style;
 
 /// A proxy in front of an OpenClaw gateway that repairs what the gateway wrongly refuses.
@@ -46,6 +48,8 @@ pub enum Command {
     Check(Settings),
     /// Say what is wrong, or about to go wrong, and what ends it, without changing anything
     Doctor(Report),
+    /// Show how the shim that runs is doing: gateways, sessions, findings, the last hour
+    Status(Status),
     /// List the paired devices and the pairing requests that wait
     Devices(Report),
     /// List the pairing requests that wait, or approve them

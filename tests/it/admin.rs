@@ -50,14 +50,21 @@ fn socket(stage: &Stage) -> PathBuf {
     stage.dir.path().join("data/admin.sock")
 }
 
+/// A connection to the socket, once it is there.
+async fn connect(stage: &Stage) -> UnixStream {
+    let path = socket(stage);
+    crate::stage::eventually("there is a socket", || path.exists().then_some(())).await;
+    UnixStream::connect(path).await.unwrap()
+}
+
 async fn get(stage: &Stage, path: &str) -> Answer {
-    let stream = UnixStream::connect(socket(stage)).await.unwrap();
+    let stream = connect(stage).await;
     let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     ask(stream, &request).await
 }
 
 async fn post(stage: &Stage, path: &str, body: &Value) -> Answer {
-    let stream = UnixStream::connect(socket(stage)).await.unwrap();
+    let stream = connect(stage).await;
     let body = body.to_string();
     let length = body.len();
     ask(
@@ -100,7 +107,10 @@ async fn free_port() -> SocketAddr {
 
 /// A shim that heals one session, which stays, and refuses a stranger with an odd name.
 async fn busy() -> (Stage, crate::support::client::Session) {
-    let stage = Stage::new(Profile::Literal).await;
+    let stage = Stage::with(Profile::Literal, |setup| {
+        setup.options.trusted_proxies = vec!["127.0.0.2".into()];
+    })
+    .await;
     stage.delegate().await;
     let device = stage.paired(LEGACY);
     let connect = stage.through().device(&device).scopes(&[READ]);
