@@ -196,17 +196,17 @@ impl View {
             return String::new();
         }
         let mut shown = self.title("Repaired and refused of late", recent.len());
-        let mut columns = Columns::new(["WHEN", "", "OUTCOME", "WHO", "CLIENT", "ASKED", "WHY"]);
+        let mut columns = Columns::new(["WHEN", "OUTCOME", "WHO", "CLIENT", "ASKED", "WHY"]);
         for one in recent.iter().take(MOST_RECENT) {
             let at = number(one, "at").and_then(|at| u64::try_from(at).ok());
-            let times = match number(one, "times") {
-                Some(times) if times > 1 => format!("{times}×"),
-                _ => String::new(),
+            let outcome = raw(one, "outcome").unwrap_or_default();
+            let outcome = match number(one, "times") {
+                Some(times) if times > 1 => format!("{outcome} {times}×"),
+                _ => outcome,
             };
             columns.push([
                 at.map_or_else(String::new, |at| ago(self.now, at)),
-                times,
-                raw(one, "outcome").unwrap_or_default(),
+                outcome,
                 raw(one, "who").unwrap_or_default(),
                 raw(one, "client").unwrap_or_default(),
                 raw(one, "requested").unwrap_or_default(),
@@ -217,10 +217,10 @@ impl View {
         }
         let style = self.style;
         shown.push_str(&columns.render(self.width, style, |column, cell, shown| {
-            match (column, cell) {
-                (2, "delegated" | "healed") => style.good(shown),
-                (2, "degraded") => style.doubtful(shown),
-                (2, _) => style.bad(shown),
+            match (column, cell.split(' ').next().unwrap_or_default()) {
+                (1, "delegated" | "healed") => style.good(shown),
+                (1, "degraded") => style.doubtful(shown),
+                (1, _) => style.bad(shown),
                 _ => shown,
             }
         }));
