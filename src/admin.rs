@@ -1,41 +1,59 @@
-//! The admin surface: HTTP on a Unix socket in the data directory, for the shim's own commands and for monitoring.
+//! The admin surface: how the shim's own commands, a browser and monitoring reach the shim itself.
 //!
-//! Whoever may open the socket may do everything: it lies in a directory that only its owner can enter, and so does
-//! the key of the delegate.
+//! Mostly it is HTTP on a Unix socket in the data directory. Whoever may open that may do everything: it lies where only
+//! its owner can enter, and so does the key of the delegate. A port on loopback does the same for whoever has the token
+//! ([`token`]), and one more port answers the probes of an orchestrator, and nothing else. What may come in where is
+//! decided in one place ([`gate`]), what is answered in another ([`route`]).
+//!
+//! It serves until the last session is over, so that a shim that drains can be watched.
 
 pub mod client;
+mod gate;
 mod live;
+mod metrics;
 mod mode;
+mod ready;
 mod reload;
 mod route;
+mod serve;
+#[cfg(unix)]
+mod socket;
+mod status;
+pub mod token;
 mod upgrade;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
+use tokio::net::TcpListener;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::app::Shim;
 use crate::config::Config;
 #[cfg(unix)]
 use crate::delegate::private_directory;
+use gate::Gate;
+use serve::Surface;
 
 pub use client::{Client, ClientError};
 
-/// Where the socket of a shim with this data directory is.
+/// Where the socket of a shim with this data directory is, unless `admin.socket` says otherwise.
 #[must_use]
 pub fn socket(data: &Path) -> PathBuf {
-    data.join(SOCKET)
+    data.join("admin.sock")
 }
 
-/// The admin surface of a running shim; dropping it takes its socket away.
+/// The admin surface of a running shim; dropping it ends it.
 #[derive(Debug)]
 pub struct Admin {
     calls: TaskTracker,
     #[cfg(unix)]
-    _socket: Option<unix::Socket>,
+    socket: Arc<Mutex<Option<socket::Socket>>>,
+    _stop: DropGuard,
 }
 
 impl Admin {
@@ -46,7 +64,8 @@ impl Admin {
     }
 }
 
-/// Starts to serve it, until `stop`. What cannot be had is told, and costs nothing but itself: sessions come first.
+/// Starts to serve it, until `stop`. What cannot be had is told, tried again, and costs nothing but itself: sessions
+/// come first.
 ///
 /// `takes_over`: the shim that answers there now is the one whose place this one takes.
 pub async fn start(
@@ -55,141 +74,90 @@ pub async fn start(
     stop: CancellationToken,
     takes_over: bool,
 ) -> Admin {
-    let calls = TaskTracker::new();
+    let admin = Admin {
+        calls: TaskTracker::new(),
+        #[cfg(unix)]
+        socket: Arc::default(),
+        _stop: stop.clone().drop_guard(),
+    };
+    let Some(config) = configs.first() else {
+        return admin;
+    };
+    let calls = admin.calls.clone();
+    let surface = |gate| Surface::new(Arc::clone(&shim), gate, stop.clone(), calls.clone());
     #[cfg(unix)]
-    {
-        let Some(config) = configs.first() else {
-            return Admin {
-                calls,
-                _socket: None,
-            };
-        };
-        let path = socket(&config.base);
+    if let Some(path) = &config.admin.socket {
         // Where each gateway has a directory elsewhere, nobody else makes it; a failure shows when the socket is bound.
         let _ = private_directory(&config.base);
-        match unix::Socket::bind(&path, takes_over).await {
-            Ok((socket, listener)) => {
-                let serving = unix::serve(listener, shim, stop, calls.clone());
-                calls.spawn(serving);
-                Admin {
-                    calls,
-                    _socket: Some(socket),
-                }
-            }
-            Err(error) => {
-                warn!(
-                    "no admin socket at {}: {error}; the other commands cannot reach this shim",
-                    path.display()
-                );
-                Admin {
-                    calls,
-                    _socket: None,
-                }
-            }
+        listen_on_socket(&admin, path, surface(Gate::Socket), takes_over).await;
+    }
+    if let Some(address) = config.admin.listen {
+        match token::load_or_create(&config.base) {
+            Ok(token) => listen_on_port(address, surface(Gate::Port(token))).await,
+            Err(error) => warn!("no admin port at {address}: {error}"),
         }
     }
-    #[cfg(not(unix))]
-    {
-        let _ = (configs, shim, stop, takes_over);
-        Admin { calls }
+    if let Some(address) = config.admin.probes {
+        listen_on_port(address, surface(Gate::Probes)).await;
     }
+    admin
 }
 
 #[cfg(unix)]
-mod unix {
-    use std::fs;
-    use std::io;
-    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-    use std::path::{Path, PathBuf};
-    use std::sync::Arc;
-
-    use hyper::server::conn::http1;
-    use hyper::service::service_fn;
-    use hyper_util::rt::TokioIo;
-    use tokio::net::{UnixListener, UnixStream};
-    use tokio_util::sync::CancellationToken;
-    use tokio_util::task::TaskTracker;
-    use tracing::debug;
-
-    use super::route;
-    use crate::app::Shim;
-
-    /// The socket's file, removed when it is dropped, unless another shim has put its own there by then.
-    #[derive(Debug)]
-    pub(super) struct Socket {
-        path: PathBuf,
-        inode: u64,
-    }
-
-    impl Socket {
-        /// Binds it, in the place of one that nobody serves any more.
-        pub(super) async fn bind(
-            path: &Path,
-            takes_over: bool,
-        ) -> io::Result<(Self, UnixListener)> {
-            if !takes_over && UnixStream::connect(path).await.is_ok() {
-                let text = "another scope-shim runs with this data directory";
-                return Err(io::Error::new(io::ErrorKind::AddrInUse, text));
-            }
-            let draft = path.with_extension(format!("{}.draft", std::process::id()));
-            let _ = fs::remove_file(&draft);
-            let listener = UnixListener::bind(&draft)?;
-            // Nobody can reach it before its permissions are set: it gets its name only then.
-            fs::set_permissions(&draft, fs::Permissions::from_mode(0o600))?;
-            let inode = fs::metadata(&draft)?.ino();
-            fs::rename(&draft, path)?;
+async fn listen_on_socket(admin: &Admin, path: &Path, surface: Surface, takes_over: bool) {
+    let held = Arc::clone(&admin.socket);
+    let keep = move |socket| *held.lock().unwrap_or_else(PoisonError::into_inner) = Some(socket);
+    match socket::Socket::bind(path, takes_over).await {
+        Ok((socket, listener)) => {
+            keep(socket);
+            tokio::spawn(serve::serve(listener, surface));
+        }
+        Err(error) => {
+            warn!(
+                "no admin socket at {}: {error}; until there is, the other commands cannot reach this shim",
+                path.display()
+            );
             let path = path.to_owned();
-            Ok((Self { path, inode }, listener))
-        }
-    }
-
-    impl Drop for Socket {
-        fn drop(&mut self) {
-            let own = fs::metadata(&self.path).is_ok_and(|there| there.ino() == self.inode);
-            if own {
-                let _ = fs::remove_file(&self.path);
-            }
-        }
-    }
-
-    pub(super) async fn serve(
-        listener: UnixListener,
-        shim: Arc<Shim>,
-        stop: CancellationToken,
-        calls: TaskTracker,
-    ) {
-        loop {
-            let accepted = tokio::select! {
-                () = stop.cancelled() => return,
-                accepted = listener.accept() => accepted,
-            };
-            let Ok((stream, _)) = accepted else {
-                tokio::time::sleep(super::ACCEPT_PAUSE).await;
-                continue;
-            };
-            let (shim, stop) = (Arc::clone(&shim), stop.clone());
-            calls.spawn(async move {
-                let service = service_fn(move |request| {
-                    let shim = Arc::clone(&shim);
-                    async move { Ok::<_, hyper::Error>(route::answer(&shim, request).await) }
-                });
-                let served = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-                tokio::pin!(served);
-                let ended = tokio::select! {
-                    ended = &mut served => ended,
-                    () = stop.cancelled() => {
-                        served.as_mut().graceful_shutdown();
-                        served.await
+            tokio::spawn(surface.stop.clone().run_until_cancelled_owned(async move {
+                loop {
+                    tokio::time::sleep(TRY_AGAIN).await;
+                    if let Ok((socket, listener)) = socket::Socket::bind(&path, false).await {
+                        info!("admin socket at {}", path.display());
+                        keep(socket);
+                        return serve::serve(listener, surface).await;
                     }
-                };
-                if let Err(error) = ended {
-                    debug!("an admin connection ended: {error}");
                 }
-            });
+            }));
         }
     }
 }
 
-const SOCKET: &str = "admin.sock";
-#[cfg(unix)]
-const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+async fn listen_on_port(address: SocketAddr, surface: Surface) {
+    match TcpListener::bind(address).await {
+        Ok(listener) => {
+            announce(&listener, &surface);
+            tokio::spawn(serve::serve(listener, surface));
+        }
+        Err(error) => {
+            warn!("no {} at {address}: {error}", surface.gate.name());
+            tokio::spawn(surface.stop.clone().run_until_cancelled_owned(async move {
+                loop {
+                    tokio::time::sleep(TRY_AGAIN).await;
+                    if let Ok(listener) = TcpListener::bind(address).await {
+                        announce(&listener, &surface);
+                        return serve::serve(listener, surface).await;
+                    }
+                }
+            }));
+        }
+    }
+}
+
+fn announce(listener: &TcpListener, surface: &Surface) {
+    if let Ok(address) = listener.local_addr() {
+        info!("{} at http://{address}/", surface.gate.name());
+    }
+}
+
+/// A shim that runs beside one that drains takes its place when that has ended.
+const TRY_AGAIN: Duration = Duration::from_secs(1);

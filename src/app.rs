@@ -62,6 +62,14 @@ pub struct Shim {
 }
 
 impl Shim {
+    /// Where clients of this gateway come in.
+    #[must_use]
+    pub fn door(&self, served: &Served) -> Option<SocketAddr> {
+        let leads_there =
+            |door: &&Arc<Door>| door.served.iter().any(|one| std::ptr::eq(&**one, served));
+        self.doors.iter().find(leads_there).map(|door| door.address)
+    }
+
     /// Whether it has stopped listening, and waits for its sessions to end.
     #[must_use]
     pub fn draining(&self) -> bool {
@@ -260,13 +268,14 @@ async fn open(
     let mut shim = Shim {
         served: Vec::new(),
         doors: Vec::new(),
-        telemetry: Telemetry::default(),
+        telemetry: Telemetry::new()?,
         started: Instant::now(),
         sessions: Sessions::default(),
         reloads: Reloads::new(configs.clone(), again),
         wishes,
         stop,
     };
+    shim.telemetry.keep_time();
     let mut behind: BTreeMap<SocketAddr, (Vec<Arc<Served>>, listen::Limits)> = BTreeMap::new();
     let mut certificates: BTreeMap<SocketAddr, Arc<Listening>> = BTreeMap::new();
     for config in &configs {

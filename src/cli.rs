@@ -9,6 +9,7 @@ pub mod mode;
 mod phrase;
 pub mod reload;
 pub mod repair;
+pub mod status;
 mod style;
 mod target;
 pub mod upgrade;
@@ -24,6 +25,7 @@ pub use approve::Approve;
 pub use explain::Explain;
 pub use mode::Switch;
 pub use repair::Repair;
+pub use status::Status;
 pub use style::Style;
 pub use target::{Missed, Target};
 
@@ -58,6 +60,8 @@ pub enum Command {
     Check(Settings),
     /// Say what is wrong, or about to go wrong, and what ends it, without changing anything
     Doctor(Report),
+    /// Show how the shim that runs is doing: gateways, sessions, findings, the last hour
+    Status(Status),
     /// List the paired devices and the pairing requests that wait
     Devices(Report),
     /// List the pairing requests that wait, or approve them

@@ -8,6 +8,8 @@ mod redial;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use thiserror::Error;
@@ -43,6 +45,24 @@ pub struct Dialer {
     pub connect_timeout: Duration,
     /// How TLS is spoken; `None` for a gateway that does not.
     pub tls: Option<Dialing>,
+    /// How often the gateway was not reached.
+    pub failures: Failures,
+}
+
+/// How often something failed. Cheap to clone; clones count together.
+#[derive(Clone, Debug, Default)]
+pub struct Failures(Arc<AtomicU64>);
+
+impl Failures {
+    /// So far.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn count(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// Why the gateway was not reached. Its text is one clause, for "the gateway at … does not answer: …".
@@ -85,6 +105,7 @@ impl Dialer {
             remote_source: gateway.sources.remote,
             connect_timeout: gateway.connect_timeout,
             tls: tls.transpose()?,
+            failures: Failures::default(),
         })
     }
 
@@ -94,7 +115,11 @@ impl Dialer {
     ///
     /// When the gateway does not accept one in time, or does not show the right certificate.
     pub async fn dial(&self, side: Side) -> Result<Stream, DialError> {
-        self.in_time(self.open(side, self.tls.as_ref())).await
+        let dialled = self.in_time(self.open(side, self.tls.as_ref())).await;
+        if dialled.is_err() {
+            self.failures.count();
+        }
+        dialled
     }
 
     /// What to say of a gateway that accepted a connection and then did not go on as a gateway does: `said`, unless it

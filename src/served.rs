@@ -9,6 +9,7 @@ use hyper::header::HOST;
 
 use crate::engine::ModeSwitch;
 use crate::http::Front;
+use crate::telemetry::meters::Connection;
 use crate::tls::Listening;
 
 /// One gateway, and all that its sessions share.
@@ -59,6 +60,13 @@ pub struct Door {
 }
 
 impl Door {
+    /// Counts a client connection for as long as what is returned lives.
+    #[must_use]
+    pub fn connection(&self) -> Option<Connection> {
+        let served = self.served.first()?;
+        Some(served.front().engine.telemetry.all().connection())
+    }
+
     /// The gateway that a request is for; `None` where it names a host that leads nowhere, or two that lead to
     /// different gateways. `sni` is the host that a client under TLS has asked for, where it did.
     #[must_use]

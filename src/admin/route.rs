@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::Value;
 
-use super::{live, mode, reload, upgrade};
+use super::gate::Gate;
+use super::{live, metrics, mode, ready, reload, status, upgrade};
 use crate::app::Shim;
 use crate::http::Body;
 use crate::http::respond::{error, full};
@@ -41,25 +42,32 @@ impl Refused {
     }
 }
 
-/// Answers one request.
-pub(super) async fn answer(shim: &Arc<Shim>, request: Request<Incoming>) -> Response<Body> {
+/// Answers one request that came in by this gate and may be answered.
+pub(super) async fn answer(
+    shim: &Arc<Shim>,
+    gate: &Gate,
+    request: Request<Incoming>,
+) -> Response<Body> {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let asked = match read(request).await {
         Ok(asked) => asked,
         Err(refused) => return respond(Err(refused)),
     };
-    respond(match (&method, path.as_str()) {
-        (&Method::GET, "/live") => Ok(live::live()),
-        (&Method::GET, "/mode") => Ok(mode::show(shim)),
-        (&Method::POST, "/mode") => mode::switch(shim, &asked).await,
-        (&Method::POST, "/reload") => reload::reload(shim).await,
-        (&Method::POST, "/upgrade") => upgrade::upgrade(shim).await,
-        _ => Err(Refused {
+    match (&method, path.as_str()) {
+        (&Method::GET, "/live") => respond(Ok(live::live(gate))),
+        (&Method::GET, "/ready") => ready::answer(shim, gate).await,
+        (&Method::GET, "/metrics") => metrics::answer(shim).await,
+        (&Method::GET, "/status") => respond(Ok(status::status(shim).await)),
+        (&Method::GET, "/mode") => respond(Ok(mode::show(shim))),
+        (&Method::POST, "/mode") => respond(mode::switch(shim, &asked).await),
+        (&Method::POST, "/reload") => respond(reload::reload(shim).await),
+        (&Method::POST, "/upgrade") => respond(upgrade::upgrade(shim).await),
+        _ => respond(Err(Refused {
             status: StatusCode::NOT_FOUND,
             kind: "not_found",
             message: format!("there is no {method} {}", path.escape_debug()),
-        }),
-    })
+        })),
+    }
 }
 
 async fn read(request: Request<Incoming>) -> Result<Asked, Refused> {
@@ -84,16 +92,27 @@ async fn read(request: Request<Incoming>) -> Result<Asked, Refused> {
     Ok(Asked { body })
 }
 
-fn respond(answer: Answer) -> Response<Body> {
+/// An answer, in JSON.
+pub(super) fn respond(answer: Answer) -> Response<Body> {
     match answer {
-        Ok(value) => {
-            let mut response = Response::new(full(value.to_string()));
-            let json = HeaderValue::from_static("application/json; charset=utf-8");
-            response.headers_mut().insert(CONTENT_TYPE, json);
-            response
-        }
+        Ok(value) => json(StatusCode::OK, &value),
         Err(refused) => error(refused.status, refused.kind, &refused.message),
     }
+}
+
+/// JSON that is of this moment.
+pub(super) fn json(status: StatusCode, value: &Value) -> Response<Body> {
+    let mut response = Response::new(full(value.to_string()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    for (name, text) in [
+        (CONTENT_TYPE, "application/json; charset=utf-8"),
+        (CACHE_CONTROL, "no-store"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(text));
+    }
+    response
 }
 
 /// No request of the admin surface needs more.

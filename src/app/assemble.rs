@@ -43,6 +43,7 @@ pub(super) fn front(
     let _entered = span.enter();
     let settings = Settings::from_config(config)?;
     let (dialer, delegate) = (Arc::clone(&settings.dialer), Arc::clone(&settings.delegate));
+    let telemetry = shim.telemetry.gateway(&config.name)?;
     let control = Control::start(settings);
     let mut beside = JoinSet::new();
     let resolver = Resolver::new(
@@ -52,7 +53,8 @@ pub(super) fn front(
             negative_ttl: config.cache.negative_ttl,
             capacity: config.cache.capacity as u64,
         },
-    );
+    )
+    .counted(telemetry.lookups());
     let kept = || traces.unwrap_or_else(|| Traces::start(&config.data));
     let engine = Arc::new(Engine {
         name: config.label.clone(),
@@ -67,7 +69,7 @@ pub(super) fn front(
         traces: (config.log.sessions == SessionLog::On).then(kept),
         newcomers: std::sync::Mutex::default(),
         breaker: Breaker::new()?,
-        telemetry: shim.telemetry.clone(),
+        telemetry,
     });
     beside.spawn(breaker::forget_when_changed(Arc::clone(&engine)).in_current_span());
     let watch = Watch::start(engine.resolver.clone());

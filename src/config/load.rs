@@ -13,7 +13,7 @@ use super::show::Show as _;
 use super::tls::read_tls;
 use super::upstream::read_gateway;
 use super::{
-    Cache, Config, Environment, Limits, Log, LogFormat, LogLevel, Mode, Policy, SessionLog,
+    Admin, Cache, Config, Environment, Limits, Log, LogFormat, LogLevel, Mode, Policy, SessionLog,
 };
 use super::{doubt, fleet, value};
 
@@ -162,6 +162,7 @@ pub(super) fn resolve(raw: &RawConfig<'_>) -> Result<Config, Problems> {
         drain: reader.read("limits.drain", Some(5 * second), value::age_or_off),
     };
     let tls = read_tls(reader, listen);
+    let admin = Admin::read(reader, &data, listen);
     reader.refuse_unknown();
     if !reader.problems.is_empty() {
         return Err(in_order(std::mem::take(&mut reader.problems)));
@@ -187,6 +188,7 @@ pub(super) fn resolve(raw: &RawConfig<'_>) -> Result<Config, Problems> {
         tls,
         cache,
         limits,
+        admin,
         file: file.map(Path::to_owned),
         settings: std::mem::take(&mut reader.settings),
         findings,

@@ -246,6 +246,9 @@ fn every_key_has_a_variable() {
         ("TLS_CERTIFICATE", "~/certificate.pem"),
         ("TLS_KEY", "~/key.pem"),
         ("TLS_PLAINTEXT", "allowed"),
+        ("ADMIN_SOCKET", "off"),
+        ("ADMIN_LISTEN", "127.0.0.1:9"),
+        ("ADMIN_PROBES", "0.0.0.0:10"),
     ];
     let case = values
         .iter()

@@ -116,6 +116,9 @@ fn check_says_what_holds_and_who_said_so() {
     tls.certificate  none  default
     tls.key  none  default
     tls.plaintext  refused  default
+    admin.socket  [HOME]/.local/share/scope-shim/admin.sock  default
+    admin.listen  off  default
+    admin.probes  off  default
 
     ok: the data directory [HOME]/.local/share/scope-shim can be created
     ok: the gateway's state directory [HOME]/.openclaw can be read

@@ -99,5 +99,8 @@ mod reload;
 /// An end that takes leave of everybody.
 mod stopping;
 
+/// The admin surface.
+#[cfg(unix)]
+mod admin;
 /// A new version that takes over.
 mod succession;
