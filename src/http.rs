@@ -8,7 +8,6 @@ pub mod respond;
 pub mod upgrade;
 
 use std::convert::Infallible;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +22,7 @@ use crate::engine::Engine;
 use crate::handshake::drive::Limits;
 use crate::served::Door;
 use forward::Upstream;
-use headers::Trust;
+use headers::{Peer, Trust};
 use pacing::Pacing;
 
 /// A response body, whoever made it.
@@ -54,7 +53,7 @@ pub struct Connection {
     /// Where it came in.
     pub door: Arc<Door>,
     /// The client, or the proxy before it.
-    pub peer: IpAddr,
+    pub peer: Peer,
     /// The connection to the gateway that carries its plain requests.
     pub upstream: Upstream,
 }
@@ -62,7 +61,7 @@ pub struct Connection {
 impl Connection {
     /// A connection from this peer.
     #[must_use]
-    pub fn new(door: Arc<Door>, peer: IpAddr) -> Self {
+    pub fn new(door: Arc<Door>, peer: Peer) -> Self {
         Self {
             door,
             peer,
@@ -83,7 +82,8 @@ impl Connection {
             return Ok(respond::misdirected());
         };
         let attribution = front.trust.attribute(self.peer, request.headers());
-        let visit = upgrade::visit(attribution, request.headers());
+        let user = front.trust.user(self.peer, attribution, request.headers());
+        let visit = upgrade::visit(attribution, user, request.headers());
         front
             .trust
             .cleanse(self.peer, attribution, request.headers_mut());
@@ -94,6 +94,6 @@ impl Connection {
                 .forward(&front.dialer, attribution.side(), request)
                 .await
         };
-        Ok(forbidden::explain(&front, self.peer, attribution, response).await)
+        Ok(forbidden::explain(&front, self.peer.address, attribution, response).await)
     }
 }

@@ -1,6 +1,9 @@
 //! Accepting clients: a place first, then a connection; one that fails never ends the others.
 
+pub mod proxy_protocol;
+
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use crate::http::Connection;
+use crate::http::headers::Peer;
 use crate::served::Door;
 use crate::stream::Stream;
 
@@ -42,14 +46,17 @@ pub async fn serve(
             () = stop.cancelled() => break,
             accepted = accept(&listener, &places) => accepted,
         };
-        let Some((stream, peer, place)) = accepted else {
+        let Some((mut stream, peer, place)) = accepted else {
             continue;
         };
         let (door, stop) = (Arc::clone(&door), stop.clone());
         connections.spawn(async move {
-            let connection = Arc::new(Connection::new(door, peer.ip()));
+            let Some(client) = client(&mut stream, peer.ip(), &door, limits).await else {
+                return;
+            };
+            let connection = Arc::new(Connection::new(door, client));
             if let Err(error) = serve_connection(stream, connection, limits, stop, place).await {
-                debug!(client = %peer.ip(), "a client connection ended: {error}");
+                debug!(client = %client.address, "a client connection ended: {error}");
             }
         });
     }
@@ -74,6 +81,19 @@ async fn accept(
             None
         }
     }
+}
+
+/// Who a connection is from; `None` for one that is not to be served.
+async fn client(
+    stream: &mut TcpStream,
+    address: IpAddr,
+    door: &Door,
+    limits: Limits,
+) -> Option<Peer> {
+    let front = door.served.first()?.front();
+    let peer = proxy_protocol::peer(stream, address, &front.trust, limits.header_timeout).await;
+    peer.inspect_err(|refused| warn!(client = %address, "refused a connection: {refused}"))
+        .ok()
 }
 
 async fn serve_connection(

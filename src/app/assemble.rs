@@ -61,13 +61,7 @@ pub(super) fn front(config: &Config, shim: &Shim) -> Result<Front, Failure> {
     Ok(Front {
         engine,
         dialer,
-        trust: Trust {
-            proxies: config.trusted_proxies.clone(),
-            user_header: match &config.gateway.auth {
-                GatewayAuth::TrustedProxy { user_header } => Some(user_header.clone()),
-                _ => None,
-            },
-        },
+        trust: trust(config),
         pacing: Arc::new(Pacing::new(config.limits.gateway_handshakes)),
         limits: drive::Limits {
             connect_frame: config.limits.connect_frame_bytes,
@@ -76,6 +70,23 @@ pub(super) fn front(config: &Config, shim: &Shim) -> Result<Front, Failure> {
         idle: config.limits.idle_timeout,
         sessions: shim.sessions.clone(),
     })
+}
+
+fn trust(config: &Config) -> Trust {
+    let (user_header, required_headers) = match &config.gateway.auth {
+        GatewayAuth::TrustedProxy {
+            user_header,
+            required_headers,
+            ..
+        } => (Some(user_header.clone()), required_headers.clone()),
+        _ => (None, Vec::new()),
+    };
+    Trust {
+        proxies: config.trusted_proxies.clone(),
+        user_header,
+        required_headers,
+        proxy_protocol: config.proxy_protocol,
+    }
 }
 
 fn rules(config: &Config) -> Rules {

@@ -6,15 +6,19 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::problem::{Origin, Problem, Problems};
+use ipnet::IpNet;
+
+use super::problem::{Finding, Origin, Problem, Problems};
 use super::raw::{Flag, RawConfig, RawFile};
 use super::reader::Reader;
 use super::show::Show as _;
 use super::upstream::read_gateway;
 use super::value;
 use super::{
-    Cache, Config, Environment, Limits, Log, LogFormat, LogLevel, Mode, Policy, SessionLog,
+    Cache, Config, Environment, Gateway, Limits, Log, LogFormat, LogLevel, Mode, Policy,
+    ProxyProtocol, SessionLog,
 };
+use crate::gateway::GatewayAuth;
 
 impl Config {
     /// Reads the configuration file (`file`, else `SCOPE_SHIM_CONFIG`, else the one of this user or machine), the
@@ -72,6 +76,7 @@ fn resolve(raw: &RawConfig<'_>, file: Option<&Path>) -> Result<Config, Problems>
     let mode = reader.read("mode", Mode::On, value::word);
     let data = data_directory(reader);
     let trusted_proxies = reader.read("trusted_proxies", Vec::new(), value::networks);
+    let proxy_protocol = reader.read("proxy_protocol", ProxyProtocol::Off, value::word);
     let log = Log {
         format: reader.read("log.format", LogFormat::Text, value::word),
         level: reader.read("log.level", LogLevel::Info, value::word),
@@ -99,6 +104,8 @@ fn resolve(raw: &RawConfig<'_>, file: Option<&Path>) -> Result<Config, Problems>
         idle_timeout: reader.read("limits.idle_timeout", None, value::timeout_or_off),
         gateway_handshakes: reader.read("limits.gateway_handshakes", 24, value::count(1, 4_096)),
     };
+    doubt_proxies(reader, proxy_protocol, &trusted_proxies);
+    doubt_users(reader, &gateway, &policy, &trusted_proxies);
     reader.refuse_unknown();
     if !reader.problems.is_empty() {
         return Err(in_order(std::mem::take(&mut reader.problems)));
@@ -118,6 +125,7 @@ fn resolve(raw: &RawConfig<'_>, file: Option<&Path>) -> Result<Config, Problems>
         log,
         gateway,
         trusted_proxies,
+        proxy_protocol,
         policy,
         cache,
         limits,
@@ -127,6 +135,41 @@ fn resolve(raw: &RawConfig<'_>, file: Option<&Path>) -> Result<Config, Problems>
         #[cfg(test)]
         keys: std::mem::take(&mut reader.keys),
     })
+}
+
+/// Nobody could get in.
+fn doubt_proxies(reader: &mut Reader<'_>, protocol: ProxyProtocol, proxies: &[IpNet]) {
+    if protocol == ProxyProtocol::Required && proxies.is_empty() {
+        let message =
+            "`proxy_protocol`: \"required\", but trusted_proxies lists nobody who may send it";
+        let hint = "list the proxies: trusted_proxies = [\"127.0.0.1\"]".to_owned();
+        let origin = reader.origin("proxy_protocol");
+        reader.problem(origin, message.to_owned(), Some(hint));
+    }
+}
+
+/// A map of users that cannot come to anything.
+fn doubt_users(reader: &mut Reader<'_>, gateway: &Gateway, policy: &Policy, proxies: &[IpNet]) {
+    if policy.users.is_empty() {
+        return;
+    }
+    let (message, fix) = match &gateway.auth {
+        GatewayAuth::TrustedProxy { .. } if proxies.is_empty() => (
+            "policy.users maps users, but trusted_proxies lists nobody who may name one",
+            "list the proxy that authenticates them: trusted_proxies = [\"127.0.0.1\"]",
+        ),
+        GatewayAuth::TrustedProxy { password: None, .. } if gateway.user.is_none() => (
+            "policy.users maps users, but the shim itself has no way in to a gateway in trusted-proxy mode",
+            "give gateway.user, a name among gateway.auth.trustedProxy.allowUsers; or from 2026.5 gateway.password",
+        ),
+        GatewayAuth::TrustedProxy { .. } => return,
+        _ => (
+            "policy.users maps users, but the gateway is not known to take users from a proxy",
+            "gateway.auth.mode: \"trusted-proxy\" in openclaw.json, and gateway.state where that file is",
+        ),
+    };
+    let finding = Finding::new("users-without-effect", message, fix);
+    reader.findings.push(finding);
 }
 
 /// By where they are: flags, variables, the file from top to bottom.

@@ -74,6 +74,9 @@ fn shown(config: &Config) -> Vec<(&str, &str)> {
         .collect()
 }
 
+/// Sections that the operator names have examples instead of defaults.
+const NAMED: [&str; 2] = ["policy.clients", "policy.users"];
+
 #[test]
 fn the_commented_file_says_exactly_the_defaults_and_names_every_key() {
     let commented = include_str!("../../config/scope-shim.toml");
@@ -101,7 +104,7 @@ fn the_commented_file_says_exactly_the_defaults_and_names_every_key() {
         (defaults.cache, defaults.limits)
     );
 
-    for key in written.keys.iter().filter(|key| **key != "policy.clients") {
+    for key in written.keys.iter().filter(|key| !NAMED.contains(key)) {
         let (section, name) = key.rsplit_once('.').unwrap_or(("", key));
         let start = if section.is_empty() {
             Some(0)
@@ -118,7 +121,7 @@ fn the_commented_file_says_exactly_the_defaults_and_names_every_key() {
 }
 
 #[test]
-fn the_example_for_one_client_in_the_commented_file_is_valid() {
+fn the_examples_in_the_commented_file_are_valid() {
     let commented = include_str!("../../config/scope-shim.toml");
     let example: Vec<&str> = commented
         .lines()
@@ -128,6 +131,9 @@ fn the_example_for_one_client_in_the_commented_file_is_valid() {
     let client = config.policy.clients.get("openclaw-control-ui").unwrap();
     assert_eq!(client.grant.to_string(), "approvals");
     assert_eq!(client.device_less, Some(DeviceLess::Off));
+    let held = |user: &str| config.policy.user(user).unwrap().scopes.to_string();
+    assert_eq!(held("alice@example.com"), "admin");
+    assert_eq!(held("bob@example.com"), "read");
 }
 
 #[test]
@@ -169,6 +175,7 @@ fn every_key_has_a_variable() {
         ("MODE", "observe"),
         ("DATA", "/d"),
         ("TRUSTED_PROXIES", "10.0.0.0/8, ::1"),
+        ("PROXY_PROTOCOL", "required"),
         ("LOG", "json"),
         ("LOG_LEVEL", "debug"),
         ("LOG_SESSIONS", "off"),
@@ -176,6 +183,7 @@ fn every_key_has_a_variable() {
         ("GATEWAY_STATE", "/"),
         ("GATEWAY_STORE", "control"),
         ("GATEWAY_TOKEN", "t"),
+        ("GATEWAY_USER", "shim"),
         ("GATEWAY_LOCAL_SOURCE", "127.0.0.3"),
         ("GATEWAY_REMOTE_SOURCE", "127.0.0.4"),
         ("GATEWAY_CONNECT_TIMEOUT", "1s"),
@@ -185,6 +193,7 @@ fn every_key_has_a_variable() {
         ("POLICY_LOCAL_UPGRADES", "approve"),
         ("POLICY_WAIT_FOR_APPROVAL", "8s"),
         ("POLICY_CLIENTS", "{ cli = { grant = ['operator.read'] } }"),
+        ("POLICY_USERS", "{ alice = { scopes = ['operator.read'] } }"),
         ("CACHE_TTL", "1s"),
         ("CACHE_NEGATIVE_TTL", "0s"),
         ("CACHE_CAPACITY", "1"),

@@ -10,7 +10,7 @@ use thiserror::Error;
 use tokio::time::timeout;
 
 use super::session::{self, OpenError, Session};
-use super::{CALL_TIMEOUT, CallError, Calls, Settings, approve_command, wanted_scopes};
+use super::{CALL_TIMEOUT, CallError, Calls, OwnUser, Settings, approve_command, wanted_scopes};
 use crate::config::Config;
 use crate::delegate::{Delegate, DelegateError};
 use crate::dial::Dialer;
@@ -80,6 +80,7 @@ impl Settings {
                 connect_timeout: gateway.connect_timeout,
             }),
             secret: engine::shared_secret(&gateway.auth),
+            user: OwnUser::from_config(gateway),
         })
     }
 }
@@ -138,7 +139,9 @@ impl Calls for Once {
 async fn helped_along(settings: &Settings, refusal: &Refusal) -> bool {
     match &refusal.request_id {
         Some(request_id) if refusal.wants_pairing() => {
-            session::approve_as_backend(settings, request_id).await
+            session::approve_itself(settings, request_id)
+                .await
+                .is_some()
         }
         _ => false,
     }

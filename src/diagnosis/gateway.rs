@@ -18,7 +18,7 @@ pub(super) fn proxy_user(case: &Case<'_>) -> Draft {
     };
     let reason = detail("authReason").unwrap_or_default();
     let header = match case.auth {
-        GatewayAuth::TrustedProxy { user_header } => secrets.clean(user_header, 60),
+        GatewayAuth::TrustedProxy { user_header, .. } => secrets.clean(user_header, 60),
         _ => "that gateway.auth.trustedProxy.userHeader names".to_owned(),
     };
     let (what, way_out) = match reason {

@@ -177,7 +177,7 @@ fn plain_http(look: &Look) -> Option<Finding> {
 }
 
 fn proxy_user(look: &Look) -> Option<Finding> {
-    let GatewayAuth::TrustedProxy { user_header } = &look.configuration.auth else {
+    let GatewayAuth::TrustedProxy { user_header, .. } = &look.configuration.auth else {
         return None;
     };
     let loopback = look
