@@ -319,3 +319,25 @@ fn a_gateway_that_speaks_tls_is_refused_with_the_way_out() {
         "{told}"
     );
 }
+
+#[test]
+fn a_map_of_users_that_comes_to_nothing_is_told() {
+    const USERS: &str = "[policy.users.alice]\nscopes = ['operator.read']";
+    let proxied = |more: &str| {
+        format!(
+            "{{gateway: {{auth: {{mode: 'trusted-proxy', {more} trustedProxy: {{userHeader: 'x-user', allowLoopback: true}}}}, trustedProxies: ['127.0.0.2']}}}}"
+        )
+    };
+    let doubt = |config: &str, gateway: &str| {
+        let case = Case::new(config).gateway(gateway);
+        case.codes().contains(&"users-without-effect")
+    };
+    let trusting = format!("trusted_proxies = ['127.0.0.1']\n{USERS}");
+    assert!(doubt(USERS, GOOD), "not by a proxy");
+    assert!(doubt(USERS, &proxied("password: 'p',")), "no proxy");
+    assert!(doubt(&trusting, &proxied("")), "no way in");
+    assert!(!doubt(&trusting, &proxied("password: 'p',")));
+    let named = format!("{trusting}\n[gateway]\nuser = 'shim'");
+    assert!(!doubt(&named, &proxied("")));
+    assert!(!doubt("trusted_proxies = ['127.0.0.1']", &proxied("")));
+}

@@ -19,6 +19,7 @@ mod options;
 mod outcome;
 mod place;
 mod promise;
+mod proxies;
 mod refusals;
 mod repairs;
 mod report;
@@ -126,24 +127,39 @@ fn run_column(installed: &Installed, options: &Options, column: Column) -> Tried
             troubles.push(format!("{} ({group}): {error}", column.name()));
         }
     };
-    note("clients", run_clients(installed, column, &mut recorder));
-    if column == Column::Shimmed && agents::can_be_redirected(installed) {
+    if options.wants("clients") {
+        note("clients", run_clients(installed, column, &mut recorder));
+    }
+    if options.wants("agents") && column == Column::Shimmed && agents::can_be_redirected(installed)
+    {
         note(
             "agents",
             agents::run_through_the_shim(installed, &mut recorder),
         );
     }
-    if deadlock::concerns(&installed.version) {
+    if options.wants("deadlock") && deadlock::concerns(&installed.version) {
         let deadlocked =
             Place::new(installed).and_then(|place| deadlock::run(&place, column, &mut recorder));
         note("deadlock", deadlocked);
     }
-    if repairs::concern(&installed.version) {
+    if options.wants("repairs") && repairs::concern(&installed.version) {
         let repaired =
             Place::new(installed).and_then(|place| repairs::run(&place, column, &mut recorder));
         note("repairs", repaired);
     }
-    if loops::concern(&installed.version) && options.has_time_for_loops(&installed.version) {
+    if options.wants("proxies") && proxies::concern(&installed.version) {
+        note("proxies", proxies::run(installed, column, &mut recorder));
+    }
+    if options.wants("users") && proxies::concern_users(&installed.version) {
+        note(
+            "users",
+            proxies::run_users(installed, column, &mut recorder),
+        );
+    }
+    if options.wants("loops")
+        && loops::concern(&installed.version)
+        && options.has_time_for_loops(&installed.version)
+    {
         let looped =
             Place::new(installed).and_then(|place| loops::run(&place, column, &mut recorder));
         note("loops", looped);

@@ -125,3 +125,14 @@ fn listening_where_the_gateway_is_found_is_refused() {
     let moved = case.flag("gateway.url", "--gateway", "ws://127.0.0.1:18790");
     assert_eq!(moved.load().unwrap().gateway.url.port, 18790);
 }
+
+#[test]
+fn the_proxy_protocol_needs_somebody_who_may_speak_it() {
+    let case = Case::new("proxy_protocol = 'required'\n");
+    insta::assert_snapshot!(case.problems(), @r#"
+    DIR/shim.toml:1:18: `proxy_protocol`: "required", but trusted_proxies lists nobody who may send it
+      hint: list the proxies: trusted_proxies = ["127.0.0.1"]
+    "#);
+    let case = Case::new("proxy_protocol = 'v2'\ntrusted_proxies = ['10.0.0.1']\n");
+    assert!(case.problems().contains("expected \"off\" or \"required\""));
+}
