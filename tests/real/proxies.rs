@@ -46,7 +46,7 @@ pub(crate) fn run(installed: &Installed, column: Column, recorder: &mut Recorder
         .place
         .start_gateway_with(Vec::new(), scene.gateway.clone())?;
     let shim = scene.shim("headers", &[])?;
-    for proxy in [Proxy::Nginx, Proxy::Caddy, Proxy::HaProxy] {
+    for proxy in [Proxy::Nginx, Proxy::Caddy, Proxy::Haproxy] {
         scene.try_out(
             proxy,
             &proxy.file(),
@@ -57,11 +57,11 @@ pub(crate) fn run(installed: &Installed, column: Column, recorder: &mut Recorder
     }
     let named = scene.shim("named", &[("SCOPE_SHIM_PROXY_PROTOCOL", "required")])?;
     let file = match column {
-        Column::Direct => Proxy::HaProxy.file(),
-        Column::Shimmed => with_proxy_protocol(&Proxy::HaProxy.file())?,
+        Column::Direct => Proxy::Haproxy.file(),
+        Column::Shimmed => with_proxy_protocol(&Proxy::Haproxy.file())?,
     };
     let name = "HAProxy with the PROXY protocol";
-    scene.try_out(Proxy::HaProxy, &file, scene.target(&named), name, recorder)?;
+    scene.try_out(Proxy::Haproxy, &file, scene.target(&named), name, recorder)?;
     scene.lose_a_replica(recorder)
 }
 
@@ -203,7 +203,7 @@ impl Scene {
     /// Kills one of two shims while clients come.
     fn lose_a_replica(&self, recorder: &mut Recorder) -> Result<()> {
         const NAME: &str = "handshakes while a replica is killed";
-        if Proxy::HaProxy.program().is_none() {
+        if Proxy::Haproxy.program().is_none() {
             return recorder.record(NAME, || Ok(Outcome::Skipped("no HAProxy".to_owned())));
         }
         let required = [("SCOPE_SHIM_PROXY_PROTOCOL", "required")];
@@ -225,7 +225,7 @@ impl Scene {
         if self.column == Column::Direct {
             text = replaced(&text, &[("send-proxy-v2 check-send-proxy", "")])?;
         }
-        let _running = self.launch(Proxy::HaProxy, &text)?;
+        let _running = self.launch(Proxy::Haproxy, &text)?;
         for file in ["under-way", "killed"] {
             let _ = fs::remove_file(self.place.home().join(file));
         }
@@ -306,7 +306,7 @@ impl Scene {
                     format!("\nhttps://{here} {{\n\ttls {certificate} {key}\n"),
                 ),
             ],
-            Proxy::HaProxy => vec![
+            Proxy::Haproxy => vec![
                 shim,
                 ("bind :443", format!("bind {here}")),
                 ("/etc/haproxy/gateway.example.com.pem", both),
@@ -375,7 +375,7 @@ impl Answer {
 enum Proxy {
     Nginx,
     Caddy,
-    HaProxy,
+    Haproxy,
 }
 
 impl Proxy {
@@ -383,7 +383,7 @@ impl Proxy {
         match self {
             Self::Nginx => "nginx",
             Self::Caddy => "Caddy",
-            Self::HaProxy => "HAProxy",
+            Self::Haproxy => "HAProxy",
         }
     }
 
@@ -391,7 +391,7 @@ impl Proxy {
         match self {
             Self::Nginx => "nginx",
             Self::Caddy => "caddy",
-            Self::HaProxy => "haproxy",
+            Self::Haproxy => "haproxy",
         }
     }
 
@@ -400,7 +400,7 @@ impl Proxy {
         match self {
             Self::Nginx => include_str!("../../deploy/nginx/scope-shim.conf"),
             Self::Caddy => include_str!("../../deploy/caddy/Caddyfile"),
-            Self::HaProxy => include_str!("../../deploy/haproxy/haproxy.cfg"),
+            Self::Haproxy => include_str!("../../deploy/haproxy/haproxy.cfg"),
         }
         .to_owned()
     }
@@ -418,7 +418,7 @@ impl Proxy {
             Self::Caddy => {
                 format!("{{\n\tadmin off\n\tauto_https disable_redirects\n}}\n{text}")
             }
-            Self::HaProxy => text.to_owned(),
+            Self::Haproxy => text.to_owned(),
         }
     }
 
@@ -427,7 +427,7 @@ impl Proxy {
         let arguments: &[&str] = match self {
             Self::Nginx => &["-c", &file],
             Self::Caddy => &["run", "--adapter", "caddyfile", "--config", &file],
-            Self::HaProxy => &["-db", "-f", &file],
+            Self::Haproxy => &["-db", "-f", &file],
         };
         arguments
             .iter()
