@@ -81,9 +81,13 @@ function request(target, { method = 'GET', headers = {}, body } = {}) {
 /** A device that the gateway knows, as one that was paired at its own machine. */
 async function paired() {
   const device = newDevice();
-  const { outcome, detail } = await connect({ device, to: `ws://127.0.0.1:${gatewayPort}`, from: LOCAL });
-  if (outcome !== 'ok') throw new Error(`a local device is not paired: ${outcome}: ${detail}`);
-  return device;
+  let last;
+  // A gateway that has just started may need a while for its first client.
+  for (let attempt = 0; attempt < 5; attempt += 1) {
+    last = await connect({ device, to: `ws://127.0.0.1:${gatewayPort}`, from: LOCAL });
+    if (last.outcome === 'ok') return device;
+  }
+  throw new Error(`a local device is not paired: ${last.outcome}: ${last.detail}`);
 }
 
 /** The page in a browser: whether it is there, and what its handshake is told. */
