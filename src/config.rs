@@ -32,7 +32,7 @@ use ipnet::IpNet;
 
 pub use admin::Admin;
 pub use environment::Environment;
-pub use policy::{ClientPolicy, Policy};
+pub use policy::{ClientPolicy, Policy, UserPolicy};
 pub use problem::{Finding, Origin, Problem, Problems};
 pub use raw::Flag;
 pub use reader::Setting;
@@ -41,8 +41,8 @@ pub use tls::Tls;
 pub use url::GatewayUrl;
 pub(crate) use value::network;
 pub use words::{
-    DeviceLess, EntitledRepairs, LocalUpgrades, LogFormat, LogLevel, Mode, Plaintext, SessionLog,
-    StoreKind,
+    DeviceLess, EntitledRepairs, LocalUpgrades, LogFormat, LogLevel, Mode, Plaintext,
+    ProxyProtocol, SessionLog, StoreKind,
 };
 
 use crate::gateway::{GatewayAuth, GatewayFacts};
@@ -71,6 +71,8 @@ pub struct Config {
     pub gateway: Gateway,
     /// The proxies in front of the shim whose forwarded headers it believes.
     pub trusted_proxies: Vec<IpNet>,
+    /// Whether they name their clients by the PROXY protocol.
+    pub proxy_protocol: ProxyProtocol,
     /// What the operator grants, caps and switches off.
     pub policy: Policy,
     /// How clients speak to the shim.
@@ -123,6 +125,8 @@ pub struct Gateway {
     pub store: StoreKind,
     /// How the shim proves itself: what it was given, else what the gateway's files say.
     pub auth: GatewayAuth,
+    /// The user that the shim is to a gateway in trusted-proxy mode.
+    pub user: Option<String>,
     /// The addresses to connect from; nothing is chosen for a gateway that is not on loopback.
     pub sources: Sources,
     /// How long a TCP (and TLS) connection may take to come about.

@@ -4,6 +4,7 @@
 //! gateway's pairing methods. While it is gone the shim goes on working from the store.
 
 mod once;
+mod own_user;
 mod session;
 mod store;
 
@@ -25,6 +26,7 @@ use crate::rewrite::SharedSecret;
 use crate::scope::{self, ScopeSet};
 
 pub use once::{Once, OnceError};
+pub use own_user::OwnUser;
 use session::{Ended, OpenError, Session};
 pub use store::ControlStore;
 
@@ -37,6 +39,8 @@ pub struct Settings {
     pub delegate: Arc<Delegate>,
     /// The secret that the gateway asks for; `None` where it asks for none, or the shim does not know it.
     pub secret: Arc<ArcSwapOption<SharedSecret>>,
+    /// Who the shim is to a gateway that takes users from a proxy.
+    pub user: Option<OwnUser>,
 }
 
 /// Where the shim stands with the gateway.
@@ -374,9 +378,9 @@ impl Keeper {
         }
         self.forget_delegate();
         if let Some(request_id) = &refusal.request_id
-            && session::approve_as_backend(&self.settings, request_id).await
+            && let Some(ground) = session::approve_itself(&self.settings, request_id).await
         {
-            info!(request = %request_id, "approved the delegate's own pairing request with the shared secret");
+            info!(request = %request_id, "approved the delegate's own pairing request {ground}");
             self.nudge.notify_one();
             return;
         }

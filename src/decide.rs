@@ -153,15 +153,33 @@ fn obstacle(case: Case<'_>, trace: &mut impl Trace) -> Option<Pass> {
         return Some(Pass::Unidentified(*why));
     }
     let missing = not_entitled(case);
-    let entitled = missing.is_empty();
+    let granted = granted(case);
     trace.step(|| {
-        Step::new(
-            Question::Entitled,
-            yes_no(entitled),
-            evidence::entitled(case),
-        )
+        let answer = match (missing.is_empty(), granted.is_empty()) {
+            (true, _) => "yes",
+            (false, false) => "some of them",
+            (false, true) => "no",
+        };
+        Step::new(Question::Entitled, answer, evidence::entitled(case))
     });
-    (!entitled).then_some(Pass::NotEntitled(missing))
+    granted.is_empty().then_some(Pass::NotEntitled(missing))
+}
+
+/// What the delegate asks for in the session's place: all that is asked for, or nothing.
+///
+/// A user gets what of it the map allows: a page asks for everything that a page may need, whoever sits before it.
+#[must_use]
+pub fn granted(case: Case<'_>) -> ScopeSet {
+    let (requested, missing) = (case.claims.requested(), not_entitled(case));
+    let in_part = matches!(case.identity, Identity::User { .. });
+    if missing.is_empty() {
+        requested
+    } else if in_part {
+        let held = requested.iter().filter(|scope| !missing.names(scope));
+        held.collect()
+    } else {
+        ScopeSet::new()
+    }
 }
 
 /// The requested scopes that the session may not hold.
@@ -199,6 +217,7 @@ fn barrier(case: Case<'_>, scope: &str) -> Option<Barrier> {
             record.approved_scopes.implies(scope) || granted,
             credential_covers(record, *credential, scope),
         ),
+        Identity::User { scopes, .. } => (scopes.implies(scope), true),
         Identity::HostDevice(record) => (record.approved_scopes.implies(scope) || granted, true),
         Identity::FreshLocal => (scope.starts_with("operator."), true),
         Identity::Unknown(_) => (false, true),
@@ -239,6 +258,7 @@ fn foresee(case: Case<'_>, trace: &mut impl Trace) -> Option<Rewrite> {
         Identity::Device {
             record, credential, ..
         } => foresee_device(case, record, *credential, trace),
+        Identity::User { .. } => foresee_user(case, trace),
         Identity::HostDevice(_) | Identity::FreshLocal => {
             let kept = case
                 .profile
@@ -251,6 +271,19 @@ fn foresee(case: Case<'_>, trace: &mut impl Trace) -> Option<Rewrite> {
         }
         Identity::Unknown(_) => None,
     }
+}
+
+/// A gateway that wants a user's device paired is to be asked; one that lets it in without scopes is found out then.
+fn foresee_user(case: Case<'_>, trace: &mut impl Trace) -> Option<Rewrite> {
+    if case.claims.device.is_some() {
+        return None;
+    }
+    let kept = case.profile.keeps_users(&case.claims.client_id);
+    trace.step(|| {
+        let certain = if kept { "yes" } else { "not for certain" };
+        Step::new(Question::DeviceLess, certain, evidence::user(case))
+    });
+    (!kept).then_some(Rewrite::DeviceLess)
 }
 
 fn foresee_device(
@@ -327,7 +360,7 @@ fn metadata_differs(claims: &Claims, record: &DeviceRecord) -> bool {
 
 /// Why the delegate could not ask for the same; `None` where it can.
 fn delegate_lacks(case: Case<'_>, trace: &mut impl Trace) -> Option<Pass> {
-    let requested = case.claims.requested();
+    let requested = granted(case);
     let device_token = matches!(
         case.identity,
         Identity::Device {
@@ -408,7 +441,7 @@ impl std::fmt::Display for Decision {
 pub fn approved(identity: &Identity) -> Option<Arc<DeviceRecord>> {
     match identity {
         Identity::Device { record, .. } | Identity::HostDevice(record) => Some(Arc::clone(record)),
-        Identity::FreshLocal | Identity::Unknown(_) => None,
+        Identity::User { .. } | Identity::FreshLocal | Identity::Unknown(_) => None,
     }
 }
 

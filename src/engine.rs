@@ -5,6 +5,7 @@ mod observed;
 mod standing;
 mod who;
 
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -139,6 +140,8 @@ pub struct Judgement {
 pub struct Visit {
     /// Where it comes from.
     pub circumstances: Circumstances,
+    /// The user that a trusted proxy names.
+    pub user: Option<String>,
     /// The scopes that `x-openclaw-scopes` allows.
     pub cap: Option<ScopeSet>,
     /// The page that a browser came from, as it says.
@@ -156,9 +159,7 @@ impl Engine {
 
     /// Finds out whose session it is and decides.
     pub async fn judge(&self, connect: &Connect, nonce: Option<&str>, visit: &Visit) -> Judgement {
-        let identity = self
-            .identify(&connect.claims, nonce, visit.circumstances)
-            .await;
+        let identity = self.identify(&connect.claims, nonce, visit).await;
         let (mut decision, mut taken) =
             self.decide(&connect.claims, &identity, visit, &self.control.standing());
         if matches!(decision, Decision::Pass(Pass::NoDelegate(_))) {
@@ -191,6 +192,27 @@ impl Engine {
         }
     }
 
+    /// The request as the delegate makes it: for as much of what is asked for as the session may hold.
+    #[must_use]
+    pub fn narrowed<'a>(
+        &self,
+        connect: &'a Connect,
+        identity: &Identity,
+        visit: &Visit,
+    ) -> Cow<'a, Connect> {
+        let (standing, rules) = (self.control.standing(), self.rules());
+        let case = case(&connect.claims, identity, visit, &standing, &rules.policy);
+        let granted = decide::granted(case);
+        if granted.names_all(&connect.claims.requested()) {
+            return Cow::Borrowed(connect);
+        }
+        let mut narrowed = connect.clone();
+        let scopes = &mut narrowed.claims.scopes;
+        scopes.retain(|scope| granted.names(scope));
+        narrowed.message["params"]["scopes"] = json!(scopes);
+        Cow::Owned(narrowed)
+    }
+
     fn decide(
         &self,
         claims: &Claims,
@@ -208,12 +230,7 @@ impl Engine {
         (decision, Some(taken(case, visit, steps)))
     }
 
-    async fn identify(
-        &self,
-        claims: &Claims,
-        nonce: Option<&str>,
-        circumstances: Circumstances,
-    ) -> Identity {
+    async fn identify(&self, claims: &Claims, nonce: Option<&str>, visit: &Visit) -> Identity {
         let rules = self.rules();
         let who = Who {
             resolver: &self.resolver,
@@ -227,7 +244,7 @@ impl Engine {
             now_ms: clock::now_ms(),
         };
         let profile = self.control.standing().profile;
-        who.identify(claims, moment, &profile, circumstances).await
+        who.identify(claims, moment, &profile, visit).await
     }
 
     /// The secret to send instead of a device token, which is of no use to the delegate.
@@ -331,13 +348,15 @@ fn taken(case: Case<'_>, visit: &Visit, steps: Vec<Step>) -> Box<Taken> {
     Box::new(Taken::new(CaseTrace::new(case, visit), steps))
 }
 
-/// The secret that everyone shares, where the shim knows it.
+/// The secret that everyone shares, where the shim knows it; in the trusted-proxy mode the one of clients that come
+/// past the proxy.
 #[must_use]
 pub fn shared_secret(auth: &GatewayAuth) -> Option<SharedSecret> {
     match auth {
         GatewayAuth::Token(token) => Some(SharedSecret::Token(token.clone())),
         GatewayAuth::Password(password) => Some(SharedSecret::Password(password.clone())),
-        GatewayAuth::None | GatewayAuth::TrustedProxy { .. } | GatewayAuth::Unknown => None,
+        GatewayAuth::TrustedProxy { password, .. } => password.clone().map(SharedSecret::Password),
+        GatewayAuth::None | GatewayAuth::Unknown => None,
     }
 }
 

@@ -35,6 +35,12 @@ pub enum GatewayAuth {
     TrustedProxy {
         /// The header, in lower case.
         user_header: String,
+        /// The headers that it wants beside it, in lower case.
+        required_headers: Vec<String>,
+        /// The users that may come in; none listed, all may.
+        allow_users: Vec<String>,
+        /// What lets a client of the gateway's own machine in without the proxy, from 2026.5.
+        password: Option<Secret>,
     },
     /// The shim could not find out; a finding says why.
     #[default]
@@ -42,6 +48,17 @@ pub enum GatewayAuth {
 }
 
 impl GatewayAuth {
+    /// The trusted-proxy mode with nothing but a user header.
+    #[must_use]
+    pub fn trusted_proxy(user_header: impl Into<String>) -> Self {
+        Self::TrustedProxy {
+            user_header: user_header.into(),
+            required_headers: Vec::new(),
+            allow_users: Vec::new(),
+            password: None,
+        }
+    }
+
     /// The shared secret that a client sends, whichever kind it is.
     #[must_use]
     pub fn secret(&self) -> Option<&Secret> {
@@ -59,7 +76,9 @@ impl fmt::Display for GatewayAuth {
             Self::None => f.write_str("none"),
             Self::Token(secret) => write!(f, "token {secret}"),
             Self::Password(secret) => write!(f, "password {secret}"),
-            Self::TrustedProxy { user_header } => write!(f, "trusted-proxy, user in {user_header}"),
+            Self::TrustedProxy { user_header, .. } => {
+                write!(f, "trusted-proxy, user in {user_header}")
+            }
             Self::Unknown => f.write_str("unknown"),
         }
     }

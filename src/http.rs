@@ -8,7 +8,6 @@ pub mod respond;
 pub mod upgrade;
 
 use std::convert::Infallible;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +23,7 @@ use crate::engine::Engine;
 use crate::handshake::drive::Limits;
 use crate::served::Door;
 use forward::Upstream;
-use headers::Trust;
+use headers::{Peer, Trust};
 use pacing::Pacing;
 
 /// A response body, whoever made it.
@@ -57,7 +56,7 @@ pub struct Connection {
     /// Where it came in.
     pub door: Arc<Door>,
     /// The client, or the proxy before it.
-    pub peer: IpAddr,
+    pub peer: Peer,
     /// Whether it is under TLS.
     pub tls: bool,
     /// The host that the client named when TLS began, in lower case.
@@ -69,7 +68,7 @@ pub struct Connection {
 impl Connection {
     /// A connection from this peer.
     #[must_use]
-    pub fn new(door: Arc<Door>, peer: IpAddr) -> Self {
+    pub fn new(door: Arc<Door>, peer: Peer) -> Self {
         Self {
             door,
             peer,
@@ -99,12 +98,13 @@ impl Connection {
     /// Answers a request for the gateway behind this front.
     async fn through(&self, front: &Arc<Front>, mut request: Request<Incoming>) -> Response<Body> {
         let attribution = front.trust.attribute(self.peer, request.headers());
-        let visit = upgrade::visit(attribution, request.headers());
+        let user = front.trust.user(self.peer, attribution, request.headers());
+        let visit = upgrade::visit(attribution, user, request.headers());
         front
             .trust
             .cleanse(self.peer, attribution, request.headers_mut());
         if self.tls {
-            headers::tell_of_tls(self.peer, attribution, request.headers_mut());
+            headers::tell_of_tls(self.peer.address, attribution, request.headers_mut());
         }
         let response = if upgrade::is_upgrade(request.headers()) {
             upgrade::serve(front, attribution, visit, request).await
@@ -116,6 +116,6 @@ impl Connection {
             front.engine.telemetry.request(response.status());
             response
         };
-        forbidden::explain(front, self.peer, attribution, response).await
+        forbidden::explain(front, self.peer.address, attribution, response).await
     }
 }

@@ -1,5 +1,6 @@
 //! Accepting clients: a place first, then a connection; one that fails never ends the others.
 
+pub mod proxy_protocol;
 mod taken;
 
 use std::io;
@@ -18,6 +19,7 @@ use tracing::{debug, info, warn};
 
 use crate::config::{Config, Problem};
 use crate::http::Connection;
+use crate::http::headers::Peer;
 use crate::served::Door;
 use crate::stream::Stream;
 use crate::tls;
@@ -47,17 +49,20 @@ pub async fn serve(
             () = stop.cancelled() => break,
             accepted = accept(&listener, &places) => accepted,
         };
-        let Some((stream, peer, place)) = accepted else {
+        let Some((mut stream, peer, place)) = accepted else {
             continue;
         };
         let (door, stop) = (Arc::clone(&door), stop.clone());
         connections.spawn(async move {
-            let Some((stream, connection)) = enter(stream, peer.ip(), door, limits, &stop).await
+            let Some(client) = client(&mut stream, peer.ip(), &door, limits).await else {
+                return;
+            };
+            let Some((stream, connection)) = enter(stream, client, door, limits, &stop).await
             else {
                 return;
             };
             if let Err(error) = serve_connection(stream, connection, limits, stop, place).await {
-                debug!(client = %peer.ip(), "a client connection ended: {error}");
+                debug!(client = %client.address, "a client connection ended: {error}");
             }
         });
     }
@@ -87,10 +92,23 @@ async fn accept(
     }
 }
 
+/// Who a connection is from; `None` for one that is not to be served.
+async fn client(
+    stream: &mut TcpStream,
+    address: IpAddr,
+    door: &Door,
+    limits: Limits,
+) -> Option<Peer> {
+    let front = door.served.first()?.front();
+    let peer = proxy_protocol::peer(stream, address, &front.trust, limits.header_timeout).await;
+    peer.inspect_err(|refused| warn!(client = %address, "refused a connection: {refused}"))
+        .ok()
+}
+
 /// Finds out what the client speaks, and lets it in where its port speaks the same.
 async fn enter(
     stream: TcpStream,
-    peer: IpAddr,
+    peer: Peer,
     door: Arc<Door>,
     limits: Limits,
     stop: &CancellationToken,
@@ -109,11 +127,11 @@ async fn enter(
             Some((accepted.stream, Arc::new(connection)))
         }
         Err(why) if why.is_remarkable() => {
-            info!(client = %peer, "{why}");
+            info!(client = %peer.address, "{why}");
             None
         }
         Err(why) => {
-            debug!(client = %peer, "{why}");
+            debug!(client = %peer.address, "{why}");
             None
         }
     }

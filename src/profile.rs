@@ -173,6 +173,16 @@ impl Profile {
         }
     }
 
+    /// Whether a session without a device keeps its scopes where a trusted proxy authenticated its user: a Control UI,
+    /// from 2026.2.26 to 2026.3.13 (gateways before that refuse it, later ones clear its scopes).
+    #[must_use]
+    pub fn keeps_users(&self, client_id: &str) -> bool {
+        client_id == "openclaw-control-ui"
+            && self
+                .version
+                .is_some_and(|version| version <= Version::v2026(3, 13))
+    }
+
     /// Whether the gateway limits the sockets of one address that have not connected yet: 32 from 2026.4.21.
     #[must_use]
     pub fn limits_handshakes(&self) -> bool {

@@ -112,13 +112,7 @@ fn before(
     Front {
         engine,
         dialer,
-        trust: Trust {
-            proxies: config.trusted_proxies.clone(),
-            user_header: match &config.gateway.auth {
-                GatewayAuth::TrustedProxy { user_header } => Some(user_header.clone()),
-                _ => None,
-            },
-        },
+        trust: trust(config),
         pacing,
         limits: drive::Limits {
             connect_frame: config.limits.connect_frame_bytes,
@@ -127,6 +121,24 @@ fn before(
         idle: config.limits.idle_timeout,
         span: crate::log::span(config),
         sessions,
+    }
+}
+
+/// What is believed of a client.
+fn trust(config: &Config) -> Trust {
+    let (user_header, required_headers) = match &config.gateway.auth {
+        GatewayAuth::TrustedProxy {
+            user_header,
+            required_headers,
+            ..
+        } => (Some(user_header.clone()), required_headers.clone()),
+        _ => (None, Vec::new()),
+    };
+    Trust {
+        proxies: config.trusted_proxies.clone(),
+        user_header,
+        required_headers,
+        proxy_protocol: config.proxy_protocol,
     }
 }
 

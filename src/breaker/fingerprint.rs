@@ -39,19 +39,20 @@ impl Fingerprints {
             .map_err(|_| NoRandomness)
     }
 
-    /// Of an upgrade request, as the gateway gets it. `user_header` names the user in the trusted-proxy mode.
+    /// Of an upgrade request, as the gateway gets it. `decisive` are the headers that its trusted-proxy mode
+    /// goes by.
     #[must_use]
-    pub fn trace<B>(
+    pub fn trace<'a, B>(
         &self,
         address: IpAddr,
         request: &Request<B>,
-        user_header: Option<&str>,
+        decisive: impl Iterator<Item = &'a str>,
     ) -> Trace {
         let headers = request.headers();
         let decisive = [ORIGIN.as_str(), AUTHORIZATION.as_str()]
             .into_iter()
             .chain(CAPS_AND_USERS)
-            .chain(user_header)
+            .chain(decisive)
             .map(|name| header(headers, name));
         // The address, too: later gateways let nodes of some networks in (`gateway.nodes.pairing.autoApproveCidrs`).
         let address = address.to_string().into_bytes();

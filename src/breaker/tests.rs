@@ -49,7 +49,7 @@ impl Client {
             .unwrap();
         let address = self.address.into();
         let fingerprints = breaker.fingerprints();
-        let trace = fingerprints.trace(address, &request, None);
+        let trace = fingerprints.trace(address, &request, std::iter::empty());
         let id = format!("{:?}", Instant::now());
         Attempt::new(
             fingerprints,

@@ -57,6 +57,10 @@ pub struct Explain {
     #[arg(long, value_name = "URL", conflicts_with = "session")]
     origin: Option<String>,
 
+    /// A trusted proxy names this user
+    #[arg(long, value_name = "NAME", conflicts_with = "session")]
+    user: Option<String>,
+
     /// Its proxy sets the header x-openclaw-scopes to this
     #[arg(
         long,
@@ -102,6 +106,7 @@ async fn explain(options: &Explain, config: &Config, style: Style) -> Result<Str
     let place = Place {
         remote: options.remote,
         origin: options.origin.clone(),
+        user: options.user.clone(),
         cap: options
             .cap
             .as_ref()

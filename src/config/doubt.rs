@@ -7,6 +7,8 @@ use ipnet::IpNet;
 use super::problem::Finding;
 use super::reader::Reader;
 use super::show::Show as _;
+use super::{Gateway, Policy, ProxyProtocol};
+use crate::gateway::GatewayAuth;
 
 /// Whoever is a trusted proxy says where a client comes from, and who it is.
 pub(super) fn proxies(reader: &mut Reader<'_>, networks: &[IpNet]) {
@@ -98,3 +100,43 @@ fn permissions(path: &Path) -> u32 {
 
 const READ_BY_OTHERS: u32 = 0o004;
 const WRITTEN_BY_OTHERS: u32 = 0o002;
+
+/// Nobody could get in.
+pub(super) fn protocol(reader: &mut Reader<'_>, protocol: ProxyProtocol, proxies: &[IpNet]) {
+    if protocol == ProxyProtocol::Required && proxies.is_empty() {
+        let message =
+            "`proxy_protocol`: \"required\", but trusted_proxies lists nobody who may send it";
+        let hint = "list the proxies: trusted_proxies = [\"127.0.0.1\"]".to_owned();
+        let origin = reader.origin("proxy_protocol");
+        reader.problem(origin, message.to_owned(), Some(hint));
+    }
+}
+
+/// A map of users that cannot come to anything.
+pub(super) fn users(
+    reader: &mut Reader<'_>,
+    gateway: &Gateway,
+    policy: &Policy,
+    proxies: &[IpNet],
+) {
+    if policy.users.is_empty() {
+        return;
+    }
+    let (message, fix) = match &gateway.auth {
+        GatewayAuth::TrustedProxy { .. } if proxies.is_empty() => (
+            "policy.users maps users, but trusted_proxies lists nobody who may name one",
+            "list the proxy that authenticates them: trusted_proxies = [\"127.0.0.1\"]",
+        ),
+        GatewayAuth::TrustedProxy { password: None, .. } if gateway.user.is_none() => (
+            "policy.users maps users, but the shim itself has no way in to a gateway in trusted-proxy mode",
+            "give gateway.user, a name among gateway.auth.trustedProxy.allowUsers; or from 2026.5 gateway.password",
+        ),
+        GatewayAuth::TrustedProxy { .. } => return,
+        _ => (
+            "policy.users maps users, but the gateway is not known to take users from a proxy",
+            "gateway.auth.mode: \"trusted-proxy\" in openclaw.json, and gateway.state where that file is",
+        ),
+    };
+    let finding = Finding::new("users-without-effect", message, fix);
+    reader.findings.push(finding);
+}

@@ -13,7 +13,8 @@ use super::show::Show as _;
 use super::tls::read_tls;
 use super::upstream::read_gateway;
 use super::{
-    Admin, Cache, Config, Environment, Limits, Log, LogFormat, LogLevel, Mode, Policy, SessionLog,
+    Admin, Cache, Config, Environment, Limits, Log, LogFormat, LogLevel, Mode, Policy,
+    ProxyProtocol, SessionLog,
 };
 use super::{doubt, fleet, value};
 
@@ -131,7 +132,9 @@ pub(super) fn resolve(raw: &RawConfig<'_>) -> Result<Config, Problems> {
     let (name, hosts) = fleet::name_and_hosts(reader);
     let own_data = fleet::data_directory(reader, &data, &name);
     let trusted_proxies = reader.read("trusted_proxies", Vec::new(), value::networks);
+    let proxy_protocol = reader.read("proxy_protocol", ProxyProtocol::Off, value::word);
     doubt::proxies(reader, &trusted_proxies);
+    doubt::protocol(reader, proxy_protocol, &trusted_proxies);
     doubt::file(reader);
     let log = Log {
         format: reader.read("log.format", LogFormat::Text, value::word),
@@ -163,6 +166,7 @@ pub(super) fn resolve(raw: &RawConfig<'_>) -> Result<Config, Problems> {
     };
     let tls = read_tls(reader, listen);
     let admin = Admin::read(reader, &data, listen);
+    doubt::users(reader, &gateway, &policy, &trusted_proxies);
     reader.refuse_unknown();
     if !reader.problems.is_empty() {
         return Err(in_order(std::mem::take(&mut reader.problems)));
@@ -184,6 +188,7 @@ pub(super) fn resolve(raw: &RawConfig<'_>) -> Result<Config, Problems> {
         log,
         gateway,
         trusted_proxies,
+        proxy_protocol,
         policy,
         tls,
         cache,

@@ -25,6 +25,15 @@ pub struct Policy {
     pub wait_for_approval: Option<Duration>,
     /// Exceptions by `client.id`.
     pub clients: BTreeMap<String, ClientPolicy>,
+    /// What the users hold whom a trusted proxy names; `*` is everybody else of them.
+    pub users: BTreeMap<String, UserPolicy>,
+}
+
+/// What a user holds whom a trusted proxy names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UserPolicy {
+    /// The scopes; none is none.
+    pub scopes: ScopeSet,
 }
 
 /// The operator's rules for one `client.id`.
@@ -54,6 +63,12 @@ impl Policy {
     pub fn granted(&self, client_id: &str) -> ScopeSet {
         let client = self.clients.get(client_id);
         client.map_or_else(ScopeSet::new, |client| client.grant.clone())
+    }
+
+    /// What a user holds; `None` for one whom the configuration leaves to the gateway.
+    #[must_use]
+    pub fn user(&self, name: &str) -> Option<&UserPolicy> {
+        self.users.get(name).or_else(|| self.users.get(ANY_USER))
     }
 
     /// Whether a client of that id may hold `scope` at all.
@@ -94,6 +109,13 @@ impl Policy {
             }
             client
         });
+        let users = reader.named("policy.users", |section| {
+            let scopes = section.read("scopes", value::scopes).unwrap_or_default();
+            for finding in scopes.iter().filter_map(doubt_scope) {
+                section.finding(finding);
+            }
+            UserPolicy { scopes }
+        });
         for scope in max_scopes.iter() {
             reader.findings.extend(doubt_scope(scope));
         }
@@ -104,6 +126,7 @@ impl Policy {
             local_upgrades,
             wait_for_approval,
             clients: clients.into_iter().collect(),
+            users: users.into_iter().collect(),
         }
     }
 }
@@ -118,9 +141,13 @@ impl Default for Policy {
             local_upgrades: LocalUpgrades::Ask,
             wait_for_approval: None,
             clients: BTreeMap::new(),
+            users: BTreeMap::new(),
         }
     }
 }
+
+/// Stands for every user that is not named.
+const ANY_USER: &str = "*";
 
 /// A later gateway may know more scopes, so that an unknown one is not an error.
 fn doubt_scope(scope: &str) -> Option<Finding> {

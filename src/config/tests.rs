@@ -100,6 +100,9 @@ fn shown(config: &Config) -> Vec<(&str, &str)> {
         .collect()
 }
 
+/// Sections that the operator names have examples instead of defaults.
+const NAMED: [&str; 2] = ["policy.clients", "policy.users"];
+
 #[test]
 fn the_commented_file_says_exactly_the_defaults_and_names_every_key() {
     let commented = include_str!("../../config/scope-shim.toml");
@@ -127,7 +130,7 @@ fn the_commented_file_says_exactly_the_defaults_and_names_every_key() {
         (defaults.cache, defaults.limits)
     );
 
-    for key in written.keys.iter().filter(|key| **key != "policy.clients") {
+    for key in written.keys.iter().filter(|key| !NAMED.contains(key)) {
         let (section, name) = key.rsplit_once('.').unwrap_or(("", key));
         let start = if section.is_empty() {
             Some(0)
@@ -173,6 +176,9 @@ fn the_example_for_one_client_in_the_commented_file_is_valid() {
     let client = config.policy.clients.get("openclaw-control-ui").unwrap();
     assert_eq!(client.grant.to_string(), "approvals");
     assert_eq!(client.device_less, Some(DeviceLess::Off));
+    let held = |user: &str| config.policy.user(user).unwrap().scopes.to_string();
+    assert_eq!(held("alice@example.com"), "admin");
+    assert_eq!(held("bob@example.com"), "read");
 }
 
 #[test]
@@ -214,6 +220,7 @@ fn every_key_has_a_variable() {
         ("MODE", "observe"),
         ("DATA", "/d"),
         ("TRUSTED_PROXIES", "10.0.0.0/8, ::1"),
+        ("PROXY_PROTOCOL", "required"),
         ("LOG", "json"),
         ("LOG_LEVEL", "debug"),
         ("LOG_SESSIONS", "off"),
@@ -221,6 +228,7 @@ fn every_key_has_a_variable() {
         ("GATEWAY_STATE", "/"),
         ("GATEWAY_STORE", "control"),
         ("GATEWAY_TOKEN", "t"),
+        ("GATEWAY_USER", "shim"),
         ("GATEWAY_LOCAL_SOURCE", "127.0.0.3"),
         ("GATEWAY_REMOTE_SOURCE", "127.0.0.4"),
         ("GATEWAY_CONNECT_TIMEOUT", "1s"),
@@ -232,6 +240,7 @@ fn every_key_has_a_variable() {
         ("POLICY_LOCAL_UPGRADES", "approve"),
         ("POLICY_WAIT_FOR_APPROVAL", "8s"),
         ("POLICY_CLIENTS", "{ cli = { grant = ['operator.read'] } }"),
+        ("POLICY_USERS", "{ alice = { scopes = ['operator.read'] } }"),
         ("CACHE_TTL", "1s"),
         ("CACHE_NEGATIVE_TTL", "0s"),
         ("CACHE_CAPACITY", "1"),
@@ -349,4 +358,26 @@ fn policy_adds_caps_and_switches_per_client() {
     assert_eq!(policy.granted("webchat").to_string(), "none");
     assert_eq!(policy.device_less("cli"), DeviceLess::Local);
     assert_eq!(policy.device_less("webchat"), DeviceLess::Off);
+}
+
+#[test]
+fn a_map_of_users_that_comes_to_nothing_is_told() {
+    const USERS: &str = "[policy.users.alice]\nscopes = ['operator.read']";
+    let proxied = |more: &str| {
+        format!(
+            "{{gateway: {{auth: {{mode: 'trusted-proxy', {more} trustedProxy: {{userHeader: 'x-user', allowLoopback: true}}}}, trustedProxies: ['127.0.0.2']}}}}"
+        )
+    };
+    let doubt = |config: &str, gateway: &str| {
+        let case = Case::new(config).gateway(gateway);
+        case.codes().contains(&"users-without-effect")
+    };
+    let trusting = format!("trusted_proxies = ['127.0.0.1']\n{USERS}");
+    assert!(doubt(USERS, GOOD), "not by a proxy");
+    assert!(doubt(USERS, &proxied("password: 'p',")), "no proxy");
+    assert!(doubt(&trusting, &proxied("")), "no way in");
+    assert!(!doubt(&trusting, &proxied("password: 'p',")));
+    let named = format!("{trusting}\n[gateway]\nuser = 'shim'");
+    assert!(!doubt(&named, &proxied("")));
+    assert!(!doubt("trusted_proxies = ['127.0.0.1']", &proxied("")));
 }

@@ -91,6 +91,11 @@ pub(super) fn read_gateway(reader: &mut Reader<'_>, listen: SocketAddr) -> Gatew
             .findings
             .push(Finding::new("gateway-secret-unknown", message, fix));
     }
+    let user = reader.read_or_auto("gateway.user", value::path);
+    if let Some((user, origin)) = &user {
+        reader.resolved("gateway.user", user.clone(), origin.clone());
+    }
+    let user = user.map(|(user, _)| user);
     let local = reader.read_or_auto("gateway.local_source", value::ip_address);
     let remote = reader.read_or_auto("gateway.remote_source", value::ip_address);
     let trusted = facts.trusted_proxies.as_deref();
@@ -129,6 +134,7 @@ pub(super) fn read_gateway(reader: &mut Reader<'_>, listen: SocketAddr) -> Gatew
         state: facts.state.clone(),
         store,
         auth,
+        user,
         sources,
         connect_timeout,
         facts,
@@ -238,7 +244,15 @@ fn auth(reader: &mut Reader<'_>, facts: &GatewayFacts) -> GatewayAuth {
         };
         ("gateway.auth", facts.auth.clone(), origin)
     };
-    let (_, auth, origin) = given.into_iter().next().unwrap_or_else(discovered);
+    let (_, mut auth, origin) = given.into_iter().next().unwrap_or_else(discovered);
+    if let (GatewayAuth::Password(given), GatewayAuth::TrustedProxy { .. }) = (&auth, &facts.auth) {
+        // The one that lets clients past the proxy, which is not how the others come in.
+        let mut proxied = facts.auth.clone();
+        if let GatewayAuth::TrustedProxy { password, .. } = &mut proxied {
+            *password = Some(given.clone());
+        }
+        auth = proxied;
+    }
     reader.resolved("gateway.auth", auth.to_string(), origin);
     let same_kind = std::mem::discriminant(&auth) == std::mem::discriminant(&facts.auth);
     if !same_kind && !matches!(facts.auth, GatewayAuth::Unknown) {

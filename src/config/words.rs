@@ -58,6 +58,16 @@ words! {
         Off = "off",
     }
 
+    /// Whether the proxies in front of the shim name their clients by the PROXY protocol.
+    #[derive(Default)]
+    ProxyProtocol {
+        /// They do not.
+        #[default]
+        Off = "off",
+        /// All of them do, and nobody else gets in.
+        Required = "required",
+    }
+
     /// The form of a log line.
     LogFormat {
         /// For people.

@@ -11,7 +11,7 @@ use thiserror::Error;
 use tokio::time::timeout;
 
 use super::session::{self, OpenError, Session};
-use super::{CALL_TIMEOUT, CallError, Calls, Settings, approve_command, wanted_scopes};
+use super::{CALL_TIMEOUT, CallError, Calls, OwnUser, Settings, approve_command, wanted_scopes};
 use crate::config::Config;
 use crate::delegate::{Delegate, DelegateError};
 use crate::dial::Dialer;
@@ -90,6 +90,7 @@ impl Settings {
             secret: Arc::new(ArcSwapOption::from_pointee(engine::shared_secret(
                 &gateway.auth,
             ))),
+            user: OwnUser::from_config(gateway),
         })
     }
 }
@@ -148,7 +149,9 @@ impl Calls for Once {
 async fn helped_along(settings: &Settings, refusal: &Refusal) -> bool {
     match &refusal.request_id {
         Some(request_id) if refusal.wants_pairing() => {
-            session::approve_as_backend(settings, request_id).await
+            session::approve_itself(settings, request_id)
+                .await
+                .is_some()
         }
         _ => false,
     }

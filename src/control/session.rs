@@ -7,6 +7,9 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::handshake::client::Request as UpgradeRequest;
+use tokio_tungstenite::tungstenite::http::header::ORIGIN;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
@@ -65,6 +68,12 @@ const BACKEND: Client = Client {
     mode: "backend",
 };
 
+/// A page of the gateway's own.
+const PAGE: Client = Client {
+    id: "openclaw-control-ui",
+    mode: "webchat",
+};
+
 impl Session {
     pub(super) async fn open(settings: &Settings, scopes: &[String]) -> Result<Self, OpenError> {
         timeout(OPEN_TIMEOUT, Self::handshake(settings, DELEGATE, scopes))
@@ -82,13 +91,17 @@ impl Session {
         scopes: &[String],
     ) -> Result<Self, OpenError> {
         let failed = |error: WsError| OpenError::Failed(describe(&error));
+        let side = match settings.user {
+            Some(_) => Side::Remote,
+            None => Side::Local,
+        };
         let stream = settings
             .dialer
-            .dial(Side::Local)
+            .dial(side)
             .await
             .map_err(|error| OpenError::Failed(error.to_string()))?;
-        let url = format!("ws://{}/", settings.dialer.gateway.authority());
-        let (mut socket, _) = match client_async(url, stream).await {
+        let upgrade = upgrade(settings, client).map_err(failed)?;
+        let (mut socket, _) = match client_async(upgrade, stream).await {
             Ok(opened) => opened,
             Err(error) => {
                 let said = settings.dialer.explain(describe(&error)).await;
@@ -204,13 +217,39 @@ impl Session {
     }
 }
 
-/// Approves the delegate's pairing request as the gateway's own backend, which needs no pairing on loopback with the
+/// The upgrade request; where the gateway takes users from a proxy, with what a proxy says.
+fn upgrade(settings: &Settings, client: Client) -> Result<UpgradeRequest, WsError> {
+    let url = format!("ws://{}/", settings.dialer.gateway.authority());
+    let mut request = url.into_client_request()?;
+    if let Some(user) = &settings.user {
+        request.headers_mut().extend(user.headers.clone());
+        if client.id == PAGE.id
+            && let Some(origin) = &user.origin
+        {
+            request.headers_mut().insert(ORIGIN, origin.clone());
+        }
+    }
+    Ok(request)
+}
+
+/// Approves the delegate's pairing request where the gateway lets the shim do so; the ground in words.
+pub(super) async fn approve_itself(settings: &Settings, request_id: &str) -> Option<&'static str> {
+    if settings.user.is_none() {
+        let approved = approve_as(BACKEND, settings, request_id).await;
+        return approved.then_some("with the shared secret");
+    }
+    // Up to 2026.4.21 the page of a user whom a proxy names needs no pairing (2026.2.26, 2026.3.24 and 2026.4.21).
+    let approved = approve_as(PAGE, settings, request_id).await;
+    approved.then_some("as the user that gateway.user names")
+}
+
+/// As the gateway's own backend, which needs no pairing on loopback with the
 /// shared secret (2026.2.26, and from 2026.3.13). It frees a delegate whose first request looked remote: such a
 /// request blocks the silent approval for five minutes. The record counts as approved by its owner from then on.
-pub(super) async fn approve_as_backend(settings: &Settings, request_id: &str) -> bool {
+async fn approve_as(client: Client, settings: &Settings, request_id: &str) -> bool {
     let attempt = async {
         let scopes = wanted_scopes();
-        let handshake = Session::handshake(settings, BACKEND, &scopes).await;
+        let handshake = Session::handshake(settings, client, &scopes).await;
         let mut session = handshake.ok()?;
         let params = json!({"requestId": request_id});
         session.call_once("device.pair.approve", params).await.ok()
@@ -224,13 +263,13 @@ fn connect_request(settings: &Settings, client: Client, scopes: &[String], nonce
         "params": {
             "minProtocol": 3, "maxProtocol": 4,
             "client": {
-                "id": client.id, "displayName": DISPLAY_NAME, "version": env!("CARGO_PKG_VERSION"),
+                "id": client.id, "displayName": display_name(settings), "version": env!("CARGO_PKG_VERSION"),
                 "platform": PLATFORM, "mode": client.mode,
             },
             "caps": [], "role": "operator", "scopes": scopes,
         },
     });
-    if let Some(secret) = settings.secret.load().as_deref() {
+    if let (Some(secret), None) = (settings.secret.load().as_deref(), &settings.user) {
         message["params"]["auth"] = rewrite::auth_json(secret);
     }
     let text = message.to_string();
@@ -244,6 +283,12 @@ fn connect_request(settings: &Settings, client: Client, scopes: &[String], nonce
         }
         Err(_) => text,
     }
+}
+
+/// A name of its own: gateways from 2026.8.2 drop an older silently paired device of the same client, mode and name, and
+/// a second shim before the same gateway pairs as the same client.
+fn display_name(settings: &Settings) -> String {
+    format!("scope-shim {}", settings.delegate.device_id().short())
 }
 
 fn evidence(hello: &Value) -> Evidence {
@@ -339,7 +384,6 @@ fn describe(error: &WsError) -> String {
 }
 
 const CONNECT_ID: &str = "shim-connect";
-const DISPLAY_NAME: &str = "scope-shim";
 /// What gateways from 2026.4.21 close the sessions of a removed device with.
 const DEVICE_REMOVED: u16 = 4001;
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);

@@ -28,6 +28,7 @@ pub(super) fn who(case: Case<'_>) -> String {
         Identity::HostDevice(record) => {
             format!("this host's own device {}", record.device_id.short())
         }
+        Identity::User { name, .. } => format!("user {}", text(name)),
         Identity::FreshLocal => "a fresh device of this host".to_owned(),
         Identity::Unknown(_) => "nobody that the shim could vouch for".to_owned(),
     }
@@ -51,6 +52,15 @@ pub(super) fn identity(case: Case<'_>) -> Lines {
                 "this host's own device is approved for {}",
                 record.approved_scopes
             ),
+        ],
+        Identity::User { name, scopes } => vec![
+            match case.claims.device {
+                None => "a trusted proxy names the user, and it has no device".to_owned(),
+                Some(_) => {
+                    "a trusted proxy names the user, and its device is not paired".to_owned()
+                }
+            },
+            format!("policy.users maps {} to {scopes}", text(name)),
         ],
         Identity::FreshLocal => vec![
             "it has no device, but is a direct local client with the shared secret".to_owned(),
@@ -88,6 +98,7 @@ fn ground(case: Case<'_>, scope: &str) -> String {
                 format!("granted by policy.clients.{}", text(&case.claims.client_id))
             }
         }
+        Identity::User { .. } => "mapped by policy.users".to_owned(),
         Identity::FreshLocal => "a fresh local device gets it".to_owned(),
         Identity::Unknown(_) => String::new(),
     }
@@ -95,7 +106,10 @@ fn ground(case: Case<'_>, scope: &str) -> String {
 
 fn hindrance(case: Case<'_>, barrier: Barrier) -> String {
     match barrier {
-        Barrier::NotApproved => "not approved".to_owned(),
+        Barrier::NotApproved => match case.identity {
+            Identity::User { .. } => "not mapped by policy.users".to_owned(),
+            _ => "not approved".to_owned(),
+        },
         Barrier::Token => {
             let token = match case.identity {
                 Identity::Device { record, .. } => token(record),
@@ -170,6 +184,13 @@ pub(super) fn device_less(case: Case<'_>) -> Lines {
     );
     vec![format!(
         "{} and a client {client}: only gateway-client/backend from 2026.4.21 and cli/cli from 2026.7.1 keep them for certain",
+        case.profile
+    )]
+}
+
+pub(super) fn user(case: Case<'_>) -> Lines {
+    vec![format!(
+        "{} and a user that a proxy authenticated: only a Control UI up to 2026.3.13 keeps them for certain",
         case.profile
     )]
 }

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::config::ClientPolicy;
 use crate::fixture;
+use crate::handshake::message::DeviceProof;
 use crate::identity::proof::PayloadVersion;
 use crate::profile::{Evidence, Version};
 use crate::scope::{ALL, READ, WRITE};
@@ -108,6 +109,101 @@ fn a_gateway_that_implies_scopes_gets_the_same_request_untouched() {
         let decision = decided(&asks(&[READ]), &paired(&LEGACY), &profile);
         assert_eq!(decision, Decision::Pass(Pass::Accepted), "{profile}");
     }
+}
+
+fn user(scopes: &[&str]) -> Identity {
+    Identity::User {
+        name: "alice".into(),
+        scopes: set(scopes),
+    }
+}
+
+fn page(scopes: &[&str]) -> Claims {
+    Claims {
+        client_id: "openclaw-control-ui".into(),
+        client_mode: "webchat".into(),
+        ..asks(scopes)
+    }
+}
+
+#[test]
+fn the_page_of_a_mapped_user_is_rewritten_where_the_gateway_clears_its_scopes() {
+    let claims = page(&[ADMIN, READ, WRITE, PAIRING]);
+    for (profile, expected) in [
+        (later(3, 13), Decision::Pass(Pass::Accepted)),
+        (later(3, 24), Decision::Rewrite(Rewrite::DeviceLess)),
+        (later(4, 21), Decision::Rewrite(Rewrite::DeviceLess)),
+        (later(5, 7), Decision::Rewrite(Rewrite::DeviceLess)),
+        (Profile::default(), Decision::Rewrite(Rewrite::DeviceLess)),
+    ] {
+        for held in [&[ADMIN][..], &[READ]] {
+            assert_eq!(
+                decided(&claims, &user(held), &profile),
+                expected,
+                "{profile}"
+            );
+        }
+        let nothing = decided(&claims, &user(&["operator.approvals"]), &profile);
+        assert!(
+            matches!(nothing, Decision::Pass(Pass::NotEntitled(_))),
+            "{nothing:?}"
+        );
+    }
+}
+
+#[test]
+fn a_user_is_granted_what_is_both_asked_for_and_mapped() {
+    let (profile, cap) = (later(5, 7), set(&[READ]));
+    let policy = Policy {
+        max_scopes: set(&[WRITE]),
+        ..open_policy()
+    };
+    for (held, cap, expected) in [
+        (&[ADMIN][..], None, "read, write"),
+        (&[WRITE], None, "read, write"),
+        (&[READ], None, "read"),
+        (&[ADMIN], Some(&cap), "read"),
+        (&[PAIRING], None, "none"),
+    ] {
+        let case = Case {
+            claims: &page(&[ADMIN, READ, WRITE]),
+            identity: &user(held),
+            profile: &profile,
+            policy: &policy,
+            cap,
+            delegate: None,
+        };
+        assert_eq!(granted(case).to_string(), expected, "{held:?}");
+        assert!(matches!(decide(case), Decision::Pass(_)), "no delegate");
+    }
+}
+
+#[test]
+fn a_users_device_is_left_to_the_gateway_until_it_has_taken_the_scopes() {
+    let claims = Claims {
+        device: Some(DeviceProof {
+            id: "d".into(),
+            public_key: "k".into(),
+            signature: String::new(),
+            signed_at_ms: 0,
+            nonce: None,
+        }),
+        ..page(&[READ])
+    };
+    let (identity, profile) = (user(&[ADMIN]), later(5, 7));
+    assert_eq!(
+        decided(&claims, &identity, &profile),
+        Decision::Pass(Pass::Accepted)
+    );
+    let again = decide_again(Case {
+        claims: &claims,
+        identity: &identity,
+        profile: &profile,
+        policy: &open_policy(),
+        cap: None,
+        delegate: Some(&ALL.into_iter().collect()),
+    });
+    assert_eq!(again, Decision::Rewrite(Rewrite::Refused));
 }
 
 #[test]

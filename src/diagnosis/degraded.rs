@@ -179,14 +179,48 @@ fn cause(case: &Case<'_>, missing: &ScopeSet) -> Cause {
         };
     }
     if matches!(case.auth, GatewayAuth::TrustedProxy { .. }) {
-        return Cause {
-            code: Code::ProxyUser,
-            why: "a session that a proxy authenticated has no scopes without a device of its own"
-                .to_owned(),
-            remedy: "let the user's client keep a device identity and approve it",
-        };
+        return proxied_user(case);
     }
     device_less(case)
+}
+
+/// The gateway lets in whom a proxy authenticated, and takes the scopes; the operator's map gives them back.
+fn proxied_user(case: &Case<'_>) -> Cause {
+    const NO_SCOPES: &str =
+        "a session that a proxy authenticated has no scopes without a device of its own";
+    let (code, because, remedy) = match (case.decision, &case.visit.user) {
+        (Decision::Rewrite(_), _) if case.mode == Mode::Observe => (
+            Code::ProxyUser,
+            "scope-shim only observes",
+            "switch scope-shim on (mode = \"on\")",
+        ),
+        (Decision::Pass(Pass::NoDelegate(_)), _) => (
+            Code::DelegateNotPaired,
+            "scope-shim's own device is not paired for them",
+            Code::DelegateNotPaired.entry().remedy,
+        ),
+        (Decision::Pass(Pass::NotEntitled(_)), Some(_)) => (
+            Code::ProxyUser,
+            "policy.users maps its user to none of them",
+            "map the user to more in policy.users",
+        ),
+        (_, Some(_)) => (
+            Code::ProxyUser,
+            "policy.users does not map its user",
+            "map the user to scopes in policy.users, or let the user's client keep a device identity and approve it",
+        ),
+        (_, None) => (
+            Code::ProxyUser,
+            "no proxy that scope-shim trusts named its user",
+            "list the proxy that authenticates in scope-shim's trusted_proxies and map the user in policy.users, or \
+             let the user's client keep a device identity and approve it",
+        ),
+    };
+    Cause {
+        code,
+        why: format!("{NO_SCOPES}, and {because}"),
+        remedy,
+    }
 }
 
 /// Without a device there are no scopes; the shim stands in only for whom it can vouch.

@@ -18,7 +18,7 @@ pub(super) fn proxy_user(case: &Case<'_>) -> Draft {
     };
     let reason = detail("authReason").unwrap_or_default();
     let header = match case.auth {
-        GatewayAuth::TrustedProxy { user_header } => secrets.clean(user_header, 60),
+        GatewayAuth::TrustedProxy { user_header, .. } => secrets.clean(user_header, 60),
         _ => "that gateway.auth.trustedProxy.userHeader names".to_owned(),
     };
     let (what, way_out) = match reason {
@@ -30,9 +30,13 @@ pub(super) fn proxy_user(case: &Case<'_>) -> Draft {
             "came through a proxy that gateway.trustedProxies does not list",
             "list the address that scope-shim reaches the gateway from for remote clients".to_owned(),
         ),
-        "trusted_proxy_user_not_allowed" => (
+        _ if is_not_allowed(case, reason) => (
             "is a user that gateway.auth.trustedProxy.allowUsers does not list",
             "add the user to that list".to_owned(),
+        ),
+        _ if case.visit.user.is_some() => (
+            "has no scopes of its own here, because policy.users does not map its user",
+            "map the user in policy.users of scope-shim's configuration, or let the user's browser pair".to_owned(),
         ),
         _ => (
             "has no scopes of its own here, because no proxy that scope-shim trusts named its user",
@@ -57,6 +61,17 @@ pub(super) fn proxy_user(case: &Case<'_>) -> Draft {
     .command(command)
     .evidence("authReason", secrets.clean(reason, 60))
     .evidence("userHeader", header)
+}
+
+/// The gateway says so, or it follows from what its files say: to a page without a device it speaks of the device.
+fn is_not_allowed(case: &Case<'_>, reason: &str) -> bool {
+    let listed = match (case.auth, &case.visit.user) {
+        (GatewayAuth::TrustedProxy { allow_users, .. }, Some(user)) => {
+            allow_users.is_empty() || allow_users.contains(user)
+        }
+        _ => true,
+    };
+    reason == "trusted_proxy_user_not_allowed" || !listed
 }
 
 pub(super) fn unavailable(case: &Case<'_>) -> Draft {

@@ -273,7 +273,10 @@ fn scopes(case: &Case<'_>, secrets: &Secrets, approved: Option<&ScopeSet>) -> Dr
 
 /// The gateway speaks of an upgrade of a device that is not in the store.
 fn gateway_knows_more(case: &Case<'_>) -> bool {
-    matches!(case.identity, Identity::Unknown(Unidentified::NotPaired))
+    matches!(
+        case.identity,
+        Identity::User { .. } | Identity::Unknown(Unidentified::NotPaired)
+    )
 }
 
 fn store_is_behind(case: &Case<'_>, secrets: &Secrets) -> String {

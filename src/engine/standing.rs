@@ -11,6 +11,7 @@ use crate::delegation::Check;
 use crate::device::{DeviceId, DeviceRecord, OperatorToken};
 use crate::handshake::message::Claims;
 use crate::identity::Identity;
+use crate::identity::identify;
 
 /// Holds what a session was granted against the record of its device as it is now.
 #[derive(Debug)]
@@ -34,6 +35,7 @@ impl Check for EntitledStill {
 impl EntitledStill {
     async fn check(&self) -> Option<String> {
         let (then, device) = match &self.identity {
+            Identity::User { name, .. } => return self.unmapped(name),
             Identity::Device { record, .. } | Identity::HostDevice(record) => {
                 (record, &record.device_id)
             }
@@ -43,6 +45,15 @@ impl EntitledStill {
         // A store that cannot be read at the moment is no reason to end a session.
         let now = self.engine.resolver.resolve(device).await.ok()?;
         objection(then, now.as_ref(), device).or_else(|| self.shrunk(now?))
+    }
+
+    /// The proxy is asked no more; but the map, and the gateway's list of users, may have changed.
+    fn unmapped(&self, name: &str) -> Option<String> {
+        let rules = self.engine.rules();
+        match identify::user(name, &rules.auth, &rules.policy) {
+            Some(user) => self.lacking(&user, "this user is no longer mapped to"),
+            None => Some("this user is no longer mapped to any scope".to_owned()),
+        }
     }
 
     fn shrunk(&self, now: Arc<DeviceRecord>) -> Option<String> {
@@ -58,16 +69,20 @@ impl EntitledStill {
             },
             _ => Identity::HostDevice(now),
         };
+        self.lacking(&identity, "this device is no longer approved for")
+    }
+
+    fn lacking(&self, identity: &Identity, what: &str) -> Option<String> {
         let (standing, rules) = (self.engine.control.standing(), self.engine.rules());
         let case = case(
             &self.claims,
-            &identity,
+            identity,
             &self.visit,
             &standing,
             &rules.policy,
         );
         let missing = decide::not_entitled(case);
-        (!missing.is_empty()).then(|| format!("this device is no longer approved for {missing}"))
+        (!missing.is_empty()).then(|| format!("{what} {missing}"))
     }
 }
 

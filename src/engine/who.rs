@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tracing::debug;
 
-use super::HostDevice;
+use super::{HostDevice, Visit};
 use crate::config::Policy;
 use crate::device::{DeviceId, DeviceRecord};
 use crate::gateway::{GatewayAuth, GatewayFacts};
@@ -46,16 +46,27 @@ impl Who<'_> {
         claims: &Claims,
         moment: Moment<'_>,
         profile: &Profile,
-        circumstances: Circumstances,
+        visit: &Visit,
     ) -> Identity {
+        let circumstances = visit.circumstances;
+        let user = || identify::user(visit.user.as_deref()?, self.auth, self.policy);
         let found = match &claims.device {
             Some(device) => {
                 self.device(claims, device, moment, profile, circumstances)
                     .await
             }
-            None => self.local(claims, circumstances).await,
+            None => match user() {
+                Some(user) => return user,
+                None => self.local(claims, circumstances).await,
+            },
         };
-        found.unwrap_or_else(Identity::Unknown)
+        match found.unwrap_or_else(Identity::Unknown) {
+            // Whose device it is, the proxy says.
+            Identity::Unknown(Unidentified::NotPaired) => {
+                user().unwrap_or(Identity::Unknown(Unidentified::NotPaired))
+            }
+            found => found,
+        }
     }
 
     async fn device(

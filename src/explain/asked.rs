@@ -89,6 +89,8 @@ pub struct Place {
     pub remote: bool,
     /// The web page that it comes from.
     pub origin: Option<String>,
+    /// The user that a trusted proxy names.
+    pub user: Option<String>,
     /// What an `x-openclaw-scopes` header says.
     pub cap: Option<ScopeSet>,
 }
@@ -97,9 +99,10 @@ impl Place {
     fn visit(&self) -> Visit {
         Visit {
             circumstances: Circumstances {
-                direct_local: !self.remote,
+                direct_local: !self.remote && self.user.is_none(),
                 has_origin: self.origin.is_some(),
             },
+            user: self.user.clone(),
             cap: self.cap.clone(),
             origin: self.origin.clone(),
             host: None,
@@ -225,7 +228,7 @@ impl<'a> Asker<'a> {
             now_ms: device.map_or_else(clock::now_ms, |device| device.signed_at_ms),
         };
         self.who()
-            .identify(claims, moment, &self.profile, visit.circumstances)
+            .identify(claims, moment, &self.profile, visit)
             .await
     }
 

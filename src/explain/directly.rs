@@ -29,6 +29,15 @@ pub(super) fn directly(case: Case<'_>, local: bool) -> String {
         Identity::Unknown(Unidentified::NotPaired) => {
             "refused: pairing required; a request waits for somebody's approval".to_owned()
         }
+        Identity::User { .. } if claims.device.is_some() => {
+            "a matter of its version: let in without scopes around 2026.5.7, with them before, and pairing required after".to_owned()
+        }
+        Identity::User { .. } if case.profile.keeps_users(&claims.client_id) => {
+            "accepted as it stands, with every scope that it asks for".to_owned()
+        }
+        Identity::User { .. } => {
+            "let in without scopes: every call fails with \"missing scope\"".to_owned()
+        }
         Identity::HostDevice(_) | Identity::FreshLocal => device_less(case),
         Identity::Unknown(_) if claims.device.is_none() => device_less(case),
         Identity::Unknown(_) => "the same: the gateway judges it".to_owned(),

@@ -171,6 +171,7 @@ pub(super) mod tests {
                 origin: Origin {
                     direct_local: false,
                     page: None,
+                    user: None,
                 },
                 claims: ClaimsTrace {
                     client_id: "cli".into(),

@@ -110,6 +110,9 @@ pub struct Origin {
     pub direct_local: bool,
     /// The web page that it came from, as the browser says.
     pub page: Option<String>,
+    /// The user that a trusted proxy named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
 }
 
 /// What a client claimed, without its secrets, signature and nonce.
@@ -241,6 +244,7 @@ impl CaseTrace {
             origin: Origin {
                 direct_local: visit.circumstances.direct_local,
                 page: visit.origin.as_deref().map(clipped),
+                user: visit.user.as_deref().map(clipped),
             },
             claims: ClaimsTrace::of(case.claims),
             record: decide::approved(case.identity).map(|record| RecordTrace::of(&record)),

@@ -68,7 +68,25 @@ pub(super) fn resolve(
             match header.filter(|header| !header.is_empty()) {
                 Some(header) => {
                     let user_header = header.to_ascii_lowercase();
-                    (GatewayAuth::TrustedProxy { user_header }, origin(key))
+                    let texts = |key: &str| -> Vec<String> {
+                        let list = get(key).and_then(Value::as_array);
+                        let texts = list.into_iter().flatten().filter_map(Value::as_str);
+                        texts.map(|text| text.trim().to_owned()).collect()
+                    };
+                    let required = texts("gateway.auth.trustedProxy.requiredHeaders");
+                    let auth = GatewayAuth::TrustedProxy {
+                        user_header,
+                        required_headers: required
+                            .iter()
+                            .map(|name| name.to_ascii_lowercase())
+                            .collect(),
+                        allow_users: texts("gateway.auth.trustedProxy.allowUsers"),
+                        password: match password() {
+                            Said::Here(password, _) => Some(password),
+                            Said::Nothing | Said::Elsewhere(_) => None,
+                        },
+                    };
+                    (auth, origin(key))
                 }
                 None => {
                     findings.push(Finding::new(

@@ -9,8 +9,43 @@ use hyper::HeaderMap;
 use hyper::header::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
+use crate::config::ProxyProtocol;
 use crate::dial::Side;
 use crate::scope::ScopeSet;
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The address.
+    pub address: IpAddr,
+    /// Whether a proxy named it (PROXY protocol), or the connection itself comes from it.
+    pub named: bool,
+}
+
+impl Peer {
+    /// The address that a connection comes from.
+    #[must_use]
+    pub const fn direct(address: IpAddr) -> Self {
+        Self {
+            address: address.to_canonical(),
+            named: false,
+        }
+    }
+
+    /// The address that a trusted proxy says a connection comes from.
+    #[must_use]
+    pub const fn named(address: IpAddr) -> Self {
+        Self {
+            address: address.to_canonical(),
+            named: true,
+        }
+    }
+
+    /// A client that came through a proxy is not on this machine, whatever the proxy says.
+    const fn is_nobody(self) -> bool {
+        self.named && (self.address.is_loopback() || self.address.is_unspecified())
+    }
+}
 
 /// Where a request comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,17 +66,27 @@ pub struct Trust {
     pub proxies: Vec<IpNet>,
     /// The header that names the user in the gateway's trusted-proxy mode, in lower case.
     pub user_header: Option<String>,
+    /// The headers that the gateway wants beside it, in lower case.
+    pub required_headers: Vec<String>,
+    /// Whether the proxies name their clients before the first byte.
+    pub proxy_protocol: ProxyProtocol,
 }
 
 impl Trust {
-    fn trusts(&self, address: IpAddr) -> bool {
+    /// Whether the headers, and the PROXY protocol, of this address are believed.
+    #[must_use]
+    pub fn trusts(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
         self.proxies.iter().any(|net| net.contains(&address))
     }
 
     /// Where a request with these headers from this peer comes from.
     #[must_use]
-    pub fn attribute(&self, peer: IpAddr, headers: &HeaderMap) -> Attribution {
-        let peer = peer.to_canonical();
+    pub fn attribute(&self, peer: Peer, headers: &HeaderMap) -> Attribution {
+        if peer.is_nobody() {
+            return Attribution::Unattributed;
+        }
+        let peer = peer.address;
         let forwarded = headers.keys().any(|name| tells_where_from(name.as_str()));
         match (forwarded, peer.is_loopback(), self.trusts(peer)) {
             (false, true, _) => Attribution::Local,
@@ -68,10 +113,40 @@ impl Trust {
         (!client.is_loopback() && !client.is_unspecified()).then_some(client)
     }
 
+    /// The user that a trusted proxy names, as the gateway reads it in its trusted-proxy mode: by one header, and only
+    /// where all that it requires are there (2026.2.21 to 2026.9.6).
+    #[must_use]
+    pub fn user(
+        &self,
+        peer: Peer,
+        attribution: Attribution,
+        headers: &HeaderMap,
+    ) -> Option<String> {
+        let one = |name: &str| {
+            let mut values = headers.get_all(name).iter();
+            let value = values.next()?.to_str().ok()?.trim();
+            // Two that differ name nobody for certain.
+            (values.next().is_none() && !value.is_empty()).then_some(value)
+        };
+        let user = one(self.user_header.as_deref()?)?;
+        let complete = self.required_headers.iter().all(|name| one(name).is_some());
+        (complete && self.believes(peer, attribution)).then(|| user.to_owned())
+    }
+
+    /// Whether what a request says about its client is a trusted proxy's word.
+    fn believes(&self, peer: Peer, attribution: Attribution) -> bool {
+        self.trusts(peer.address) && matches!(attribution, Attribution::Remote(_))
+    }
+
+    /// The headers on which the gateway's judgement of a user rests.
+    pub fn decisive_headers(&self) -> impl Iterator<Item = &str> {
+        let required = self.required_headers.iter().map(String::as_str);
+        self.user_header.as_deref().into_iter().chain(required)
+    }
+
     /// Makes a client's headers fit for the gateway.
-    pub fn cleanse(&self, peer: IpAddr, attribution: Attribution, headers: &mut HeaderMap) {
-        let trusted =
-            self.trusts(peer.to_canonical()) && matches!(attribution, Attribution::Remote(_));
+    pub fn cleanse(&self, peer: Peer, attribution: Attribution, headers: &mut HeaderMap) {
+        let trusted = self.believes(peer, attribution);
         let doomed: Vec<HeaderName> = headers
             .keys()
             .filter(|name| {
@@ -266,11 +341,49 @@ mod tests {
         Trust {
             proxies: proxies.iter().map(|net| net.parse().unwrap()).collect(),
             user_header: Some("x-forwarded-user".to_owned()),
+            required_headers: vec!["x-forwarded-proto".to_owned()],
+            ..Trust::default()
         }
     }
 
+    fn direct(peer: &str) -> Peer {
+        Peer::direct(peer.parse().unwrap())
+    }
+
+    fn user(peer: Peer, pairs: &[(&'static str, &str)]) -> Option<String> {
+        let (trust, headers) = (trust(&["127.0.0.1/32", "10.0.0.0/8"]), headers(pairs));
+        trust.user(peer, trust.attribute(peer, &headers), &headers)
+    }
+
+    #[test]
+    fn a_user_is_believed_from_a_trusted_proxy_with_all_that_the_gateway_requires() {
+        let whole = [
+            ("x-forwarded-for", "203.0.113.9"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-user", " alice "),
+        ];
+        assert_eq!(user(direct(LOOPBACK), &whole).as_deref(), Some("alice"));
+        assert_eq!(user(direct(LAN), &whole), None, "a stranger");
+        assert_eq!(user(direct(LOOPBACK), &whole[1..]), None, "no client");
+        assert_eq!(
+            user(Peer::named("127.0.0.1".parse().unwrap()), &whole),
+            None
+        );
+        let incomplete = [whole[0], whole[2]];
+        assert_eq!(user(direct(LOOPBACK), &incomplete), None);
+        let nameless = [whole[0], whole[1], ("x-forwarded-user", " ")];
+        assert_eq!(user(direct(LOOPBACK), &nameless), None);
+        let mut twice = headers(&whole);
+        twice.append("x-forwarded-user", HeaderValue::from_static("mallory"));
+        let (trust, peer) = (trust(&["127.0.0.1/32"]), direct(LOOPBACK));
+        assert_eq!(
+            trust.user(peer, trust.attribute(peer, &twice), &twice),
+            None
+        );
+    }
+
     fn attribute(trust: &Trust, peer: &str, pairs: &[(&'static str, &str)]) -> Attribution {
-        trust.attribute(peer.parse().unwrap(), &headers(pairs))
+        trust.attribute(direct(peer), &headers(pairs))
     }
 
     #[test]
@@ -331,7 +444,7 @@ mod tests {
 
     fn cleansed(trust: &Trust, peer: &str, pairs: &[(&'static str, &str)]) -> HeaderMap {
         let mut map = headers(pairs);
-        let peer = peer.parse().unwrap();
+        let peer = direct(peer);
         let attribution = trust.attribute(peer, &map);
         trust.cleanse(peer, attribution, &mut map);
         map
@@ -394,7 +507,7 @@ mod tests {
             HeaderValue::from_static("operator.read"),
         );
         assert_eq!(scope_cap(&map).unwrap().to_string(), "read, write");
-        trust(&[]).cleanse(LOOPBACK.parse().unwrap(), Attribution::Local, &mut map);
+        trust(&[]).cleanse(direct(LOOPBACK), Attribution::Local, &mut map);
         let values: Vec<_> = map.get_all("x-openclaw-scopes").iter().collect();
         assert_eq!(values, ["operator.read,operator.write"]);
         assert_eq!(

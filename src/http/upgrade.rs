@@ -42,12 +42,13 @@ pub(super) fn is_upgrade(headers: &HeaderMap) -> bool {
 }
 
 /// Where the session comes from, read before the headers are cleansed.
-pub(super) fn visit(attribution: Attribution, headers: &HeaderMap) -> Visit {
+pub(super) fn visit(attribution: Attribution, user: Option<String>, headers: &HeaderMap) -> Visit {
     Visit {
         circumstances: Circumstances {
             direct_local: attribution == Attribution::Local && headers::has_loopback_host(headers),
             has_origin: headers.contains_key(ORIGIN),
         },
+        user,
         cap: headers::scope_cap(headers),
         origin: text(headers, &ORIGIN),
         host: text(headers, &HOST),
@@ -82,7 +83,7 @@ pub(super) async fn serve(
         trace: front.engine.breaker.fingerprints().trace(
             attribution.address(),
             &redial.request,
-            front.trust.user_header.as_deref(),
+            front.trust.decisive_headers(),
         ),
         attempt: OnceLock::new(),
         row: front.engine.telemetry.enter(attribution.address()),

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use crate::config::DeviceLess;
+use crate::config::{DeviceLess, Policy};
 use crate::device::{DeviceId, DeviceRecord, OperatorToken};
 use crate::gateway::GatewayAuth;
 use crate::handshake::message::{AuthClaims, Claims, DeviceProof};
 use crate::identity::proof::{self, PayloadVersion, ProofError, ProofRules};
+use crate::scope::ScopeSet;
 use crate::secret::Secret;
 
 /// Who a session is.
@@ -22,6 +23,14 @@ pub enum Identity {
         credential: Credential,
         /// Which payload it signed.
         payload: PayloadVersion,
+    },
+    /// Whom a trusted proxy names, with what the operator's policy lets that user hold. Without a device, or with one
+    /// that is not paired.
+    User {
+        /// The name.
+        name: String,
+        /// The scopes.
+        scopes: ScopeSet,
     },
     /// A local client without a device, which stands for the host's own device.
     HostDevice(Arc<DeviceRecord>),
@@ -38,7 +47,7 @@ impl Identity {
     pub fn device(&self) -> Option<&DeviceId> {
         match self {
             Self::Device { record, .. } | Self::HostDevice(record) => Some(&record.device_id),
-            Self::FreshLocal | Self::Unknown(_) => None,
+            Self::User { .. } | Self::FreshLocal | Self::Unknown(_) => None,
         }
     }
 }
@@ -183,6 +192,20 @@ fn shared_secret_holds(auth: &AuthClaims, gateway_auth: &GatewayAuth) -> bool {
         GatewayAuth::Password(secret) => matches(secret, &auth.password),
         GatewayAuth::TrustedProxy { .. } | GatewayAuth::Unknown => false,
     }
+}
+
+/// The user of that name, where the gateway lets one in and the operator's policy says what it holds.
+#[must_use]
+pub fn user(name: &str, gateway_auth: &GatewayAuth, policy: &Policy) -> Option<Identity> {
+    let GatewayAuth::TrustedProxy { allow_users, .. } = gateway_auth else {
+        return None;
+    };
+    let allowed = allow_users.is_empty() || allow_users.iter().any(|allowed| allowed == name);
+    let held = policy.user(name).filter(|_| allowed)?;
+    Some(Identity::User {
+        name: name.to_owned(),
+        scopes: held.scopes.clone(),
+    })
 }
 
 /// Whether a client without a device may stand for the host's own.

@@ -1,5 +1,6 @@
 //! A session that the delegate asks for in the client's place.
 
+use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use crate::clock;
 use crate::delegation::Delegation;
 use crate::engine::{EntitledStill, Judgement};
 use crate::handshake::drive::{Answered, Exchange, Request};
-use crate::handshake::message::Refusal;
+use crate::handshake::message::{Connect, Refusal};
 use crate::rewrite;
 use crate::ws::Close;
 use crate::ws::close::{POLICY_VIOLATION, TRY_AGAIN_LATER};
@@ -33,9 +34,10 @@ impl Session {
         nonce: &str,
         report: &mut Report<'_>,
     ) -> io::Result<Option<Established>> {
-        let message = self.rewritten(request, judgement, nonce);
+        let connect = self.narrowed(request, judgement);
+        let message = self.rewritten(&connect, judgement, nonce);
         exchange.send_instead(request, &message).await?;
-        match self.accepted(&mut exchange, request, judgement).await? {
+        match self.accepted(&mut exchange, &connect, judgement).await? {
             Ok(delegated) => {
                 report.accepted();
                 Ok(Established::delegated(exchange, delegated))
@@ -62,16 +64,26 @@ impl Session {
         }
     }
 
+    /// What the delegate asks for in the client's place.
+    pub(super) fn narrowed<'a>(
+        &self,
+        request: &'a Request,
+        judgement: &Judgement,
+    ) -> Cow<'a, Connect> {
+        self.engine
+            .narrowed(&request.connect, &judgement.identity, &self.visit)
+    }
+
     pub(super) fn rewritten(
         &self,
-        request: &Request,
+        connect: &Connect,
         judgement: &Judgement,
         nonce: &str,
     ) -> Vec<u8> {
         let replacement = self.engine.replacement_auth(&judgement.identity);
         let delegate = &self.engine.delegate;
         rewrite::connect(
-            &request.connect,
+            connect,
             delegate,
             nonce,
             clock::now_ms(),
@@ -86,10 +98,10 @@ impl Session {
     pub(super) async fn accepted(
         &self,
         exchange: &mut Exchange,
-        request: &Request,
+        connect: &Connect,
         judgement: &Judgement,
     ) -> io::Result<Result<Delegated, Option<(Value, Refusal)>>> {
-        let claims = &request.connect.claims;
+        let claims = &connect.claims;
         let check = Arc::new(EntitledStill {
             engine: Arc::clone(&self.engine),
             claims: claims.clone(),

@@ -68,10 +68,11 @@ impl Session {
             return Ok(None);
         };
         let first = std::mem::replace(&mut exchange.gateway, fresh);
-        let message = self.rewritten(request, judgement, &nonce);
+        let connect = self.narrowed(request, judgement);
+        let message = self.rewritten(&connect, judgement, &nonce);
         let sent = exchange.send_message(&message).await;
         if sent.is_ok()
-            && let Ok(delegated) = self.accepted(exchange, request, judgement).await?
+            && let Ok(delegated) = self.accepted(exchange, &connect, judgement).await?
         {
             return Ok(Some((again, delegated)));
         }
@@ -121,6 +122,9 @@ pub(super) fn may_be_healed(refusal: &Refusal, identity: &Identity) -> bool {
             (refusal.wants_pairing() && upgrade)
                 || (refusal.blames_device_token() && *credential == Credential::DeviceToken)
         }
-        Identity::HostDevice(_) | Identity::FreshLocal | Identity::Unknown(_) => false,
+        Identity::User { .. }
+        | Identity::HostDevice(_)
+        | Identity::FreshLocal
+        | Identity::Unknown(_) => false,
     }
 }

@@ -113,12 +113,16 @@ impl Session {
     }
 }
 
-/// Whether a session without a device was let in with fewer scopes than it asked for.
+/// Whether a session without a device, or with a user's that is not paired, was let in with fewer scopes than it asked
+/// for.
 ///
 /// From 2026.4.21 `hello-ok.auth.scopes` says what such a connection holds. For a device it is the token's list up to
 /// 2026.7.1, and says nothing of the connection.
 fn lacks_scopes(hello: &Value, requested: &ScopeSet, identity: &Identity) -> bool {
-    let stands_for_host = matches!(identity, Identity::HostDevice(_) | Identity::FreshLocal);
+    let has_no_token = matches!(
+        identity,
+        Identity::User { .. } | Identity::HostDevice(_) | Identity::FreshLocal
+    );
     let Some(granted) = hello
         .pointer("/payload/auth/scopes")
         .and_then(Value::as_array)
@@ -126,5 +130,5 @@ fn lacks_scopes(hello: &Value, requested: &ScopeSet, identity: &Identity) -> boo
         return false;
     };
     let granted: ScopeSet = granted.iter().filter_map(Value::as_str).collect();
-    stands_for_host && !granted.implies_all(requested)
+    has_no_token && !granted.implies_all(requested)
 }

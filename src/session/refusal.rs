@@ -74,13 +74,17 @@ impl Session {
                 let id = DeviceId::new(claims.device.as_ref()?.id.as_str());
                 self.engine.resolver.resolve(&id).await.ok().flatten()
             }
-            Identity::HostDevice(_) | Identity::FreshLocal | Identity::Unknown(_) => None,
+            Identity::User { .. }
+            | Identity::HostDevice(_)
+            | Identity::FreshLocal
+            | Identity::Unknown(_) => None,
         }
     }
 
     /// How many new devices of its kind there were lately, where this is one.
     fn newcomers(&self, claims: &Claims, identity: &Identity, refusal: &Refusal) -> usize {
-        let (Some(device), Identity::Unknown(Unidentified::NotPaired)) = (&claims.device, identity)
+        let (Some(device), Identity::User { .. } | Identity::Unknown(Unidentified::NotPaired)) =
+            (&claims.device, identity)
         else {
             return 0;
         };

@@ -58,9 +58,10 @@ impl<'a> Report<'a> {
             who: who(claims, &judgement.identity),
             client: client(claims),
             requested: claims.requested().to_string(),
-            approved: match decide::approved(&judgement.identity) {
-                Some(record) => record.approved_scopes.to_string(),
-                None => "unknown".to_owned(),
+            approved: match (&judgement.identity, decide::approved(&judgement.identity)) {
+                (Identity::User { scopes, .. }, _) => scopes.to_string(),
+                (_, Some(record)) => record.approved_scopes.to_string(),
+                (_, None) => "unknown".to_owned(),
             },
             decision: match (mode, &judgement.decision) {
                 (Mode::Observe, Decision::Rewrite(_)) => format!("would {verb}"),
@@ -252,6 +253,10 @@ fn who(claims: &Claims, identity: &Identity) -> String {
     match (identity, &claims.device) {
         (Identity::HostDevice(record), _) => {
             format!("no device, as this host's {}", record.device_id.short())
+        }
+        (Identity::User { name, .. }, _) => {
+            let name: String = name.chars().take(LONGEST_NAME).collect();
+            format!("user {}", name.escape_debug())
         }
         (Identity::FreshLocal, _) => "no device, local".to_owned(),
         (_, None) => "no device".to_owned(),

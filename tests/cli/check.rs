@@ -84,6 +84,7 @@ fn check_says_what_holds_and_who_said_so() {
     mode  observe  --mode
     data  [HOME]/.local/share/scope-shim  default
     trusted_proxies  []  default
+    proxy_protocol  off  default
     log.format  text  default
     log.level  info  default
     log.sessions  on  default

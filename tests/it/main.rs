@@ -36,6 +36,12 @@ mod attacks;
 /// What the gateway is told about where a client is.
 mod attribution;
 
+/// Proxies that name their clients before the first byte.
+mod proxy_protocol;
+
+/// Users whom a proxy names.
+mod users;
+
 /// A delegated session ends when its grounds do.
 mod policing;
 

@@ -6,6 +6,7 @@ use scope_shim::app;
 use scope_shim::config::{Config, Environment};
 use scope_shim::delegate::Delegate;
 use scope_shim::demo::simulated::{Options, Profile, SimulatedGateway};
+use scope_shim::device::DeviceId;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -50,6 +51,8 @@ pub struct Setup {
     pub options: Options,
     /// Lines of the shim's configuration file.
     pub config: String,
+    /// What the gateway's `openclaw.json` says, instead of what the gateway wrote.
+    pub gateway_file: Option<Value>,
 }
 
 impl Stage {
@@ -63,7 +66,11 @@ impl Stage {
         setup.options.profile = profile;
         setup.options.state_dir = dir.path().join("state");
         adjust(&mut setup);
+        let file = setup.options.state_dir.join("openclaw.json");
         let gateway = SimulatedGateway::start(setup.options).await.unwrap();
+        if let Some(said) = setup.gateway_file {
+            std::fs::write(file, said.to_string()).unwrap();
+        }
         let shim = Shim::start(gateway.addr(), &dir, &setup.config).await;
         Self { gateway, shim, dir }
     }
@@ -133,9 +140,13 @@ impl Stage {
     }
 
     pub fn find_delegate(&self) -> Option<Value> {
-        let delegate = Delegate::load_or_create(&self.dir.path().join("data")).unwrap();
         let paired = self.gateway.paired().unwrap();
-        paired.get(delegate.device_id().as_str()).cloned()
+        paired.get(self.delegate_id().as_str()).cloned()
+    }
+
+    pub fn delegate_id(&self) -> DeviceId {
+        let delegate = Delegate::load_or_create(&self.dir.path().join("data")).unwrap();
+        delegate.device_id()
     }
 
     /// The pairing requests that wait.

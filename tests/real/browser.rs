@@ -25,20 +25,27 @@ struct Visit {
 
 /// Visits the Control UI on `port` and records what a visitor gets.
 pub(crate) fn run(place: &Place, port: u16, recorder: &mut Recorder) -> Result<()> {
+    visit(
+        place,
+        "Control UI",
+        &format!("http://127.0.0.1:{port}"),
+        recorder,
+    )
+}
+
+/// Visits the Control UI at `url` and records what a visitor gets, under this name.
+pub(crate) fn visit(place: &Place, name: &str, url: &str, recorder: &mut Recorder) -> Result<()> {
     let Some(chromium) = chromium() else {
-        return recorder.record("Control UI", || {
+        return recorder.record(name, || {
             Ok(Outcome::Skipped("no Chromium on this machine".to_owned()))
         });
     };
-    let url = format!("http://127.0.0.1:{port}");
-    let arguments = [&*chromium.to_string_lossy(), &url, TOKEN];
+    let arguments = [&*chromium.to_string_lossy(), url, TOKEN];
     let output = place.run_script("ui.mjs", include_str!("ui.mjs"), &arguments, TIME_LIMIT)?;
     let visits: Vec<Visit> = serde_json::from_str(&output.stdout)
         .map_err(|error| format!("ui.mjs: {error}: {}{}", output.stdout, output.stderr))?;
     for visit in visits {
-        recorder.record(&format!("Control UI, {}", visit.visit), || {
-            Ok(visit.outcome())
-        })?;
+        recorder.record(&format!("{name}, {}", visit.visit), || Ok(visit.outcome()))?;
     }
     Ok(())
 }

@@ -20,6 +20,7 @@ mod options;
 mod outcome;
 mod place;
 mod promise;
+mod proxies;
 mod refusals;
 mod repairs;
 mod report;
@@ -65,9 +66,7 @@ fn main() -> ExitCode {
             .and_then(|cache| npm::install(&cache, version, &mut |line| println!("{line}")));
         match installed {
             Ok(installed) => {
-                if !options.fleet_only {
-                    try_out(&installed, &options, &mut report);
-                }
+                try_out(&installed, &options, &mut report);
                 tried.push(installed);
             }
             Err(error) if error.is_missing_prerequisite() => {
@@ -76,7 +75,7 @@ fn main() -> ExitCode {
             Err(error) => report.trouble(error.to_string()),
         }
     }
-    if options.shimmed {
+    if options.shimmed && options.wants("fleet") {
         fleet::run(&tried, &mut report);
     }
     let required = std::env::var_os("SCOPE_SHIM_REAL").is_some_and(|value| value == "required");
@@ -136,24 +135,39 @@ fn run_column(installed: &Installed, options: &Options, column: Column) -> Tried
             troubles.push(format!("{} ({group}): {error}", column.name()));
         }
     };
-    note("clients", run_clients(installed, column, &mut recorder));
-    if column == Column::Shimmed && agents::can_be_redirected(installed) {
+    if options.wants("clients") {
+        note("clients", run_clients(installed, column, &mut recorder));
+    }
+    if options.wants("agents") && column == Column::Shimmed && agents::can_be_redirected(installed)
+    {
         note(
             "agents",
             agents::run_through_the_shim(installed, &mut recorder),
         );
     }
-    if deadlock::concerns(&installed.version) {
+    if options.wants("deadlock") && deadlock::concerns(&installed.version) {
         let deadlocked =
             Place::new(installed).and_then(|place| deadlock::run(&place, column, &mut recorder));
         note("deadlock", deadlocked);
     }
-    if repairs::concern(&installed.version) {
+    if options.wants("repairs") && repairs::concern(&installed.version) {
         let repaired =
             Place::new(installed).and_then(|place| repairs::run(&place, column, &mut recorder));
         note("repairs", repaired);
     }
-    if loops::concern(&installed.version) && options.has_time_for_loops(&installed.version) {
+    if options.wants("proxies") && proxies::concern(&installed.version) {
+        note("proxies", proxies::run(installed, column, &mut recorder));
+    }
+    if options.wants("users") && proxies::concern_users(&installed.version) {
+        note(
+            "users",
+            proxies::run_users(installed, column, &mut recorder),
+        );
+    }
+    if options.wants("loops")
+        && loops::concern(&installed.version)
+        && options.has_time_for_loops(&installed.version)
+    {
         let looped =
             Place::new(installed).and_then(|place| loops::run(&place, column, &mut recorder));
         note("loops", looped);

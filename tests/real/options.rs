@@ -30,11 +30,11 @@ const OF_OTHER_TESTS: [&str; 6] = [
 ];
 
 pub(crate) const USAGE: &str = "\
-usage: cargo test --test real -- [--versions VERSION,…] [--all] [--direct] [--fleet]
+usage: cargo test --test real -- [--versions VERSION,…] [--all] [--direct] [--only GROUP]
   --versions  the gateways to try; by default three and one that changes every day
   --all       every gateway it knows
   --direct    only what the gateways do by themselves, without the shim
-  --fleet     only one shim in front of the oldest and the newest of the versions
+  --only      one group: clients, agents, deadlock, repairs, proxies, users, loops or fleet
 with SCOPE_SHIM_REAL=required in the environment, what cannot be tried here fails instead of being skipped;
 with SCOPE_SHIM_REAL=off, or the name of another test, nothing is tried;
 with SCOPE_SHIM_REAL_KEEP, the homes of the gateways, with their logs and the shim's, are kept.";
@@ -42,8 +42,8 @@ with SCOPE_SHIM_REAL_KEEP, the homes of the gateways, with their logs and the sh
 pub(crate) struct Options {
     pub(crate) versions: Vec<Version>,
     pub(crate) shimmed: bool,
-    /// Whether only the part is to be tried that puts one shim in front of several gateways.
-    pub(crate) fleet_only: bool,
+    /// The only group of scenarios to try.
+    only: Option<String>,
     /// Whether somebody chose the versions.
     chosen: bool,
     /// Why no gateway is to be tried at all.
@@ -52,7 +52,7 @@ pub(crate) struct Options {
 
 impl Options {
     pub(crate) fn read(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
-        let (mut versions, mut shimmed, mut fleet_only) = (Vec::new(), true, false);
+        let (mut versions, mut shimmed, mut only) = (Vec::new(), true, None);
         let switch = std::env::var("SCOPE_SHIM_REAL").unwrap_or_default();
         let mut left_out = (switch == "off").then(|| "SCOPE_SHIM_REAL is off".to_owned());
         while let Some(argument) = arguments.next() {
@@ -60,7 +60,7 @@ impl Options {
                 "--versions" => versions = parse(arguments.next().ok_or(USAGE)?.split(','))?,
                 "--all" => versions = all()?,
                 "--direct" => shimmed = false,
-                "--fleet" => fleet_only = true,
+                "--only" => only = Some(arguments.next().ok_or(USAGE)?),
                 option if OF_OTHER_TESTS.iter().any(|other| option.starts_with(other)) => {}
                 // `cargo test NAME` hands the name to every suite.
                 name if !name.starts_with('-') => {
@@ -80,10 +80,15 @@ impl Options {
         Ok(Self {
             versions,
             shimmed,
-            fleet_only,
+            only,
             chosen,
             left_out,
         })
+    }
+
+    /// Whether this group of scenarios is to be tried.
+    pub(crate) fn wants(&self, group: &str) -> bool {
+        self.only.as_deref().is_none_or(|only| only == group)
     }
 
     /// Whether clients of this version are to be left alone for minutes: by default, those of one version are.

@@ -2,12 +2,14 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use scope_shim::demo::npm::process::{Output, run_to_end};
 use scope_shim::demo::npm::{Credential, GatewayOptions, Installed, RealGateway};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::Result;
@@ -62,6 +64,36 @@ impl Place {
             ..self.options()
         };
         Ok(RealGateway::start(&self.installed, options)?)
+    }
+
+    /// Starts the gateway with these settings laid over its own.
+    pub(crate) fn start_gateway_with(
+        &self,
+        environment: Vec<(String, String)>,
+        settings: Value,
+    ) -> Result<RealGateway> {
+        self.start_gateway_as(self.options().credential, environment, settings)
+    }
+
+    /// The same, with another secret than usual.
+    pub(crate) fn start_gateway_as(
+        &self,
+        credential: Credential,
+        environment: Vec<(String, String)>,
+        settings: Value,
+    ) -> Result<RealGateway> {
+        let options = GatewayOptions {
+            credential,
+            environment,
+            settings,
+            ..self.options()
+        };
+        Ok(RealGateway::start(&self.installed, options)?)
+    }
+
+    /// Where everything of this place is.
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
     }
 
     /// Configures the gateway without starting it.
@@ -125,7 +157,7 @@ impl Place {
 pub(crate) const TOKEN: &str = "a-token-for-the-real-gateways";
 
 /// A port that nobody listens on, far enough from the next one: a gateway opens ports above its own as well.
-fn free_port() -> Result<u16> {
+pub(crate) fn free_port() -> Result<u16> {
     static NEXT: AtomicU16 = AtomicU16::new(22_000);
     loop {
         let port = NEXT.fetch_add(20, Ordering::Relaxed);

@@ -41,6 +41,13 @@ impl Promise {
             }
             "doctor" | "doctor, gateway down" | "explain the last session" => Self::Works,
             "health after repair --apply, directly" => Self::Works,
+            "handshakes while a replica is killed" | "both replicas are paired" => Self::Works,
+            _ if is_behind_a_proxy(scenario)
+                && MUST_WORK.iter().any(|end| scenario.ends_with(end)) =>
+            {
+                Self::Works
+            }
+            _ if is_behind_a_proxy(scenario) => Self::Same,
             "a command asks for more, explained" | "a wrong token, explained" => Self::Explains,
             _ if DECIDED_BY_THE_GATEWAY.contains(&scenario) => Self::Same,
             _ => Self::NoWorse,
@@ -85,6 +92,17 @@ impl Promise {
     }
 }
 
+/// What has to work behind a proxy. Directly a gateway up to 2026.2.19 fails at a tool there, because it takes its own
+/// call for the proxy's.
+const MUST_WORK: [&str; 3] = [": a paired device", ": a tool", ": a large upload"];
+
+/// Whether a proxy of `deploy/` stands in front.
+fn is_behind_a_proxy(scenario: &str) -> bool {
+    ["nginx", "Caddy", "HAProxy"]
+        .iter()
+        .any(|proxy| scenario.starts_with(proxy))
+}
+
 /// A failure that users of some versions reported.
 struct Report {
     since: (u16, u16),
@@ -118,7 +136,19 @@ const fn report(
 
 const NOT_FIXED: (u16, u16) = (13, 0);
 
-const REPORTS: [Report; 24] = [
+const REPORTS: [Report; 26] = [
+    report(
+        (3, 22),
+        (5, 9),
+        "Control UI of a user whom nginx names, a new browser",
+        "missing scope",
+    ),
+    report(
+        (3, 22),
+        (5, 9),
+        "Control UI of a user whom nginx names, a paired browser",
+        "missing scope",
+    ),
     report(
         (2, 19),
         (2, 21),

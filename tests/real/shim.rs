@@ -108,6 +108,11 @@ impl Shim {
             .to_owned()
     }
 
+    /// Ends it as a crash does.
+    pub(crate) fn kill(&mut self) {
+        self.group.kill();
+    }
+
     pub(crate) fn stop(mut self) {
         self.group.stop();
     }

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Error;
@@ -40,6 +41,8 @@ pub enum Nonce {
 pub struct Connect {
     pub addr: SocketAddr,
     pub source: Option<IpAddr>,
+    /// Sent before anything else, as a proxy does.
+    pub ahead: Vec<u8>,
     pub path: String,
     pub headers: Vec<(String, String)>,
     pub client_id: String,
@@ -73,6 +76,7 @@ impl Connect {
         Self {
             addr,
             source: None,
+            ahead: Vec::new(),
             path: "/".to_owned(),
             headers: Vec::new(),
             client_id: "test".to_owned(),
@@ -208,6 +212,11 @@ impl Connect {
         self
     }
 
+    pub fn ahead(mut self, bytes: &[u8]) -> Self {
+        self.ahead = bytes.to_vec();
+        self
+    }
+
     pub fn from(mut self, source: &str) -> Self {
         self.source = Some(source.parse().unwrap());
         self
@@ -221,7 +230,8 @@ impl Connect {
 
     /// Opens a socket, without a handshake.
     pub async fn open(&self) -> Result<WebSocketStream<TcpStream>, (u16, String)> {
-        let stream = self.tcp().await;
+        let mut stream = self.tcp().await;
+        stream.write_all(&self.ahead).await.unwrap();
         let mut request = format!("ws://{}{}", self.addr, self.path)
             .into_client_request()
             .unwrap();

@@ -84,6 +84,7 @@ fn known(key: &str) -> Option<Effect> {
         | "tls.key"
         | "tls.plaintext"
         | "trusted_proxies"
+        | "proxy_protocol"
         | "limits.connect_frame_bytes"
         | "limits.handshake_timeout"
         | "limits.idle_timeout"
@@ -94,6 +95,7 @@ fn known(key: &str) -> Option<Effect> {
         | "gateway.local_source"
         | "gateway.remote_source"
         | "gateway.connect_timeout"
+        | "gateway.user"
         | "gateway.ca_file"
         | "gateway.fingerprint"
         | "gateway.certificate"
@@ -104,6 +106,9 @@ fn known(key: &str) -> Option<Effect> {
         | "gateway.name"
         | "gateway.hosts"
         | "gateway.data"
+        | "admin.socket"
+        | "admin.listen"
+        | "admin.probes"
         | "log.format"
         | "log.level"
         | "limits.connections"
@@ -169,6 +174,7 @@ pub(super) fn effective(old: &Config, new: &Config, changes: &[Change]) -> Confi
     config.listen = old.listen;
     config.data.clone_from(&old.data);
     config.hosts.clone_from(&old.hosts);
+    config.admin.clone_from(&old.admin);
     config.log.format = old.log.format;
     config.log.level = old.log.level;
     if !both_encrypt(old, new) {

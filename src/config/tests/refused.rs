@@ -227,3 +227,14 @@ fn an_admin_surface_that_cannot_be_or_should_not_be_is_refused() {
         case.directory.path().join("run/a.sock")
     );
 }
+
+#[test]
+fn the_proxy_protocol_needs_somebody_who_may_speak_it() {
+    let case = Case::new("proxy_protocol = 'required'\n");
+    insta::assert_snapshot!(case.problems(), @r#"
+    DIR/shim.toml:1:18: `proxy_protocol`: "required", but trusted_proxies lists nobody who may send it
+      hint: list the proxies: trusted_proxies = ["127.0.0.1"]
+    "#);
+    let case = Case::new("proxy_protocol = 'v2'\ntrusted_proxies = ['10.0.0.1']\n");
+    assert!(case.problems().contains("expected \"off\" or \"required\""));
+}

@@ -54,6 +54,13 @@ impl Group {
         running().remove(&self.id.as_raw_pid());
     }
 
+    /// Kills every process of the group, as a machine without memory does: nothing is said before.
+    pub fn kill(&mut self) {
+        let _ = kill_process_group(self.id, Signal::KILL);
+        self.gone_within(GRACE);
+        running().remove(&self.id.as_raw_pid());
+    }
+
     fn gone_within(&mut self, limit: Duration) -> Option<()> {
         poll(limit, || {
             // A leader that nobody waited for would stay in its group for ever.

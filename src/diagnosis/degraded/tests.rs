@@ -30,6 +30,7 @@ impl Default for Session {
                     direct_local: false,
                     has_origin: false,
                 },
+                user: None,
                 cap: None,
                 origin: None,
                 host: None,
@@ -156,9 +157,7 @@ fn a_page_that_a_switch_may_have_spared_is_left_alone() {
     session.claims.client_id = CONTROL_UI.into();
     assert_eq!(session.on("2026.3.13"), None);
     assert!(session.on("2026.4.21").is_some(), "hello says it there");
-    session.auth = GatewayAuth::TrustedProxy {
-        user_header: "x-user".into(),
-    };
+    session.auth = GatewayAuth::trusted_proxy("x-user");
     assert_eq!(
         session.on("2026.3.13"),
         None,
@@ -186,6 +185,7 @@ fn every_reason_has_its_own_remedy() {
             has_origin: true,
         },
         origin: Some(origin.to_owned()),
+        user: None,
         cap: None,
         host: None,
     };

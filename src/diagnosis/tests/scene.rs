@@ -78,6 +78,7 @@ pub(super) fn scene(version: &str, error: Value) -> Scene {
                 direct_local: true,
                 has_origin: false,
             },
+            user: None,
             cap: None,
             origin: None,
             host: Some("127.0.0.1:18780".to_owned()),

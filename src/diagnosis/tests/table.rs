@@ -383,9 +383,7 @@ fn table() -> Vec<(&'static str, Scene)> {
             )
             .page("https://chat.example")
             .with(|s| {
-                s.auth = GatewayAuth::TrustedProxy {
-                    user_header: "x-forwarded-user".to_owned(),
-                };
+                s.auth = GatewayAuth::trusted_proxy("x-forwarded-user");
             }),
         ),
         (

@@ -177,7 +177,7 @@ fn plain_http(look: &Look) -> Option<Finding> {
 }
 
 fn proxy_user(look: &Look) -> Option<Finding> {
-    let GatewayAuth::TrustedProxy { user_header } = &look.configuration.auth else {
+    let GatewayAuth::TrustedProxy { user_header, .. } = &look.configuration.auth else {
         return None;
     };
     let loopback = look
@@ -195,8 +195,8 @@ fn proxy_user(look: &Look) -> Option<Finding> {
         finding = finding.fix(note.fix.clone().unwrap_or_default());
     } else {
         finding = finding.fix(
-            "let each user's browser pair once (scope-shim approve <id>), or gateway.auth.trustedProxy.deviceAutoApprove \
-             from 2026.8",
+            "map the users to scopes in policy.users of scope-shim's configuration, or let each user's browser pair once \
+             (scope-shim approve <id>, or gateway.auth.trustedProxy.deviceAutoApprove from 2026.8)",
         );
     }
     finding.if_holds(look.version.since(Version::v2026(3, 24)))

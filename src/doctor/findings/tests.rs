@@ -524,9 +524,7 @@ fn pages_from_elsewhere() {
 fn users_whom_a_proxy_names() {
     let named = |month, patch| {
         let mut look = look(month, patch);
-        look.configuration.auth = GatewayAuth::TrustedProxy {
-            user_header: "x-forwarded-user".into(),
-        };
+        look.configuration.auth = GatewayAuth::trusted_proxy("x-forwarded-user");
         codes(&look)
     };
     assert_eq!(named(2, 26), "");
