@@ -6,7 +6,7 @@ use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::Value;
 
-use super::{live, mode};
+use super::{live, mode, unpair};
 use crate::app::Shim;
 use crate::http::Body;
 use crate::http::respond::{error, full};
@@ -50,6 +50,7 @@ pub(super) async fn answer(shim: &Shim, request: Request<Incoming>) -> Response<
         (&Method::GET, "/live") => Ok(live::live()),
         (&Method::GET, "/mode") => Ok(mode::show(shim)),
         (&Method::POST, "/mode") => mode::switch(shim, &asked),
+        (&Method::POST, "/unpair") => unpair::unpair(shim, &asked).await,
         _ => Err(Refused {
             status: StatusCode::NOT_FOUND,
             kind: "not_found",

@@ -9,7 +9,7 @@ use super::{Failure, Shim};
 use crate::approver;
 use crate::audit::Audit;
 use crate::breaker::{self, Breaker};
-use crate::config::{Config, SessionLog, StoreKind};
+use crate::config::{Config, Mode, SessionLog, StoreKind};
 use crate::control::{Control, ControlStore, Settings, Standing};
 use crate::delegation::Delegations;
 use crate::engine::{Engine, HostDevice, ModeSwitch, Rules};
@@ -58,6 +58,7 @@ pub(super) fn front(config: &Config, shim: &Shim) -> Result<Front, Failure> {
     let watch = Watch::start(engine.resolver.clone());
     tokio::spawn(police(Arc::clone(&engine), watch));
     tokio::spawn(approver::run(Arc::clone(&engine)));
+    tokio::spawn(resume_when_switched_on(Arc::clone(&engine)));
     Ok(Front {
         engine,
         dialer,
@@ -101,6 +102,16 @@ async fn police(engine: Arc<Engine>, _watch: Watch) {
                 Ok(()) => engine.resolver.invalidate(),
                 Err(_) => return,
             },
+        }
+    }
+}
+
+/// A delegate that `scope-shim unpair` took out of use comes back when somebody switches the shim on again.
+async fn resume_when_switched_on(engine: Arc<Engine>) {
+    let mut modes = engine.mode.changes();
+    while modes.changed().await.is_ok() {
+        if *modes.borrow_and_update() != Mode::Off {
+            engine.control.resume();
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A session of the delegate's own for one command: open, call, close.
 //!
 //! It works beside a running shim, which a gateway minds as little as a second tab: a device may hold any number of
-//! sessions. It never takes another key, and never removes a device: a running shim would go on with the old one.
+//! sessions. It never takes another key: a running shim would go on with the old one.
 
 use std::sync::Arc;
 
@@ -63,6 +63,20 @@ pub enum OnceError {
     },
 }
 
+impl OnceError {
+    pub(super) fn of(error: OpenError, settings: &Settings) -> Self {
+        let gateway = settings.dialer.gateway.authority();
+        match error {
+            OpenError::Failed(reason) => Self::Unreachable { gateway, reason },
+            OpenError::Refused(refusal) if refusal.wants_pairing() => Self::NotPaired {
+                gateway,
+                request_id: refusal.request_id,
+            },
+            OpenError::Refused(refusal) => Self::Refused { gateway, refusal },
+        }
+    }
+}
+
 impl Settings {
     /// What the configuration says about the shim's own session.
     ///
@@ -70,9 +84,18 @@ impl Settings {
     ///
     /// When the delegate's key cannot be read or made.
     pub fn from_config(config: &Config) -> Result<Self, DelegateError> {
+        Ok(Self::with_delegate(
+            config,
+            Delegate::load_or_create(&config.data)?,
+        ))
+    }
+
+    /// The same, for a delegate that was loaded already.
+    #[must_use]
+    pub fn with_delegate(config: &Config, delegate: Delegate) -> Self {
         let gateway = &config.gateway;
-        Ok(Self {
-            delegate: Arc::new(Delegate::load_or_create(&config.data)?),
+        Self {
+            delegate: Arc::new(delegate),
             dialer: Arc::new(Dialer {
                 gateway: gateway.url.clone(),
                 local_source: gateway.sources.local,
@@ -80,7 +103,7 @@ impl Settings {
                 connect_timeout: gateway.connect_timeout,
             }),
             secret: engine::shared_secret(&gateway.auth),
-        })
+        }
     }
 }
 
@@ -98,20 +121,16 @@ impl Once {
             }
             outcome => outcome,
         };
-        let gateway = settings.dialer.gateway.authority();
         match first {
-            Ok(session) => Ok(Self {
-                profile: Profile::from_evidence(session.evidence()),
-                session,
-            }),
-            Err(OpenError::Failed(reason)) => Err(OnceError::Unreachable { gateway, reason }),
-            Err(OpenError::Refused(refusal)) if refusal.wants_pairing() => {
-                Err(OnceError::NotPaired {
-                    gateway,
-                    request_id: refusal.request_id,
-                })
-            }
-            Err(OpenError::Refused(refusal)) => Err(OnceError::Refused { gateway, refusal }),
+            Ok(session) => Ok(Self::around(session)),
+            Err(error) => Err(OnceError::of(error, settings)),
+        }
+    }
+
+    pub(super) fn around(session: Session) -> Self {
+        Self {
+            profile: Profile::from_evidence(session.evidence()),
+            session,
         }
     }
 

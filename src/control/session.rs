@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-use super::{Call, CallError, Settings, wanted_scopes};
+use super::{Call, CallError, Settings, retirement, wanted_scopes};
 use crate::clock;
 use crate::delegate::PLATFORM;
 use crate::device::DeviceId;
@@ -41,6 +41,8 @@ pub(super) enum Ended {
     HandlesGone,
     /// The gateway removed the delegate.
     DelegateRemoved,
+    /// The delegate is to be taken out of use.
+    Retired,
     /// The connection is gone.
     Lost(String),
 }
@@ -124,6 +126,7 @@ impl Session {
         lost: &Notify,
         pairing: &watch::Sender<u64>,
         resolved: &broadcast::Sender<String>,
+        retired: &mut watch::Receiver<bool>,
     ) -> Ended {
         let mut waiting: HashMap<String, oneshot::Sender<Result<Value, CallError>>> =
             HashMap::new();
@@ -137,6 +140,10 @@ impl Session {
                     if let Err(error) = self.send(call, &mut waiting).await {
                         return Ended::Lost(describe(&error));
                     }
+                }
+                () = retirement(retired) => {
+                    self.close().await;
+                    return Ended::Retired;
                 }
                 () = lost.notified() => return Ended::DelegateRemoved,
                 message = timeout(SILENCE, self.socket.next()) => match message {
@@ -203,13 +210,18 @@ impl Session {
 /// request blocks the silent approval for five minutes. The record counts as approved by its owner from then on.
 pub(super) async fn approve_as_backend(settings: &Settings, request_id: &str) -> bool {
     let attempt = async {
-        let scopes = wanted_scopes();
-        let handshake = Session::handshake(settings, BACKEND, &scopes).await;
-        let mut session = handshake.ok()?;
+        let mut session = open_as_backend(settings).await?;
         let params = json!({"requestId": request_id});
         session.call_once("device.pair.approve", params).await.ok()
     };
     matches!(timeout(OPEN_TIMEOUT, attempt).await, Ok(Some(_)))
+}
+
+/// A session as the gateway's own backend, where the gateway lets one in without pairing it.
+pub(super) async fn open_as_backend(settings: &Settings) -> Option<Session> {
+    let scopes = wanted_scopes();
+    let handshake = Session::handshake(settings, BACKEND, &scopes);
+    timeout(OPEN_TIMEOUT, handshake).await.ok()?.ok()
 }
 
 fn connect_request(settings: &Settings, client: Client, scopes: &[String], nonce: &str) -> String {
@@ -333,7 +345,7 @@ fn describe(error: &WsError) -> String {
 }
 
 const CONNECT_ID: &str = "shim-connect";
-const DISPLAY_NAME: &str = "scope-shim";
+pub(super) const DISPLAY_NAME: &str = "scope-shim";
 /// What gateways from 2026.4.21 close the sessions of a removed device with.
 const DEVICE_REMOVED: u16 = 4001;
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);

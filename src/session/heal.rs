@@ -68,6 +68,9 @@ impl Session {
         let Ok(Some(nonce)) = Exchange::fresh_nonce(&mut fresh, deadline).await else {
             return Ok(None);
         };
+        if self.engine.control.standing().retired {
+            return Ok(None);
+        }
         let first = std::mem::replace(&mut exchange.gateway, fresh);
         let message = self.rewritten(request, judgement, &nonce);
         let sent = exchange.send_message(&message).await;

@@ -1,0 +1,75 @@
+//! `scope-shim man`: the manual page.
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory as _};
+use clap_mangen::Man as Page;
+
+use super::Cli;
+
+/// Which pages, and where to.
+#[derive(Args, Debug)]
+pub struct Man {
+    /// The page of this command [default: the one of the whole program]
+    #[arg(value_name = "COMMAND", conflicts_with = "all")]
+    pub command: Option<String>,
+
+    /// Write every page into this directory, one file a command
+    #[arg(long, value_name = "DIR")]
+    pub all: Option<PathBuf>,
+}
+
+/// The page that is wanted, or nothing where all were written into files.
+///
+/// # Errors
+///
+/// When there is no such command, or a file cannot be written.
+pub fn write(options: &Man) -> io::Result<String> {
+    let mut program = Cli::command();
+    // Flags that hold everywhere are shown on every page only once the whole is built.
+    program.build();
+    if let Some(directory) = &options.all {
+        fs::create_dir_all(directory)?;
+        for (name, page) in pages(&program) {
+            fs::write(directory.join(format!("{name}.1")), render(page)?)?;
+        }
+        return Ok(String::new());
+    }
+    let wanted = match &options.command {
+        None => program.get_name().to_owned(),
+        Some(command) => format!("{}-{command}", program.get_name()),
+    };
+    let mut pages = pages(&program).into_iter();
+    match pages.find(|(name, _)| *name == wanted) {
+        Some((_, page)) => render(page),
+        None => Err(io::Error::other(format!(
+            "there is no command of that name: {}",
+            options
+                .command
+                .as_deref()
+                .unwrap_or_default()
+                .escape_debug()
+        ))),
+    }
+}
+
+/// The program and its commands, each by the name of its page.
+fn pages(program: &clap::Command) -> Vec<(String, clap::Command)> {
+    let name = program.get_name().to_owned();
+    let mut all = vec![(name.clone(), program.clone())];
+    for command in program.get_subcommands().filter(|one| !one.is_hide_set()) {
+        let page = format!("{name}-{}", command.get_name());
+        all.push((page, command.clone()));
+    }
+    all
+}
+
+fn render(page: clap::Command) -> io::Result<String> {
+    let mut text = Vec::new();
+    Page::new(page.disable_help_subcommand(true))
+        .manual("scope-shim")
+        .render(&mut text)?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
