@@ -67,9 +67,51 @@ fn pages(program: &clap::Command) -> Vec<(String, clap::Command)> {
 }
 
 fn render(page: clap::Command) -> io::Result<String> {
+    let whole = page
+        .get_display_name()
+        .is_none_or(|name| name == page.get_name());
     let mut text = Vec::new();
     Page::new(page.disable_help_subcommand(true))
+        .source(concat!("scope-shim ", env!("CARGO_PKG_VERSION")))
         .manual("scope-shim")
         .render(&mut text)?;
+    if whole {
+        text.extend_from_slice(REST.as_bytes());
+    }
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
+
+/// What the definitions of the command line do not know.
+const REST: &str = r#".SH "EXIT STATUS"
+.TP
+0
+All is well.
+.TP
+1
+It could not be done; the message says why.
+.TP
+2
+The command line is wrong.
+.TP
+3
+It looked, and there is something to say.
+.TP
+78
+The configuration cannot be used; nothing was started.
+.SH FILES
+.TP
+.I ~/.config/scope\-shim/scope\-shim.toml\fR, \fI/etc/scope\-shim/scope\-shim.toml
+The configuration. None is needed beside a gateway on the same machine.
+.TP
+.I ~/.local/share/scope\-shim
+The shim\(cqs own data: the key of its device, its admin socket, the last sessions, and what it approved.
+.SH ENVIRONMENT
+Every setting is also a variable:
+.B SCOPE_SHIM_LISTEN
+for
+.BR listen ,
+.B SCOPE_SHIM_POLICY_MAX_SCOPES
+for
+.BR policy.max_scopes ,
+and so on.
+"#;

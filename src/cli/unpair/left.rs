@@ -107,9 +107,9 @@ fn container(root: &Path, environment: &Environment) -> Option<String> {
     if environment.get("KUBERNETES_SERVICE_HOST").is_some() {
         return Some("take the shim out of its manifest, and apply that".to_owned());
     }
-    let marks = [".dockerenv", "run/.containerenv"];
-    let inside = marks.iter().any(|mark| root.join(mark).exists());
-    inside.then(|| "remove the shim's container and its volume".to_owned())
+    // The image has nothing but the shim, which is its first process.
+    let first = std::fs::read_to_string(root.join("proc/1/comm")).ok()?;
+    (first.trim() == "scope-shim").then(|| "remove the shim's container and its volume".to_owned())
 }
 
 fn trusted_proxy(config: &Config) -> Option<String> {
@@ -202,7 +202,8 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let bare = Environment::from_iter([("HOME", "/nowhere")]);
         assert_eq!(container(root.path(), &bare), None);
-        fs::write(root.path().join(".dockerenv"), "").unwrap();
+        fs::create_dir_all(root.path().join("proc/1")).unwrap();
+        fs::write(root.path().join("proc/1/comm"), "scope-shim\n").unwrap();
         assert!(container(root.path(), &bare).is_some());
     }
 }
