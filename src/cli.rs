@@ -84,6 +84,10 @@ pub struct Settings {
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
+    /// The gateway that is meant, where the configuration has several
+    #[arg(long, value_name = "NAME")]
+    pub gateway_name: Option<String>,
+
     /// Where clients connect [default: 127.0.0.1:18780]
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<String>,

@@ -70,15 +70,17 @@ fn render(page: clap::Command) -> io::Result<String> {
     let whole = page
         .get_display_name()
         .is_none_or(|name| name == page.get_name());
-    let mut text = Vec::new();
+    let mut page_text = Vec::new();
     Page::new(page.disable_help_subcommand(true))
         .source(concat!("scope-shim ", env!("CARGO_PKG_VERSION")))
         .manual("scope-shim")
-        .render(&mut text)?;
+        .render(&mut page_text)?;
+    let mut text = String::from_utf8_lossy(&page_text).into_owned();
     if whole {
-        text.extend_from_slice(REST.as_bytes());
+        text.push_str(REST);
     }
-    Ok(String::from_utf8_lossy(&text).into_owned())
+    // An empty date has to be quoted, or what follows is taken for it.
+    Ok(text.replacen(" 1  \"", " 1 \"\" \"", 1))
 }
 
 /// What the definitions of the command line do not know.

@@ -25,10 +25,6 @@ pub struct Unpair {
     #[expect(missing_docs, reason = "it would be shown as help")]
     pub settings: Settings,
 
-    /// The gateway to leave, where the shim stands before several [default: all]
-    #[arg(long, value_name = "NAME")]
-    pub gateway_name: Option<String>,
-
     /// Do not ask first; nobody is asked where no terminal is
     #[arg(long)]
     pub yes: bool,
@@ -50,7 +46,7 @@ pub async fn run(config: &Config, options: &Unpair, style: Style) -> Result<Said
     if !options.yes && !agreed(config)? {
         return Err("nothing was changed".into());
     }
-    let body = json!({"gateway": options.gateway_name});
+    let body = json!({"gateway": options.settings.gateway_name});
     let (outcomes, running) = match Client::new(config).post("/unpair", &body).await {
         Ok(answer) => (read(&answer), true),
         Err(ClientError::NotRunning { .. }) => (vec![alone(config, options).await?], false),
@@ -101,7 +97,7 @@ fn read(answer: &Value) -> Vec<Outcome> {
 
 /// Without a shim that runs. Without a key there is nothing to prove a device with, and nothing to remove.
 async fn alone(config: &Config, options: &Unpair) -> Result<Outcome, Failure> {
-    if let Some(name) = &options.gateway_name
+    if let Some(name) = &options.settings.gateway_name
         && *name != config.name
     {
         return Err(format!("there is no gateway {}", safe(name)).into());
@@ -173,6 +169,11 @@ impl Outcome {
 fn show_removal(text: &mut String, style: Style, removal: &Removal) {
     for device in &removal.removed {
         row(text, style, "removed", &format!("device {}", safe(device)));
+    }
+    if !removal.removed.is_empty() {
+        // Seen on 2026.3.13 and 2026.9.6; no method removes them earlier.
+        let rows = "its rows in the gateway's presence list go by themselves within five minutes";
+        row(text, style, "note", rows);
     }
     for request in &removal.rejected {
         let request = format!("pairing request {}", safe(request));

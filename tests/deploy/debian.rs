@@ -1,27 +1,36 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 use scope_shim::demo::simulated::{Options, Profile, SimulatedGateway};
+use tempfile::TempDir;
 
 use crate::tools::{PROGRAM, file, finish, is_root, run, skip, tool};
 
-fn build(directory: &Path) -> Option<PathBuf> {
-    tool("dpkg-deb", "dpkg")?;
-    tool("strip", "binutils")?;
-    let mut build = Command::new(file("deploy/debian/build.sh"));
-    run(build.arg(PROGRAM).arg(directory));
-    let packages = fs::read_dir(directory).unwrap();
-    let mut packages = packages.map(|entry| entry.unwrap().path());
-    packages.find(|path| path.extension().is_some_and(|extension| extension == "deb"))
+/// The package, built once for all tests.
+fn package() -> Option<&'static Path> {
+    static BUILT: OnceLock<Option<(TempDir, PathBuf)>> = OnceLock::new();
+    let built = BUILT.get_or_init(|| {
+        tool("dpkg-deb", "dpkg")?;
+        tool("strip", "binutils")?;
+        let directory = tempfile::tempdir().unwrap();
+        let mut build = Command::new(file("deploy/debian/build.sh"));
+        // A program with its debugging aids is large, and nobody keeps this package.
+        build.env("DPKG_DEB_COMPRESSOR_TYPE", "gzip");
+        build.env("DPKG_DEB_COMPRESSOR_LEVEL", "1");
+        run(build.arg(PROGRAM).arg(directory.path()));
+        let packages = fs::read_dir(directory.path()).unwrap();
+        let mut packages = packages.map(|entry| entry.unwrap().path());
+        let package = packages.find(|path| path.display().to_string().ends_with(".deb"))?;
+        Some((directory, package))
+    });
+    built.as_ref().map(|(_, package)| package.as_path())
 }
 
 #[test]
 fn the_package_has_no_fault_that_lintian_knows() {
-    let dir = tempfile::tempdir().unwrap();
-    let Some(package) = build(dir.path()) else {
-        return;
-    };
+    let Some(package) = package() else { return };
     if tool("lintian", "lintian").is_none() {
         return;
     }
@@ -33,11 +42,8 @@ fn the_package_has_no_fault_that_lintian_knows() {
 
 #[test]
 fn the_package_brings_what_it_promises_and_starts_nothing() {
-    let dir = tempfile::tempdir().unwrap();
-    let Some(package) = build(dir.path()) else {
-        return;
-    };
-    let listed = run(Command::new("dpkg-deb").arg("--contents").arg(&package));
+    let Some(package) = package() else { return };
+    let listed = run(Command::new("dpkg-deb").arg("--contents").arg(package));
     for path in [
         "./usr/bin/scope-shim",
         "./lib/systemd/system/scope-shim.service",
@@ -54,7 +60,7 @@ fn the_package_brings_what_it_promises_and_starts_nothing() {
     let field = |name| {
         run(Command::new("dpkg-deb")
             .arg("--field")
-            .arg(&package)
+            .arg(package)
             .arg(name))
     };
     assert_eq!(field("Version").trim(), env!("CARGO_PKG_VERSION"));
@@ -72,9 +78,7 @@ fn the_package_is_installed_started_unpaired_and_purged() {
     if !cfg!(target_os = "linux") || !is_root() {
         return skip("only root may lay a machine over this one");
     }
-    let Some(package) = build(dir.path()) else {
-        return;
-    };
+    let Some(package) = package() else { return };
     if tool("systemd-nspawn", "systemd-container").is_none() {
         return;
     }
@@ -91,7 +95,7 @@ fn the_package_is_installed_started_unpaired_and_purged() {
     drop(free);
     let mut trial = Command::new("unshare");
     trial.args(["--mount", "--propagation", "private"]);
-    trial.arg(file("tests/deploy/trial.sh")).arg(&package);
+    trial.arg(file("tests/deploy/trial.sh")).arg(package);
     trial.arg(gateway.addr().port().to_string());
     trial.arg(listen.to_string());
     trial.arg(gateway.token().unwrap());

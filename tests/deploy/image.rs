@@ -39,11 +39,15 @@ fn root(directory: &Path, program: &Path) -> PathBuf {
         "gateway",
         "run/secrets",
         "proc",
+        "dev",
     ] {
         fs::create_dir_all(root.join(name)).unwrap();
     }
     fs::copy(program, root.join("usr/bin/scope-shim")).unwrap();
     fs::write(root.join("run/secrets/gateway_token"), TOKEN).unwrap();
+    // Engines put these two there.
+    fs::write(root.join("etc/hosts"), "127.0.0.1 gateway.example\n").unwrap();
+    fs::write(root.join("etc/resolv.conf"), "").unwrap();
     root
 }
 
@@ -51,7 +55,15 @@ fn root(directory: &Path, program: &Path) -> PathBuf {
 fn contained(directory: &Path, gateway: &SimulatedGateway, words: &[&str]) -> Command {
     let mut command = Command::new("bwrap");
     let mount = |name: &str| directory.join(name).display().to_string();
-    command.args(["--ro-bind", &mount("root"), "/", "--proc", "/proc"]);
+    command.args([
+        "--ro-bind",
+        &mount("root"),
+        "/",
+        "--proc",
+        "/proc",
+        "--dev",
+        "/dev",
+    ]);
     command.args(["--bind", &mount("data"), "/data"]);
     command.args(["--ro-bind", &mount("state"), "/gateway"]);
     command.args([
@@ -72,7 +84,10 @@ fn contained(directory: &Path, gateway: &SimulatedGateway, words: &[&str]) -> Co
     for (name, value) in [
         ("SCOPE_SHIM_DATA", "/data"),
         ("SCOPE_SHIM_LISTEN", "127.0.0.1:0"),
-        ("SCOPE_SHIM_GATEWAY", &format!("ws://{}", gateway.addr())),
+        (
+            "SCOPE_SHIM_GATEWAY",
+            &format!("ws://gateway.example:{}", gateway.addr().port()),
+        ),
         ("SCOPE_SHIM_GATEWAY_STATE", "/gateway"),
         (
             "SCOPE_SHIM_GATEWAY_TOKEN_FILE",

@@ -24,30 +24,29 @@ fn collect(directory: &Path, all: &mut Vec<(String, String)>) {
     }
 }
 
-/// The words that follow the name of the program where it stands as a command.
+/// The words that follow the name of the program where it stands as a command: in backquotes, by its path, or on a
+/// line of its own. Elsewhere the name is followed by a verb of a sentence.
 fn commands(content: &str) -> Vec<Vec<&str>> {
     let mut found = Vec::new();
     for line in content.lines() {
+        let alone = line.trim_start_matches('#');
+        let alone = line.starts_with("scope-shim ") || alone.starts_with("   scope-shim ");
         for (at, _) in line.match_indices("scope-shim ") {
-            let before = line[..at].chars().last();
-            let command = before.is_none_or(|before| "`/\"( ".contains(before));
-            let rest = line[at..].split(['`', '"', '#', ';', '|', '>', ')']).next();
-            let words: Vec<&str> = rest
-                .unwrap_or_default()
-                .split_whitespace()
-                .skip(1)
-                .collect();
-            // In prose the name is followed by a verb of a sentence, and a command is in backquotes or stands alone.
-            let quoted = before == Some('`') || before == Some('/');
-            let alone = line
-                .trim_start_matches(['#', '-', ' ', '$', '*'])
-                .starts_with("scope-shim ");
-            if command && !words.is_empty() && (quoted || alone) {
-                found.push(words);
+            let (before, rest) = line.split_at(at);
+            let first = alone && before.trim_matches(['#', ' ']).is_empty();
+            if first || before.ends_with('`') || before.ends_with("bin/") {
+                let command = rest.split(['`', '"', '#', ';', '|', '>', ')', '<']).next();
+                let words = command.unwrap_or_default().split_whitespace().skip(1);
+                found.push(words.collect::<Vec<_>>());
             }
         }
     }
+    found.retain(|words| !words.is_empty());
     found
+}
+
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_lowercase())
 }
 
 #[test]
@@ -60,21 +59,24 @@ fn every_command_that_is_mentioned_exists_with_its_flags() {
     let mut seen = 0;
     for (path, content) in artefacts() {
         for words in commands(&content) {
+            let said = format!("{path}: scope-shim {}", words.join(" "));
             let name = words[0].trim_end_matches([',', '.', ':']);
-            if !name.chars().all(|c| c.is_ascii_lowercase()) {
+            if !is_word(name) {
                 continue;
             }
-            assert!(
-                known.contains(name),
-                "{path}: scope-shim {}",
-                words.join(" ")
-            );
+            assert!(known.contains(name), "{said}");
             seen += 1;
-            let help = program(&[name, "--help"]);
+            let mut help = program(&[name, "--help"]);
+            // A command of its own below: `intercept up`.
+            if let Some(below) = words.get(1).filter(|word| is_word(word))
+                && help.contains(&format!("\n  {below} "))
+            {
+                help.push_str(&program(&[name, below, "--help"]));
+            }
             for flag in words.iter().filter(|word| word.starts_with("--")) {
                 let flag = flag.split('=').next().unwrap_or_default();
                 let flag = flag.trim_end_matches([',', '.', ':']);
-                assert!(help.contains(flag), "{path}: scope-shim {name} {flag}");
+                assert!(help.contains(flag), "{said}: {flag}");
             }
         }
     }

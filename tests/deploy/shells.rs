@@ -7,7 +7,9 @@ use crate::tools::{find, finish, program, run, skip, tool};
 fn offered(words: &[&str]) -> Vec<String> {
     let script = format!(
         "source /dev/stdin <<'COMPLETIONS'\n{}\nCOMPLETIONS\n\
-         COMP_WORDS=({})\nCOMP_CWORD={}\n_scope-shim scope-shim \"${{COMP_WORDS[COMP_CWORD]}}\" \"\"\n\
+         complete=$(complete -p scope-shim | grep -o -- '-F [^ ]*')\ncomplete=${{complete#-F }}\n\
+         COMP_WORDS=({})\nCOMP_CWORD={}\n\
+         \"$complete\" scope-shim \"${{COMP_WORDS[COMP_CWORD]}}\" \"${{COMP_WORDS[COMP_CWORD - 1]}}\"\n\
          printf '%s\\n' \"${{COMPREPLY[@]}}\"",
         program(&["completions", "bash"]),
         words.join(" "),

@@ -12,7 +12,8 @@ mkdir "$layer/upper" "$layer/work" "$layer/root"
 mount -t overlay -o "lowerdir=/,upperdir=$layer/upper,workdir=$layer/work" overlay "$layer/root"
 root=$layer/root
 rm -f "$root/etc/systemd/system/default.target"
-echo uninitialized > "$root/etc/machine-id"
+# Not a first boot, which enables what its presets say.
+echo 0123456789abcdef0123456789abcdef > "$root/etc/machine-id"
 
 cp "$package" "$root/package.deb"
 chroot "$root" dpkg -i /package.deb > "$out/install"
