@@ -20,8 +20,9 @@ install -D -m 755 "$binary" "$root/usr/bin/scope-shim"
 # A Debian package has no debugging symbols in its program.
 strip --strip-unneeded "$root/usr/bin/scope-shim"
 
-for unit in scope-shim.service scope-shim.socket; do
-    install -D -m 644 "$deploy/systemd/$unit" "$root/lib/systemd/system/$unit"
+mkdir -p "$root/lib/systemd/system"
+for unit in "$deploy"/systemd/*.service "$deploy"/systemd/*.socket; do
+    sed 's|/usr/local/bin/|/usr/bin/|' "$unit" > "$root/lib/systemd/system/$(basename "$unit")"
 done
 install -D -m 644 "$deploy/systemd/sysusers.conf" "$root/usr/lib/sysusers.d/scope-shim.conf"
 install -D -m 644 "$deploy/systemd/scope-shim.toml" "$root/etc/scope-shim/scope-shim.toml"

@@ -41,7 +41,9 @@ fn intercept() -> Option<String> {
     let listed = Command::new("nft").args(["list", "tables"]).output().ok()?;
     let tables = String::from_utf8_lossy(&listed.stdout);
     let ours = tables.contains("scope_shim") || tables.contains("scope-shim");
-    ours.then(|| "take the redirect away: scope-shim intercept down".to_owned())
+    ours.then(|| "take the redirect away: scope-shim intercept down, and systemctl disable --now scope-shim-intercept where that \
+         unit put it there"
+            .to_owned())
 }
 
 /// Nobody can look into every client; what can be seen from here is named.
