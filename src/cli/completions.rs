@@ -23,7 +23,9 @@ pub struct Completions {
 pub fn write(options: &Completions) -> String {
     let mut text = Vec::new();
     clap_complete::generate(options.shell, &mut Cli::command(), NAME, &mut text);
-    String::from_utf8_lossy(&text).into_owned()
+    // clap_complete 4.6 takes the hyphen of a program's name for the start of a sub-command in half of its script for
+    // bash, so that no flag would be completed.
+    String::from_utf8_lossy(&text).replace("scope__subcmd__shim", "scope__shim")
 }
 
 const NAME: &str = "scope-shim";
