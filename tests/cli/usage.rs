@@ -19,9 +19,12 @@ fn help_fits_one_screen() {
       devices  List the paired devices and the pairing requests that wait
       approve  List the pairing requests that wait, or approve them
       repair  Widen, for all devices at once, what the gateway holds too narrow
-      explain  Walk the decision about a session step by step: one that was, one that could be, or one
-               that was saved
+      explain  Walk the decision about a session step by step: one that was, one that could be, or
+                   one that was saved
+      unpair  Remove the shim's own device from the gateway, and say what is left to undo
       demo  See the failure and its cure on a gateway made for it
+      completions  Write the completions of a shell to standard output
+      man  Write the manual page to standard output
       version  Print the version
 
     Options:
@@ -49,6 +52,7 @@ fn run_has_the_flags_that_were_promised() {
     Options:
           --config <FILE>  The configuration file [default: scope-shim/scope-shim.toml in
                                    ~/.config or /etc, if there]
+          --gateway-name <NAME>  The gateway that is meant, where the configuration has several
           --listen <ADDRESS:PORT>  Where clients connect [default: 127.0.0.1:18780]
           --gateway <URL>  The gateway [default: on this machine, at the port in its
                                    openclaw.json]
