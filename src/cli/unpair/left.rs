@@ -83,7 +83,7 @@ fn services(root: &Path, environment: &Environment) -> Vec<String> {
         "usr/lib/systemd/system",
     ];
     let there = |directory: &&str| root.join(directory).join(UNIT).exists();
-    if system.iter().any(|directory| there(directory)) {
+    if system.iter().any(there) {
         steps.push("systemctl disable --now scope-shim.socket scope-shim.service".to_owned());
     }
     let user = environment
