@@ -6,7 +6,8 @@
 set -eu
 package=$1 gateway=$2 listen=$3 token=$4 out=$5
 
-layer=$(mktemp -d)
+layer=$out/layer
+mkdir "$layer"
 mount -t tmpfs layer "$layer"
 mkdir "$layer/upper" "$layer/work" "$layer/root"
 mount -t overlay -o "lowerdir=/,upperdir=$layer/upper,workdir=$layer/work" overlay "$layer/root"
