@@ -20,6 +20,7 @@ mod serve;
 mod socket;
 mod status;
 pub mod token;
+mod unpair;
 mod upgrade;
 
 use std::net::SocketAddr;

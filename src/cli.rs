@@ -2,9 +2,11 @@
 
 pub mod approve;
 pub mod check;
+pub mod completions;
 pub mod devices;
 pub mod doctor;
 pub mod explain;
+pub mod man;
 pub mod mode;
 mod phrase;
 pub mod reload;
@@ -12,6 +14,7 @@ pub mod repair;
 pub mod status;
 mod style;
 mod target;
+pub mod unpair;
 pub mod upgrade;
 
 use std::net::SocketAddr;
@@ -22,12 +25,15 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::Flag;
 pub use approve::Approve;
+pub use completions::Completions;
 pub use explain::Explain;
+pub use man::Man;
 pub use mode::Switch;
 pub use repair::Repair;
 pub use status::Status;
 pub use style::Style;
 pub use target::{Missed, Target};
+pub use unpair::Unpair;
 
 /// A proxy in front of an OpenClaw gateway that repairs what the gateway wrongly refuses.
 ///
@@ -70,8 +76,14 @@ pub enum Command {
     Repair(Repair),
     /// Walk the decision about a session step by step: one that was, one that could be, or one that was saved
     Explain(Box<Explain>),
+    /// Remove the shim's own device from the gateway, and say what is left to undo
+    Unpair(Unpair),
     /// See the failure and its cure on a gateway made for it
     Demo(Demo),
+    /// Write the completions of a shell to standard output
+    Completions(Completions),
+    /// Write the manual page to standard output
+    Man(Man),
     /// Print the version
     Version,
 }

@@ -5,6 +5,7 @@
 
 mod once;
 mod own_user;
+mod removal;
 mod session;
 mod store;
 
@@ -27,6 +28,7 @@ use crate::scope::{self, ScopeSet};
 
 pub use once::{Once, OnceError};
 pub use own_user::OwnUser;
+pub use removal::{Removal, remove};
 use session::{Ended, OpenError, Session};
 pub use store::ControlStore;
 
@@ -53,6 +55,8 @@ pub struct Standing {
     pub delegate_scopes: Option<Arc<ScopeSet>>,
     /// The connection itself.
     pub link: Link,
+    /// Whether the delegate was taken out of use with `scope-shim unpair`: it does not pair again by itself.
+    pub retired: bool,
 }
 
 /// The state of the control connection.
@@ -97,6 +101,8 @@ pub struct Control {
     own_record: Arc<Mutex<OwnRecord>>,
     secret: Arc<ArcSwapOption<SharedSecret>>,
     refusals: watch::Receiver<u64>,
+    retired: watch::Sender<bool>,
+    settings: Arc<Settings>,
 }
 
 /// Whoever can call the gateway's methods: a running shim, or a command.
@@ -156,8 +162,11 @@ impl Control {
         let own_record = Arc::default();
         let secret = Arc::clone(&settings.secret);
         let (refused, refusals) = watch::channel(0);
+        let (retired, retired_seen) = watch::channel(false);
+        let settings = Arc::new(settings);
         let keeper = Keeper {
-            settings,
+            settings: Arc::clone(&settings),
+            retired: retired_seen,
             standing,
             calls: calls_taken,
             nudge: Arc::clone(&nudge),
@@ -181,6 +190,8 @@ impl Control {
             own_record,
             secret,
             refusals,
+            retired,
+            settings,
         }
     }
 
@@ -197,6 +208,29 @@ impl Control {
     #[must_use]
     pub fn refusals(&self) -> watch::Receiver<u64> {
         self.refusals.clone()
+    }
+
+    /// Takes the delegate out of use: its session is closed, nothing is signed in its name, and it does not pair again
+    /// before [`Self::resume`]. Returns when that is so.
+    pub async fn retire(&self) {
+        self.retired.send_replace(true);
+        let mut standing = self.standing.clone();
+        let retired = standing.wait_for(|standing| standing.retired);
+        let _ = tokio::time::timeout(CALL_TIMEOUT, retired).await;
+    }
+
+    /// Lets a delegate that was retired pair again.
+    pub fn resume(&self) {
+        self.retired.send_if_modified(std::mem::take);
+    }
+
+    /// Removes a retired delegate from the gateway, with everything that is left of it there.
+    ///
+    /// # Errors
+    ///
+    /// When the gateway does not let the shim in, or does not do it.
+    pub async fn remove_delegate(&self) -> Result<Removal, OnceError> {
+        removal::remove(&self.settings).await
     }
 
     /// Where the shim stands now.
@@ -286,7 +320,8 @@ impl Control {
 
 /// Keeps the connection: opens it, serves it, opens it again.
 struct Keeper {
-    settings: Settings,
+    settings: Arc<Settings>,
+    retired: watch::Receiver<bool>,
     standing: watch::Sender<Standing>,
     calls: mpsc::Receiver<Call>,
     nudge: Arc<Notify>,
@@ -307,17 +342,35 @@ struct Keeper {
 impl Keeper {
     async fn run(mut self) {
         let mut backoff = Backoff::default();
+        let wanted = wanted_scopes();
         loop {
-            match Session::open(&self.settings, &wanted_scopes()).await {
+            if *self.retired.borrow_and_update() {
+                if !self.rest().await {
+                    return;
+                }
+                backoff = Backoff::default();
+            }
+            let opened = tokio::select! {
+                opened = Session::open(&self.settings, &wanted) => opened,
+                () = retirement(&mut self.retired) => continue,
+            };
+            match opened {
                 Ok(mut session) => {
                     self.retire(&mut session).await;
                     backoff = Backoff::default();
                     self.opened(&session);
                     match session
-                        .serve(&mut self.calls, &self.lost, &self.pairing, &self.resolved)
+                        .serve(
+                            &mut self.calls,
+                            &self.lost,
+                            &self.pairing,
+                            &self.resolved,
+                            &mut self.retired,
+                        )
                         .await
                     {
                         Ended::HandlesGone => return,
+                        Ended::Retired => continue,
                         Ended::DelegateRemoved => {
                             self.forget_delegate();
                             self.link(Link::Down(
@@ -336,8 +389,31 @@ impl Keeper {
             tokio::select! {
                 () = tokio::time::sleep(backoff.next()) => {}
                 () = self.nudge.notified() => {}
+                () = retirement(&mut self.retired) => {}
             }
         }
+    }
+
+    /// Does nothing until the delegate may pair again; `false` where nobody is left to say so.
+    async fn rest(&mut self) -> bool {
+        self.standing.send_modify(|standing| {
+            standing.delegate_scopes = None;
+            standing.link = Link::Down(RETIRED.to_owned());
+            standing.retired = true;
+        });
+        info!("the delegate is out of use until `scope-shim mode on` or a restart");
+        if self.retired.wait_for(|retired| !retired).await.is_err() {
+            return false;
+        }
+        if let Err(error) = self.settings.delegate.restore() {
+            warn!("{error}");
+        }
+        self.announced = None;
+        self.standing.send_modify(|standing| {
+            standing.link = Link::Starting;
+            standing.retired = false;
+        });
+        true
     }
 
     fn opened(&mut self, session: &Session) {
@@ -463,6 +539,13 @@ fn is_about_the_secret(refusal: &Refusal) -> bool {
     code.starts_with("AUTH_") || refusal.message.starts_with("unauthorized")
 }
 
+/// Completes when the delegate is to be retired.
+async fn retirement(orders: &mut watch::Receiver<bool>) {
+    if orders.wait_for(|retired| *retired).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
 /// What the delegate asks for: every scope by name.
 fn wanted_scopes() -> Vec<String> {
     scope::ALL.iter().map(|&scope| scope.to_owned()).collect()
@@ -495,6 +578,8 @@ impl Backoff {
     }
 }
 
+/// Why there is no control connection after `scope-shim unpair`.
+const RETIRED: &str = "the delegate was removed with `scope-shim unpair`";
 const CALLS_WAITING: usize = 32;
 const RESOLUTIONS_KEPT: usize = 64;
 const FIRST_WAIT: Duration = Duration::from_millis(500);

@@ -7,6 +7,7 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
@@ -28,6 +29,7 @@ pub const PLATFORM: &str = "linux";
 pub struct Delegate {
     path: PathBuf,
     key: ArcSwap<Key>,
+    discarded: AtomicBool,
 }
 
 struct Key {
@@ -87,6 +89,7 @@ impl Delegate {
         Ok(Self {
             key: ArcSwap::from_pointee(key?),
             path,
+            discarded: AtomicBool::new(false),
         })
     }
 
@@ -101,6 +104,7 @@ impl Delegate {
             Ok(key) => Ok(Some(Self {
                 key: ArcSwap::from_pointee(key),
                 path,
+                discarded: AtomicBool::new(false),
             })),
             Err(DelegateError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 Ok(None)
@@ -130,6 +134,69 @@ impl Delegate {
                 Err(error)
             }
         }
+    }
+
+    /// The devices that the delegate was before: their keys lie beside its own.
+    #[must_use]
+    pub fn former(&self) -> Vec<DeviceId> {
+        let kept = self.kept().into_iter();
+        kept.filter_map(|path| Some(read(&path).ok()?.device_id))
+            .collect()
+    }
+
+    /// Deletes the key and those of former devices: no gateway knows them any more, and a key that opens nothing is
+    /// only there to be stolen. The next start makes another.
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be deleted.
+    pub fn discard(&self) -> Result<(), DelegateError> {
+        for path in self.kept().iter().chain([&self.path]) {
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(failed("delete", path)(error));
+                }
+                _ => {}
+            }
+        }
+        self.discarded.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Whether its key was deleted since it was loaded.
+    #[must_use]
+    pub fn is_discarded(&self) -> bool {
+        self.discarded.load(Ordering::Acquire)
+    }
+
+    /// Becomes a fresh device where the key was discarded.
+    ///
+    /// # Errors
+    ///
+    /// When no key can be made.
+    pub fn restore(&self) -> Result<(), DelegateError> {
+        if !self.is_discarded() {
+            return Ok(());
+        }
+        if !self.path.exists() {
+            create(&self.path)?;
+        }
+        self.key.store(Arc::new(read(&self.path)?));
+        self.discarded.store(false, Ordering::Release);
+        Ok(())
+    }
+
+    /// The files of former keys.
+    fn kept(&self) -> Vec<PathBuf> {
+        let entries = self.path.parent().and_then(|data| fs::read_dir(data).ok());
+        let paths = entries.into_iter().flatten().flatten();
+        paths
+            .map(|entry| entry.path())
+            .filter(|path| {
+                let name = path.file_name().and_then(|name| name.to_str());
+                name.is_some_and(|name| name.starts_with("delegate.") && name.ends_with(".old"))
+            })
+            .collect()
     }
 
     /// The delegate's device id.
@@ -305,6 +372,23 @@ mod tests {
         let old = delegate.device_id();
         assert_eq!(delegate.renew().unwrap(), old);
         assert_ne!(delegate.device_id(), old);
+        let again = Delegate::load_or_create(dir.path()).unwrap();
+        assert_eq!(again.device_id(), delegate.device_id());
+    }
+
+    #[test]
+    fn a_discarded_delegate_leaves_no_key_and_comes_back_as_another_device() {
+        let dir = tempfile::tempdir().unwrap();
+        let delegate = Delegate::load_or_create(dir.path()).unwrap();
+        let first = delegate.renew().unwrap();
+        let second = delegate.device_id();
+        assert_eq!(delegate.former(), [first]);
+        delegate.discard().unwrap();
+        delegate.discard().unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        delegate.restore().unwrap();
+        assert_ne!(delegate.device_id(), second);
+        assert!(delegate.former().is_empty());
         let again = Delegate::load_or_create(dir.path()).unwrap();
         assert_eq!(again.device_id(), delegate.device_id());
     }

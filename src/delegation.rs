@@ -83,6 +83,21 @@ impl Delegations {
         ended
     }
 
+    /// Ends every session, with the same reason, and says how many there were.
+    pub fn end_all(&self, reason: &str) -> usize {
+        let live: Vec<u64> = self.lock().keys().copied().collect();
+        let ended = live
+            .into_iter()
+            .filter(|id| self.stop(*id, reason).is_some());
+        ended.count()
+    }
+
+    /// Whether no session runs in the delegate's name.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
     fn stop(&self, id: u64, reason: &str) -> Option<Option<DeviceId>> {
         let mut live = self.lock();
         let entry = live.get_mut(&id)?;

@@ -8,7 +8,7 @@ use clap::Parser as _;
 
 use scope_shim::cli::{
     Cli, Command, ExitStatus, Missed, Said, Settings, Status, Style, Target, approve, check,
-    devices, doctor, explain, mode, reload, repair, status, upgrade,
+    completions, devices, doctor, explain, man, mode, reload, repair, status, unpair, upgrade,
 };
 use scope_shim::config::{Config, Environment, Problems};
 use scope_shim::{app, demo, log};
@@ -40,6 +40,14 @@ fn main() -> ExitCode {
         Command::Repair(options) => ask(&options.settings, no_color, async |config, style| {
             repair::run(&config, &options, style).await
         }),
+        Command::Unpair(options) => ask(&options.settings, no_color, async |config, style| {
+            unpair::run(&config, &options, style).await
+        }),
+        Command::Completions(options) => print(&completions::write(&options)),
+        Command::Man(options) => match man::write(&options) {
+            Ok(text) => print(&text),
+            Err(error) => fail(&error.to_string(), no_color),
+        },
         Command::Demo(options) => block_on(demo::run(options, no_color), no_color),
         Command::Version => print(&format!("scope-shim {}\n", env!("CARGO_PKG_VERSION"))),
     };
@@ -215,6 +223,11 @@ fn refuse(problems: &Problems, no_color: bool) -> ExitStatus {
         complain(&problem.to_string(), no_color);
     }
     ExitStatus::Config
+}
+
+fn fail(message: &str, no_color: bool) -> ExitStatus {
+    complain(message, no_color);
+    ExitStatus::Failure
 }
 
 fn complain(message: &str, no_color: bool) {

@@ -9,7 +9,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use serde_json::Value;
 
 use super::gate::Gate;
-use super::{live, metrics, mode, ready, reload, status, upgrade};
+use super::{live, metrics, mode, ready, reload, status, unpair, upgrade};
 use crate::app::Shim;
 use crate::http::Body;
 use crate::http::respond::{error, full};
@@ -62,6 +62,7 @@ pub(super) async fn answer(
         (&Method::POST, "/mode") => respond(mode::switch(shim, &asked).await),
         (&Method::POST, "/reload") => respond(reload::reload(shim).await),
         (&Method::POST, "/upgrade") => respond(upgrade::upgrade(shim).await),
+        (&Method::POST, "/unpair") => respond(unpair::unpair(shim, &asked).await),
         _ => respond(Err(Refused {
             status: StatusCode::NOT_FOUND,
             kind: "not_found",

@@ -11,7 +11,7 @@ use super::{Circle, Failure, Shim};
 use crate::approver;
 use crate::audit::Audit;
 use crate::breaker::{self, Breaker};
-use crate::config::{Config, SessionLog, StoreKind};
+use crate::config::{Config, Mode, SessionLog, StoreKind};
 use crate::control::{Control, ControlStore, Settings, Standing};
 use crate::delegation::Delegations;
 use crate::dial::Dialer;
@@ -75,6 +75,7 @@ pub(super) fn front(
     let watch = Watch::start(engine.resolver.clone());
     beside.spawn(police(Arc::clone(&engine), watch).in_current_span());
     beside.spawn(approver::run(Arc::clone(&engine)).in_current_span());
+    beside.spawn(resume_when_switched_on(Arc::clone(&engine)).in_current_span());
     let sessions = shim.sessions.circle();
     let over = sessions.over();
     tokio::spawn(async move {
@@ -176,6 +177,16 @@ async fn police(engine: Arc<Engine>, _watch: Watch) {
                 Ok(()) => engine.resolver.invalidate(),
                 Err(_) => return,
             },
+        }
+    }
+}
+
+/// A delegate that `scope-shim unpair` took out of use comes back when somebody switches the shim on again.
+async fn resume_when_switched_on(engine: Arc<Engine>) {
+    let mut modes = engine.mode.changes();
+    while modes.changed().await.is_ok() {
+        if *modes.borrow_and_update() != Mode::Off {
+            engine.control.resume();
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A session of the delegate's own for one command: open, call, close.
 //!
 //! It works beside a running shim, which a gateway minds as little as a second tab: a device may hold any number of
-//! sessions. It never takes another key, and never removes a device: a running shim would go on with the old one.
+//! sessions. It never takes another key: a running shim would go on with the old one.
 
 use std::sync::Arc;
 
@@ -76,6 +76,20 @@ pub enum SettingsError {
     Tls(#[from] tls::Failure),
 }
 
+impl OnceError {
+    pub(super) fn of(error: OpenError, settings: &Settings) -> Self {
+        let gateway = settings.dialer.gateway.authority();
+        match error {
+            OpenError::Failed(reason) => Self::Unreachable { gateway, reason },
+            OpenError::Refused(refusal) if refusal.wants_pairing() => Self::NotPaired {
+                gateway,
+                request_id: refusal.request_id,
+            },
+            OpenError::Refused(refusal) => Self::Refused { gateway, refusal },
+        }
+    }
+}
+
 impl Settings {
     /// What the configuration says about the shim's own session.
     ///
@@ -83,9 +97,18 @@ impl Settings {
     ///
     /// When the delegate's key cannot be read or made, or no certificate can be for the gateway's name.
     pub fn from_config(config: &Config) -> Result<Self, SettingsError> {
+        Self::with_delegate(config, Delegate::load_or_create(&config.data)?)
+    }
+
+    /// The same, for a delegate that was loaded already.
+    ///
+    /// # Errors
+    ///
+    /// When no certificate can be for the gateway's name.
+    pub fn with_delegate(config: &Config, delegate: Delegate) -> Result<Self, SettingsError> {
         let gateway = &config.gateway;
         Ok(Self {
-            delegate: Arc::new(Delegate::load_or_create(&config.data)?),
+            delegate: Arc::new(delegate),
             dialer: Arc::new(Dialer::new(gateway)?),
             secret: Arc::new(ArcSwapOption::from_pointee(engine::shared_secret(
                 &gateway.auth,
@@ -109,20 +132,16 @@ impl Once {
             }
             outcome => outcome,
         };
-        let gateway = settings.dialer.gateway.authority();
         match first {
-            Ok(session) => Ok(Self {
-                profile: Profile::from_evidence(session.evidence()),
-                session,
-            }),
-            Err(OpenError::Failed(reason)) => Err(OnceError::Unreachable { gateway, reason }),
-            Err(OpenError::Refused(refusal)) if refusal.wants_pairing() => {
-                Err(OnceError::NotPaired {
-                    gateway,
-                    request_id: refusal.request_id,
-                })
-            }
-            Err(OpenError::Refused(refusal)) => Err(OnceError::Refused { gateway, refusal }),
+            Ok(session) => Ok(Self::around(session)),
+            Err(error) => Err(OnceError::of(error, settings)),
+        }
+    }
+
+    pub(super) fn around(session: Session) -> Self {
+        Self {
+            profile: Profile::from_evidence(session.evidence()),
+            session,
         }
     }
 

@@ -13,7 +13,7 @@ use tokio_tungstenite::tungstenite::http::header::ORIGIN;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-use super::{Call, CallError, Settings, wanted_scopes};
+use super::{Call, CallError, Settings, retirement, wanted_scopes};
 use crate::clock;
 use crate::delegate::PLATFORM;
 use crate::device::DeviceId;
@@ -44,6 +44,8 @@ pub(super) enum Ended {
     HandlesGone,
     /// The gateway removed the delegate.
     DelegateRemoved,
+    /// The delegate is to be taken out of use.
+    Retired,
     /// The connection is gone.
     Lost(String),
 }
@@ -143,6 +145,7 @@ impl Session {
         lost: &Notify,
         pairing: &watch::Sender<u64>,
         resolved: &broadcast::Sender<String>,
+        retired: &mut watch::Receiver<bool>,
     ) -> Ended {
         let mut waiting: HashMap<String, oneshot::Sender<Result<Value, CallError>>> =
             HashMap::new();
@@ -156,6 +159,10 @@ impl Session {
                     if let Err(error) = self.send(call, &mut waiting).await {
                         return Ended::Lost(describe(&error));
                     }
+                }
+                () = retirement(retired) => {
+                    self.close().await;
+                    return Ended::Retired;
                 }
                 () = lost.notified() => return Ended::DelegateRemoved,
                 message = timeout(SILENCE, self.socket.next()) => match message {
@@ -248,13 +255,27 @@ pub(super) async fn approve_itself(settings: &Settings, request_id: &str) -> Opt
 /// request blocks the silent approval for five minutes. The record counts as approved by its owner from then on.
 async fn approve_as(client: Client, settings: &Settings, request_id: &str) -> bool {
     let attempt = async {
-        let scopes = wanted_scopes();
-        let handshake = Session::handshake(settings, client, &scopes).await;
-        let mut session = handshake.ok()?;
+        let mut session = open_as(client, settings).await?;
         let params = json!({"requestId": request_id});
         session.call_once("device.pair.approve", params).await.ok()
     };
     matches!(timeout(OPEN_TIMEOUT, attempt).await, Ok(Some(_)))
+}
+
+/// A session that the gateway lets in without pairing it: as its own backend, or as the page of the shim's user.
+pub(super) async fn open_unpaired(settings: &Settings) -> Option<Session> {
+    let client = if settings.user.is_some() {
+        PAGE
+    } else {
+        BACKEND
+    };
+    open_as(client, settings).await
+}
+
+async fn open_as(client: Client, settings: &Settings) -> Option<Session> {
+    let scopes = wanted_scopes();
+    let handshake = Session::handshake(settings, client, &scopes);
+    timeout(OPEN_TIMEOUT, handshake).await.ok()?.ok()
 }
 
 fn connect_request(settings: &Settings, client: Client, scopes: &[String], nonce: &str) -> String {
@@ -288,7 +309,7 @@ fn connect_request(settings: &Settings, client: Client, scopes: &[String], nonce
 /// A name of its own: gateways from 2026.8.2 drop an older silently paired device of the same client, mode and name, and
 /// a second shim before the same gateway pairs as the same client.
 fn display_name(settings: &Settings) -> String {
-    format!("scope-shim {}", settings.delegate.device_id().short())
+    format!("{NAME} {}", settings.delegate.device_id().short())
 }
 
 fn evidence(hello: &Value) -> Evidence {
@@ -384,6 +405,8 @@ fn describe(error: &WsError) -> String {
 }
 
 const CONNECT_ID: &str = "shim-connect";
+/// What the display name of every delegate begins with.
+pub(super) const NAME: &str = "scope-shim";
 /// What gateways from 2026.4.21 close the sessions of a removed device with.
 const DEVICE_REMOVED: u16 = 4001;
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);

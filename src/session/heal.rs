@@ -67,6 +67,9 @@ impl Session {
         let Ok(Some(nonce)) = Exchange::fresh_nonce(&mut fresh, deadline).await else {
             return Ok(None);
         };
+        if self.engine.control.standing().retired {
+            return Ok(None);
+        }
         let first = std::mem::replace(&mut exchange.gateway, fresh);
         let connect = self.narrowed(request, judgement);
         let message = self.rewritten(&connect, judgement, &nonce);

@@ -23,9 +23,12 @@ fn help_fits_one_screen() {
       devices  List the paired devices and the pairing requests that wait
       approve  List the pairing requests that wait, or approve them
       repair  Widen, for all devices at once, what the gateway holds too narrow
-      explain  Walk the decision about a session step by step: one that was, one that could be, or one
-               that was saved
+      explain  Walk the decision about a session step by step: one that was, one that could be, or
+                   one that was saved
+      unpair  Remove the shim's own device from the gateway, and say what is left to undo
       demo  See the failure and its cure on a gateway made for it
+      completions  Write the completions of a shell to standard output
+      man  Write the manual page to standard output
       version  Print the version
 
     Options:

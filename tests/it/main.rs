@@ -66,6 +66,9 @@ mod approve;
 /// `repair`: what is too narrow is widened, and nothing is narrowed.
 mod repair;
 
+/// `unpair`: the delegate leaves.
+mod unpair;
+
 /// The delegate: its pairing, its loss, and what could get in its way.
 mod delegate;
 

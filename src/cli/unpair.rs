@@ -1,0 +1,195 @@
+//! `scope-shim unpair`: the shim's own device goes from the gateway, and what else is to be undone is told.
+
+mod left;
+
+use std::fmt::Write as _;
+use std::io::{IsTerminal as _, Write as _};
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::phrase::row;
+use super::{ExitStatus, Said, Settings, Style};
+use crate::admin::{Client, ClientError};
+use crate::app::Failure;
+use crate::config::{Config, Environment};
+use crate::control::{self, Removal};
+use crate::delegate::Delegate;
+use crate::text::safe;
+use left::Left;
+
+/// What to unpair.
+#[derive(Args, Debug)]
+pub struct Unpair {
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "it would be shown as help")]
+    pub settings: Settings,
+
+    /// Do not ask first; nobody is asked where no terminal is
+    #[arg(long)]
+    pub yes: bool,
+}
+
+/// What became of one gateway.
+struct Outcome {
+    gateway: String,
+    sessions_ended: u64,
+    removal: Result<Removal, String>,
+}
+
+/// Removes the delegate: through the shim that runs, else in a session of its own.
+///
+/// # Errors
+///
+/// When the answer at the terminal was no, there is no gateway of that name, or the running shim does not answer.
+pub async fn run(config: &Config, options: &Unpair, style: Style) -> Result<Said, Failure> {
+    if !options.yes && !agreed(config)? {
+        return Err("nothing was changed".into());
+    }
+    let body = json!({"gateway": options.settings.gateway_name});
+    let (outcomes, running) = match Client::new(config).post("/unpair", &body).await {
+        Ok(answer) => (read(&answer), true),
+        Err(ClientError::NotRunning { .. }) => (vec![alone(config, options).await?], false),
+        Err(error) => return Err(error.into()),
+    };
+    let failed = outcomes.iter().any(|outcome| !outcome.is_complete());
+    let left = Left::look(config, &Environment::of_process(), running);
+    let mut text = String::new();
+    for outcome in &outcomes {
+        outcome.show(&mut text, config, style, running);
+    }
+    left.show(&mut text, style);
+    let status = if failed {
+        ExitStatus::Failure
+    } else {
+        ExitStatus::Ok
+    };
+    Ok(Said { text, status })
+}
+
+fn agreed(config: &Config) -> Result<bool, Failure> {
+    if !std::io::stdin().is_terminal() {
+        return Ok(true);
+    }
+    let gateway = config.gateway.url.authority();
+    let mut terminal = std::io::stderr();
+    write!(
+        terminal,
+        "Switch the shim off and remove its device from the gateway at {gateway}? Sessions that it repaired will end. [y/N] "
+    )?;
+    terminal.flush()?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+fn read(answer: &Value) -> Vec<Outcome> {
+    let gateways = answer.get("gateways").and_then(Value::as_array);
+    let text = |value: &Value, key: &str| value[key].as_str().unwrap_or_default().to_owned();
+    let one = |value: &Value| Outcome {
+        gateway: text(value, "name"),
+        sessions_ended: value["sessionsEnded"].as_u64().unwrap_or_default(),
+        removal: serde_json::from_value(value["removal"].clone())
+            .map_err(|_| text(value, "failed")),
+    };
+    gateways.into_iter().flatten().map(one).collect()
+}
+
+/// Without a shim that runs. Without a key there is nothing to prove a device with, and nothing to remove.
+async fn alone(config: &Config, options: &Unpair) -> Result<Outcome, Failure> {
+    if let Some(name) = &options.settings.gateway_name
+        && *name != config.name
+    {
+        return Err(format!("there is no gateway {}", safe(name)).into());
+    }
+    let removal = match Delegate::load(&config.data)? {
+        None => Ok(Removal::default()),
+        Some(delegate) => remove(config, delegate).await,
+    };
+    Ok(Outcome {
+        gateway: config.name.clone(),
+        sessions_ended: 0,
+        removal,
+    })
+}
+
+async fn remove(config: &Config, delegate: Delegate) -> Result<Removal, String> {
+    let settings =
+        control::Settings::with_delegate(config, delegate).map_err(|error| error.to_string())?;
+    let removal = control::remove(&settings).await;
+    let removal = removal.map_err(|error| error.to_string())?;
+    if removal.is_complete() {
+        let discarded = settings.delegate.discard();
+        discarded.map_err(|error| error.to_string())?;
+    }
+    Ok(removal)
+}
+
+impl Outcome {
+    fn is_complete(&self) -> bool {
+        self.removal.as_ref().is_ok_and(Removal::is_complete)
+    }
+
+    fn show(&self, text: &mut String, config: &Config, style: Style, running: bool) {
+        let gateway = format!(
+            "{} ({})",
+            safe(&self.gateway),
+            config.gateway.url.authority()
+        );
+        let title = match &self.removal {
+            Err(_) => style.bad("not unpaired:"),
+            Ok(removal) if !removal.is_complete() => style.doubtful("not quite unpaired:"),
+            Ok(removal) if removal.removed.is_empty() && removal.rejected.is_empty() => {
+                style.good("nothing to remove:")
+            }
+            Ok(_) => style.good("unpaired:"),
+        };
+        let _ = writeln!(text, "{title} {gateway}");
+        if running {
+            row(text, style, "mode", "off, until `scope-shim mode on`");
+        }
+        if self.sessions_ended > 0 {
+            let ended = format!("{} ended; their clients connect again", self.sessions_ended);
+            row(text, style, "sessions", &ended);
+        }
+        match &self.removal {
+            Ok(removal) => show_removal(text, style, removal),
+            Err(why) => {
+                row(text, style, "why", &safe(why));
+                row(
+                    text,
+                    style,
+                    "next",
+                    "run this command again; the key is kept until then",
+                );
+            }
+        }
+    }
+}
+
+fn show_removal(text: &mut String, style: Style, removal: &Removal) {
+    for device in &removal.removed {
+        row(text, style, "removed", &format!("device {}", safe(device)));
+    }
+    if !removal.removed.is_empty() {
+        // Seen on 2026.3.13 and 2026.9.6; no method removes them earlier.
+        let rows = "its rows in the gateway's presence list go by themselves within five minutes";
+        row(text, style, "note", rows);
+    }
+    for request in &removal.rejected {
+        let request = format!("pairing request {}", safe(request));
+        row(text, style, "rejected", &request);
+    }
+    for command in &removal.left {
+        let command = format!("{}, then this command again", safe(command));
+        row(text, style, "run", &command);
+    }
+    for device in &removal.namesakes {
+        let other = format!(
+            "device {} is called scope-shim, too; if no other shim needs it: openclaw devices remove {}",
+            safe(&device.chars().take(12).collect::<String>()),
+            safe(device)
+        );
+        row(text, style, "note", &other);
+    }
+}

@@ -1,0 +1,211 @@
+//! What is left of the shim once its device is gone: found by looking, in the order in which it is to be undone.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::cli::Style;
+use crate::config::{Config, Environment};
+use crate::text::safe;
+
+/// The steps that are left, in order.
+pub(super) struct Left(Vec<String>);
+
+impl Left {
+    pub(super) fn look(config: &Config, environment: &Environment, running: bool) -> Self {
+        let mut steps = Vec::new();
+        steps.extend(intercept());
+        steps.push(clients(config, environment));
+        steps.extend(services(Path::new("/"), environment));
+        steps.extend(container(Path::new("/"), environment));
+        if running && steps.len() == 1 {
+            steps.push("stop the shim that runs".to_owned());
+        }
+        steps.extend(trusted_proxy(config));
+        steps.extend(origin(config));
+        steps.extend(package(Path::new("/")));
+        steps.extend(files(config));
+        Self(steps)
+    }
+
+    pub(super) fn show(&self, text: &mut String, style: Style) {
+        let _ = writeln!(text, "\n{}", style.strong("Left to do, in this order"));
+        for (index, step) in self.0.iter().enumerate() {
+            let _ = writeln!(text, " {}. {}", index + 1, safe(step));
+        }
+    }
+}
+
+/// Before all else: with it in place, clients reach the shim whatever they are told.
+fn intercept() -> Option<String> {
+    let listed = Command::new("nft").args(["list", "tables"]).output().ok()?;
+    let tables = String::from_utf8_lossy(&listed.stdout);
+    let ours = tables.contains("scope_shim") || tables.contains("scope-shim");
+    ours.then(|| "take the redirect away: scope-shim intercept down, and systemctl disable --now scope-shim-intercept where that \
+         unit put it there"
+            .to_owned())
+}
+
+/// Nobody can look into every client; what can be seen from here is named.
+fn clients(config: &Config, environment: &Environment) -> String {
+    let gateway = &config.gateway.url;
+    let mut step = format!("point clients back from {} to {gateway}", config.listen);
+    let port = config.listen.port().to_string();
+    let variables = ["OPENCLAW_GATEWAY_PORT", "OPENCLAW_GATEWAY_URL"];
+    for name in variables {
+        let value = environment.get(name).unwrap_or_default();
+        if value == port || value.ends_with(&format!(":{port}")) {
+            let _ = write!(step, "; unset {name} (set here)");
+        }
+    }
+    if let Some(file) = &config.gateway.facts.config_file
+        && remote_url(file)
+            .is_some_and(|url| url.trim_end_matches('/').ends_with(&format!(":{port}")))
+    {
+        let _ = write!(step, "; gateway.remote.url in {}", file.display());
+    }
+    step
+}
+
+fn remote_url(file: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(file).ok()?;
+    let document: serde_json::Value = json5::from_str(&text).ok()?;
+    let url = document.pointer("/gateway/remote/url")?.as_str()?;
+    Some(url.to_owned())
+}
+
+/// The files of a service that starts the shim, and the commands that end it.
+fn services(root: &Path, environment: &Environment) -> Vec<String> {
+    let mut steps = Vec::new();
+    let system = [
+        "etc/systemd/system",
+        "lib/systemd/system",
+        "usr/lib/systemd/system",
+    ];
+    let there = |directory: &&str| root.join(directory).join(UNIT).exists();
+    if system.iter().any(there) {
+        steps.push("systemctl disable --now scope-shim.socket scope-shim.service".to_owned());
+    }
+    let user = environment
+        .config_directory()
+        .map(|config| config.join("systemd/user").join(UNIT));
+    if user.is_some_and(|unit| unit.exists()) {
+        steps.push("systemctl --user disable --now scope-shim.service".to_owned());
+    }
+    let agents = environment
+        .home()
+        .map(|home| home.join("Library/LaunchAgents"));
+    let agent = agents.map(|agents| agents.join(AGENT));
+    if let Some(agent) = agent.filter(|agent| agent.exists()) {
+        steps.push(format!(
+            "launchctl bootout gui/$(id -u)/ai.scope-shim, then remove {}",
+            agent.display()
+        ));
+    }
+    steps
+}
+
+fn container(root: &Path, environment: &Environment) -> Option<String> {
+    if environment.get("KUBERNETES_SERVICE_HOST").is_some() {
+        return Some("take the shim out of its manifest, and apply that".to_owned());
+    }
+    // The image has nothing but the shim, which is its first process.
+    let first = std::fs::read_to_string(root.join("proc/1/comm")).ok()?;
+    (first.trim() == "scope-shim").then(|| "remove the shim's container and its volume".to_owned())
+}
+
+fn trusted_proxy(config: &Config) -> Option<String> {
+    let source = config.gateway.sources.remote?;
+    let file = config.gateway.facts.config_file.as_ref()?;
+    let trusted = config.gateway.facts.trusted_proxies.as_ref()?;
+    let entry = trusted.iter().find(|network| network.contains(&source))?;
+    let entry = entry.to_string();
+    let entry = entry.trim_end_matches("/32").trim_end_matches("/128");
+    Some(format!(
+        "take {entry} out of gateway.trustedProxies in {}, unless another proxy needs it",
+        file.display()
+    ))
+}
+
+/// An origin of the shim's own port that browsers were allowed to come from.
+fn origin(config: &Config) -> Option<String> {
+    let file = config.gateway.facts.config_file.as_ref()?;
+    let allowed = config.gateway.facts.allowed_origins.as_ref()?;
+    let port = format!(":{}", config.listen.port());
+    let own = allowed.iter().find(|origin| origin.ends_with(&port))?;
+    Some(format!(
+        "take {own} out of gateway.controlUi.allowedOrigins in {}",
+        file.display()
+    ))
+}
+
+fn package(root: &Path) -> Option<String> {
+    let installed = root.join("var/lib/dpkg/info/scope-shim.list").exists();
+    installed.then(|| "apt purge scope-shim".to_owned())
+}
+
+/// What the shim approved stays approved: the log of it is worth a look before it goes.
+fn files(config: &Config) -> Vec<String> {
+    let mut steps = Vec::new();
+    let audit = config.data.join("audit.jsonl");
+    if audit.exists() {
+        steps.push(format!(
+            "what the shim approved stays approved; {} has the list",
+            audit.display()
+        ));
+    }
+    let mut paths: Vec<&PathBuf> = Vec::new();
+    if config.data.exists() {
+        paths.push(&config.data);
+    }
+    paths.extend(&config.file);
+    if !paths.is_empty() {
+        let shown: Vec<String> = paths
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect();
+        steps.push(format!("remove {}", shown.join(" and ")));
+    }
+    steps
+}
+
+const UNIT: &str = "scope-shim.service";
+const AGENT: &str = "ai.scope-shim.plist";
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_service_is_named_only_where_its_file_is() {
+        let root = tempfile::tempdir().unwrap();
+        let home = root.path().join("home");
+        let environment = Environment::from_iter([("HOME", home.to_str().unwrap())]);
+        assert!(services(root.path(), &environment).is_empty());
+        assert_eq!(package(root.path()), None);
+        let units = root.path().join("etc/systemd/system");
+        fs::create_dir_all(&units).unwrap();
+        fs::write(units.join(UNIT), "").unwrap();
+        let agents = home.join("Library/LaunchAgents");
+        fs::create_dir_all(&agents).unwrap();
+        fs::write(agents.join(AGENT), "").unwrap();
+        let steps = services(root.path(), &environment);
+        assert_eq!(steps.len(), 2);
+        assert!(steps[0].starts_with("systemctl disable --now"), "{steps:?}");
+        assert!(steps[1].starts_with("launchctl bootout"), "{steps:?}");
+    }
+
+    #[test]
+    fn inside_a_container_its_removal_is_a_step() {
+        let root = tempfile::tempdir().unwrap();
+        let bare = Environment::from_iter([("HOME", "/nowhere")]);
+        assert_eq!(container(root.path(), &bare), None);
+        fs::create_dir_all(root.path().join("proc/1")).unwrap();
+        fs::write(root.path().join("proc/1/comm"), "scope-shim\n").unwrap();
+        assert!(container(root.path(), &bare).is_some());
+    }
+}

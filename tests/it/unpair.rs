@@ -1,0 +1,218 @@
+//! `unpair`: nothing of the shim stays on the gateway, and it does not come back by itself.
+
+use scope_shim::admin::Client;
+use scope_shim::config::{Config, Environment};
+use scope_shim::delegate::Delegate;
+use scope_shim::demo::simulated::Profile;
+use serde_json::{Value, json};
+use tokio::time::{Duration, timeout};
+
+use crate::command::Bench;
+use crate::stage::{Stage, eventually};
+use crate::support::client::{FULL, LEGACY, READ};
+
+const ALL_PROFILES: [Profile; 4] = [
+    Profile::Literal,
+    Profile::Clearing,
+    Profile::Pending,
+    Profile::Latest,
+];
+
+/// The admin surface of the shim of a stage, as commands reach it.
+fn admin(stage: &Stage) -> Client {
+    let file = stage.dir.path().join("scope-shim.toml");
+    let environment = Environment::from_iter([("HOME", stage.dir.path().to_str().unwrap())]);
+    Client::new(&Config::load(Some(&file), &[], &environment).unwrap())
+}
+
+async fn unpair(stage: &Stage) -> Value {
+    let answer = admin(stage).post("/unpair", &json!({})).await.unwrap();
+    answer["gateways"][0].clone()
+}
+
+/// Has the delegate paired by a command, so that nothing goes on in the background.
+async fn pair(bench: &Bench) {
+    let said = bench.run(&["approve"]).await;
+    assert!(said.starts_with("exit: 0\n"), "{said}");
+}
+
+fn shims_on(stage: &Stage) -> usize {
+    let paired = stage.gateway.paired().unwrap();
+    let records = paired.as_object().unwrap().values();
+    records
+        .filter(|record| record["displayName"] == "scope-shim")
+        .count()
+}
+
+fn key(stage: &Stage) -> bool {
+    stage.dir.path().join("data/delegate.key").exists()
+}
+
+#[tokio::test]
+async fn a_running_shim_leaves_nothing_on_the_gateway_and_lets_all_pass() {
+    for profile in ALL_PROFILES {
+        let stage = Stage::new(profile).await;
+        let delegate = stage.delegate().await["deviceId"].clone();
+        let answer = unpair(&stage).await;
+        assert_eq!(
+            answer["removal"]["removed"],
+            json!([delegate]),
+            "{profile:?}"
+        );
+        assert_eq!(answer["removal"]["left"], json!([]), "{profile:?}");
+        assert!(!key(&stage), "{profile:?}: its key is gone, too");
+        let device = stage.paired(FULL);
+        let passed = stage.through().device(&device).scopes(FULL).run().await;
+        assert!(passed.session.is_some(), "{profile:?}: {passed:?}");
+        assert_eq!(shims_on(&stage), 0, "{profile:?}");
+        assert!(stage.pending().is_empty(), "{profile:?}");
+    }
+}
+
+#[tokio::test]
+async fn sessions_in_its_name_end_with_a_reason_and_the_next_is_the_gateways() {
+    let stage = Stage::new(Profile::Literal).await;
+    stage.delegate().await;
+    let device = stage.paired(LEGACY);
+    let asking = stage.through().device(&device).scopes(&[READ]);
+    let mut session = asking.clone().run().await.admitted();
+    let answer = unpair(&stage).await;
+    assert_eq!(answer["sessionsEnded"], 1);
+    let (code, reason) = timeout(Duration::from_secs(5), session.closed())
+        .await
+        .unwrap();
+    assert_eq!(
+        (code, reason.as_str()),
+        (1008, "scope-shim: unpaired from the gateway; connect again")
+    );
+    assert!(
+        asking.run().await.session.is_none(),
+        "the gateway refuses it as ever"
+    );
+    assert_eq!(shims_on(&stage), 0);
+}
+
+#[tokio::test]
+async fn what_passed_through_is_not_disturbed() {
+    let stage = Stage::new(Profile::Literal).await;
+    stage.delegate().await;
+    let device = stage.paired(FULL);
+    let passing = stage.through().device(&device).scopes(FULL);
+    let mut session = passing.run().await.admitted();
+    assert_eq!(unpair(&stage).await["sessionsEnded"], 0);
+    session.call("health", json!({})).await.unwrap();
+}
+
+#[tokio::test]
+async fn it_stays_away_until_it_is_switched_on_and_then_pairs_as_another_device() {
+    let stage = Stage::new(Profile::Literal).await;
+    let before = stage.delegate().await["deviceId"].clone();
+    unpair(&stage).await;
+    // The gateway comes back, which is when a control connection is opened.
+    stage.gateway.restart().await.unwrap();
+    let again = unpair(&stage).await;
+    assert_eq!(
+        again["removal"]["removed"],
+        json!([]),
+        "there is nothing left"
+    );
+    assert_eq!(shims_on(&stage), 0);
+    let switched = admin(&stage).post("/mode", &json!({"mode": "on"})).await;
+    assert_eq!(switched.unwrap()["gateways"][0]["mode"], "on");
+    let after = eventually("paired again", || {
+        key(&stage).then(|| stage.find_delegate()).flatten()
+    })
+    .await;
+    assert_ne!(after["deviceId"], before);
+    assert_eq!(shims_on(&stage), 1);
+}
+
+#[tokio::test]
+async fn a_gateway_that_is_down_is_left_later() {
+    let stage = Stage::new(Profile::Latest).await;
+    stage.delegate().await;
+    stage.gateway.stop().await;
+    let answer = unpair(&stage).await;
+    let why = answer["failed"].as_str().unwrap();
+    assert!(why.contains("does not answer"), "{why}");
+    assert!(key(&stage), "the key is what the removal needs");
+    stage.gateway.restart().await.unwrap();
+    assert_eq!(shims_on(&stage), 1);
+    let answer = unpair(&stage).await;
+    assert_eq!(answer["removal"]["removed"].as_array().unwrap().len(), 1);
+    assert_eq!(shims_on(&stage), 0);
+}
+
+#[tokio::test]
+async fn without_a_shim_that_runs_the_command_does_it_alone_and_twice_is_no_mistake() {
+    for profile in ALL_PROFILES {
+        let bench = Bench::new(profile).await;
+        pair(&bench).await;
+        let said = bench.run(&["unpair"]).await;
+        assert!(
+            said.starts_with("exit: 0\nunpaired: "),
+            "{profile:?}: {said}"
+        );
+        assert_eq!(bench.gateway.paired().unwrap(), json!({}), "{profile:?}");
+        assert!(bench.pending().is_empty(), "{profile:?}");
+        let said = bench.run(&["unpair"]).await;
+        assert!(said.starts_with("exit: 0\nnothing to remove: "), "{said}");
+        assert_eq!(bench.gateway.paired().unwrap(), json!({}), "{profile:?}");
+    }
+}
+
+#[tokio::test]
+async fn former_devices_go_with_it() {
+    let bench = Bench::new(Profile::Literal).await;
+    let data = bench.dir.path().join("data");
+    pair(&bench).await;
+    Delegate::load_or_create(&data).unwrap().renew().unwrap();
+    pair(&bench).await;
+    let paired = || bench.gateway.paired().unwrap().as_object().unwrap().len();
+    assert_eq!(paired(), 2);
+    let said = bench.run(&["unpair", "--yes"]).await;
+    assert!(said.starts_with("exit: 0\nunpaired: "), "{said}");
+    assert_eq!(paired(), 0);
+    let keys = std::fs::read_dir(&data).unwrap().flatten();
+    let mut keys = keys.map(|entry| entry.file_name().into_string().unwrap());
+    assert!(!keys.any(|name| name.starts_with("delegate.")));
+}
+
+/// On a gateway that trusts 127.0.0.1 as a proxy nobody on it is local, and no backend is let in.
+#[tokio::test]
+async fn a_request_that_only_others_can_reject_is_named_with_its_command() {
+    let bench = Bench::with(Profile::Literal, |options| {
+        options.trusted_proxies = vec!["127.0.0.1".into()];
+    })
+    .await;
+    let said = bench.run(&["approve"]).await;
+    assert!(said.starts_with("exit: 1\n"), "{said}");
+    let said = bench.run(&["unpair"]).await;
+    assert!(said.starts_with("exit: 1\nnot quite unpaired: "), "{said}");
+    let waiting = bench.pending();
+    assert_eq!(waiting.len(), 1, "it adds none of its own");
+    let command = format!("openclaw devices reject {}", waiting[0]);
+    assert!(said.contains(&command), "{said}");
+    assert!(bench.dir.path().join("data/delegate.key").exists());
+}
+
+#[tokio::test]
+async fn what_is_left_is_told_in_order() {
+    let bench = Bench::new(Profile::Latest).await;
+    pair(&bench).await;
+    let said = bench.shown(&["unpair"]).await;
+    insta::assert_snapshot!(said);
+}
+
+#[tokio::test]
+async fn a_gateway_of_another_name_is_not_touched() {
+    let stage = Stage::new(Profile::Latest).await;
+    stage.delegate().await;
+    let body = json!({"gateway": "elsewhere"});
+    let refused = admin(&stage).post("/unpair", &body).await.unwrap_err();
+    assert!(
+        refused.to_string().contains("none of that name"),
+        "{refused}"
+    );
+    assert_eq!(shims_on(&stage), 1);
+}
