@@ -7,6 +7,7 @@ pub mod client;
 mod live;
 mod mode;
 mod route;
+mod status;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

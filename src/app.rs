@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use tokio::net::TcpListener;
@@ -35,6 +35,19 @@ pub struct Shim {
     pub started: Instant,
     /// The sessions under way, those of the past configurations included.
     pub sessions: TaskTracker,
+    /// The doors that clients come in by, once they are open.
+    pub doors: OnceLock<Vec<Arc<Door>>>,
+}
+
+impl Shim {
+    /// Where clients of this gateway come in.
+    #[must_use]
+    pub fn door(&self, served: &Served) -> Option<SocketAddr> {
+        let doors = self.doors.get()?;
+        let leads_there =
+            |door: &&Arc<Door>| door.served.iter().any(|one| std::ptr::eq(&**one, served));
+        doors.iter().find(leads_there).map(|door| door.address)
+    }
 }
 
 /// Listens where the configurations say, one for each gateway, and runs until the process is told to stop.
@@ -80,10 +93,12 @@ async fn serve_all(
 ) -> Result<(), Failure> {
     let mut shim = Shim {
         served: Vec::new(),
-        telemetry: Telemetry::default(),
+        telemetry: Telemetry::new()?,
         started: Instant::now(),
         sessions: TaskTracker::new(),
+        doors: OnceLock::new(),
     };
+    shim.telemetry.keep_time();
     let mut behind: BTreeMap<SocketAddr, (Vec<Arc<Served>>, listen::Limits)> = BTreeMap::new();
     for config in &configs {
         let front = assemble::front(config, &shim)?;
@@ -100,7 +115,7 @@ async fn serve_all(
     }
     let shim = Arc::new(shim);
     let stop = CancellationToken::new();
-    let doors = TaskTracker::new();
+    let (doors, mut open) = (TaskTracker::new(), Vec::new());
     for (address, listener) in listeners {
         let Some((served, limits)) = behind.remove(&address) else {
             continue;
@@ -110,9 +125,11 @@ async fn serve_all(
             served,
         });
         announce(&door);
+        open.push(Arc::clone(&door));
         doors.spawn(listen::serve(listener, door, limits, stop.clone()));
     }
     doors.close();
+    let _ = shim.doors.set(open);
     let admin = admin::start(&configs, Arc::clone(&shim), stop.clone()).await;
     shutdown.await;
     stop.cancel();

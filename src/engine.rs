@@ -31,7 +31,7 @@ use crate::identity::identify::{Circumstances, Credential, Identity};
 use crate::profile::Lesson;
 use crate::rewrite::SharedSecret;
 use crate::scope::{self, ScopeSet};
-use crate::telemetry::Telemetry;
+use crate::telemetry::GatewayTelemetry;
 
 pub use host::HostDevice;
 pub use standing::EntitledStill;
@@ -63,7 +63,7 @@ pub struct Engine {
     /// What the gateway refused, and would again.
     pub breaker: Breaker,
     /// What is known of the work done.
-    pub telemetry: Telemetry,
+    pub telemetry: GatewayTelemetry,
 }
 
 /// What holds for a session, and may be another for the next one.

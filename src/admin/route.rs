@@ -6,7 +6,7 @@ use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::Value;
 
-use super::{live, mode};
+use super::{live, mode, status};
 use crate::app::Shim;
 use crate::http::Body;
 use crate::http::respond::{error, full};
@@ -48,6 +48,7 @@ pub(super) async fn answer(shim: &Shim, request: Request<Incoming>) -> Response<
     };
     respond(match (&method, path.as_str()) {
         (&Method::GET, "/live") => Ok(live::live()),
+        (&Method::GET, "/status") => Ok(status::status(shim).await),
         (&Method::GET, "/mode") => Ok(mode::show(shim)),
         (&Method::POST, "/mode") => mode::switch(shim, &asked),
         _ => Err(Refused {

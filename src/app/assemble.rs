@@ -31,6 +31,7 @@ use crate::identity::{CacheSettings, Resolver};
 pub(super) fn front(config: &Config, shim: &Shim) -> Result<Front, Failure> {
     let settings = Settings::from_config(config)?;
     let (dialer, delegate) = (Arc::clone(&settings.dialer), Arc::clone(&settings.delegate));
+    let telemetry = shim.telemetry.gateway(&config.name)?;
     let control = Control::start(settings);
     let resolver = Resolver::new(
         store(config, &control),
@@ -52,7 +53,7 @@ pub(super) fn front(config: &Config, shim: &Shim) -> Result<Front, Failure> {
         traces: (config.log.sessions == SessionLog::On).then(|| Traces::start(&config.data)),
         newcomers: std::sync::Mutex::default(),
         breaker: Breaker::new()?,
-        telemetry: shim.telemetry.clone(),
+        telemetry,
     });
     tokio::spawn(breaker::forget_when_changed(Arc::clone(&engine)));
     let watch = Watch::start(engine.resolver.clone());

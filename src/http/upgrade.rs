@@ -85,7 +85,7 @@ pub(super) async fn serve(
             front.trust.user_header.as_deref(),
         ),
         attempt: OnceLock::new(),
-        row: front.engine.telemetry.live.enter(),
+        row: front.engine.telemetry.enter(attribution.address()),
         redial,
     };
     if let Some(place) = deferral(front, &session).await

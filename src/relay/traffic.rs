@@ -21,6 +21,13 @@ impl Traffic {
         }
     }
 
+    /// So much went through, where a test says so.
+    #[cfg(test)]
+    pub(crate) fn add(&self, to_gateway: u64, to_client: u64) {
+        self.to_gateway(to_gateway);
+        self.to_client(to_client);
+    }
+
     pub(super) fn to_gateway(&self, bytes: u64) {
         self.to_gateway.fetch_add(bytes, Ordering::Relaxed);
     }

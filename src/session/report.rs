@@ -13,7 +13,7 @@ use crate::engine::Judgement;
 use crate::explain::{FindingTrace, Outcome, SessionTrace, Taken, Traces};
 use crate::handshake::message::{Claims, Refusal};
 use crate::identity::Identity;
-use crate::telemetry::Handshake;
+use crate::telemetry::{Found, Handshake};
 
 /// What is written when the handshake is over, whatever way it ends.
 #[derive(Debug)]
@@ -195,7 +195,7 @@ impl Report<'_> {
             why: brief(&self.why),
             answer: brief(&self.answer),
             outcome: self.outcome,
-            finding: self.finding.clone(),
+            finding: self.finding.as_ref().map(Found::new),
         }
     }
 }
