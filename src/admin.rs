@@ -3,9 +3,11 @@
 //! Whoever may open the socket may do everything: it lies in a directory that only its owner can enter, and so does
 //! the key of the delegate.
 
+mod approve;
 pub mod client;
 mod live;
 mod mode;
+pub mod page;
 mod route;
 mod status;
 

@@ -6,7 +6,7 @@ use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::Value;
 
-use super::{live, mode, status};
+use super::{approve, live, mode, page, status};
 use crate::app::Shim;
 use crate::http::Body;
 use crate::http::respond::{error, full};
@@ -46,11 +46,15 @@ pub(super) async fn answer(shim: &Shim, request: Request<Incoming>) -> Response<
         Ok(asked) => asked,
         Err(refused) => return respond(Err(refused)),
     };
+    if (&method, path.as_str()) == (&Method::GET, "/") {
+        return page::page();
+    }
     respond(match (&method, path.as_str()) {
         (&Method::GET, "/live") => Ok(live::live()),
         (&Method::GET, "/status") => Ok(status::status(shim).await),
         (&Method::GET, "/mode") => Ok(mode::show(shim)),
         (&Method::POST, "/mode") => mode::switch(shim, &asked),
+        (&Method::POST, "/approve") => approve::approve(shim, &asked).await,
         _ => Err(Refused {
             status: StatusCode::NOT_FOUND,
             kind: "not_found",

@@ -28,7 +28,7 @@ function makeGateway(first) {
     if (health.command) fix.set(health.command, `for ${name}`);
     const version = health.version && !String(health.profile).includes(health.version) ? ` (${health.version})` : '';
     list.set(0, `${shown(health.profile ?? 'not known yet')}${shown(version)} at ${shown(gateway.url)}`);
-    list.set(1, [gateway.listen, ...gateway.hosts].map((at) => shown(at, 80)).join(', '));
+    list.set(1, [gateway.listen, ...gateway.hosts].filter(Boolean).map((at) => shown(at, 80)).join(', ') || 'nowhere at the moment');
     list.set(2, shown(gateway.store, 240));
     list.set(3, own(gateway.delegate));
     mode.update(gateway.mode);

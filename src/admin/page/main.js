@@ -40,7 +40,7 @@ function show(status) {
   for (const plot of plots) plot.update(status);
   showSessions(status);
   showRecent(status);
-  if (status.draining) link('doubt', `Draining: ${count(status.sessions.length, 'session')} left, no new ones`);
+  if (status.draining) link('doubt', `Draining: ${count(status.live ?? status.sessions.length, 'session')} left, no new ones`);
   else link('live', `Live, ${clock(seen.at)}`);
   if (restarted) say('good', before.version === status.version ? 'The shim was restarted.' : `The shim is now ${shown(status.version, 40)}. Reload this page for its own.`);
   else if (wasLost) speak('Connected again.');
@@ -81,12 +81,12 @@ const stats = STATS.map((name) => {
   return { big, sub };
 });
 
-function showStats({ sessions, hour, totals }) {
+function showStats({ live: running, sessions, hour, totals }) {
   const within = (values) => values.reduce((sum, value) => sum + value, 0);
-  const live = sessions.filter((row) => row.outcome === 'delegated' || row.outcome === 'healed').length;
+  const repaired = sessions.filter((row) => row.outcome === 'delegated' || row.outcome === 'healed').length;
   const rows = [
-    [sessions.length, live ? `${number(live)} of them repaired` : 'none needs repair'],
-    ...['handshakes', 'accepted', 'repaired', 'refused', 'repeated'].map((name) => [within(hour[name]), `this hour; ${number(totals[name])} in all`]),
+    [running ?? sessions.length, repaired ? `${number(repaired)} of them repaired` : 'none of them repaired'],
+    ...['handshakes', 'accepted', 'repaired', 'refused', 'repeated'].map((name) => [within(hour[name]), `last hour; ${number(totals[name])} in all`]),
   ];
   rows.forEach(([big, sub], index) => { setText(stats[index].big, number(big)); setText(stats[index].sub, sub); });
 }

@@ -2,28 +2,33 @@
 
 /** So many rows are drawn; thousands would be slow, and nobody reads them. */
 const MOST_ROWS = 200;
+const MOST_CARDS = 50;
+const narrow = matchMedia('(max-width: 52rem)');
 
 const COLUMNS = [
-  { name: 'Who', width: '17%', key: (row) => row.who ?? '', draw: who },
-  { name: 'Asked', width: '14%', key: (row) => row.requested ?? '', draw: (row) => [shown(row.requested, 200)] },
-  { name: 'Approved', width: '16%', key: (row) => row.approved ?? '', draw: (row) => [shown(row.approved, 200)] },
-  { name: 'Decision', width: '33%', key: (row) => row.decision ?? '', draw: decision },
-  { name: 'Age', width: '9%', number: true, key: (row) => row.age_ms, draw: (row) => [age(row.age_ms)] },
-  { name: 'Traffic', width: '11%', number: true, key: (row) => row.bytes_to_gateway + row.bytes_to_client, draw: (row) => [`↑ ${bytes(row.bytes_to_gateway)}`, `↓ ${bytes(row.bytes_to_client)}`] },
+  { name: 'Who', width: '15%', key: (row) => row.who ?? '', draw: who },
+  { name: 'Client', width: '18%', key: (row) => row.client ?? '', draw: client },
+  { name: 'Asked', width: '13%', key: (row) => row.requested ?? '', draw: (row) => [shown(row.requested, 200)] },
+  { name: 'Approved', width: '14%', key: (row) => row.approved ?? '', draw: (row) => [shown(row.approved, 200)] },
+  { name: 'Decision', width: '24%', key: (row) => row.decision ?? '', draw: decision },
+  { name: 'Age', width: '7%', number: true, key: (row) => row.age_ms, draw: (row) => [age(row.age_ms)] },
+  { name: 'Traffic', width: '9%', number: true, key: (row) => row.bytes_to_gateway + row.bytes_to_client, draw: (row) => [`↑ ${bytes(row.bytes_to_gateway)}`, `↓ ${bytes(row.bytes_to_client)}`] },
 ];
+const [AGE, TRAFFIC] = [5, 6];
 const PAST_COLUMNS = [
-  { name: 'When', width: '10%', draw: (row) => [clock(row.at), `took ${duration(row.took_ms)}`] },
-  { name: 'Who', width: '17%', draw: who },
+  { name: 'When', width: '9%', draw: (row) => [clock(row.at), row.times > 1 ? `${number(row.times)} times` : `in ${duration(row.took_ms)}`] },
+  { name: 'Who', width: '15%', draw: who },
+  { name: 'Client', width: '18%', draw: client },
   { name: 'Asked', width: '13%', draw: (row) => [shown(row.requested, 200)] },
-  { name: 'Approved', width: '15%', draw: (row) => [shown(row.approved, 200)] },
-  { name: 'What came of it', width: '45%', draw: (row) => [...decision(row), row.finding ? `finding: ${shown(findingCode(row.finding), 40)}` : null] },
+  { name: 'Approved', width: '14%', draw: (row) => [shown(row.approved, 200)] },
+  { name: 'What came of it', width: '31%', draw: (row) => [...decision(row), row.finding ? `finding: ${shown(findingCode(row.finding), 40)}` : null] },
 ];
 
 function who(row) {
-  const where = [shown(row.from, 60), row.gateways > 1 ? `at ${shown(row.gateway, 40)}` : null].filter(Boolean).join(' ');
-  return [shown(row.who ?? 'not known yet', 80), [shown(row.client, 100), where].filter(Boolean).join(', ')];
+  return [shown(row.who ?? 'not known yet', 60), row.gateways > 1 ? `at ${shown(row.gateway, 40)}` : null];
 }
 
+const client = (row) => [shown(row.client ?? 'not known yet', 80), `from ${shown(row.from, 60)}`];
 const findingCode = (finding) => (typeof finding === 'string' ? finding : finding.code);
 
 function decision(row) {
@@ -31,10 +36,10 @@ function decision(row) {
   return [`${row.decision === 'answer' ? 'answered by the shim' : shown(row.decision, 40)}, ${shown(row.answer, 200)}`, shown(row.why, 300)];
 }
 
-const KINDS = { delegated: 'repaired', healed: 'repaired', accepted: 'pass', refused: 'refused', repeated: 'refused', degraded: 'doubt', unanswered: 'refused', sent_back: 'doubt', left: 'doubt' };
+const KINDS = { delegated: 'repaired', healed: 'repaired', accepted: 'pass', refused: 'refused', repeated: 'refused', degraded: 'doubt', unanswered: 'refused', 'sent-back': 'doubt', left: 'doubt' };
 const kind = (row) => (row.decision ? KINDS[row.outcome] ?? 'pass' : 'wait');
 
-let sort = { column: 4, descending: false };
+let sort = { column: AGE, descending: false };
 let lastStatus = null;
 
 function makeTables() {
@@ -50,7 +55,7 @@ function makeTables() {
 }
 
 function sortBy(column) {
-  sort = { column, descending: sort.column === column ? !sort.descending : column === 5 };
+  sort = { column, descending: sort.column === column ? !sort.descending : column === TRAFFIC };
   markSort();
   if (lastStatus) showSessions(lastStatus);
   speak(`Sorted by ${COLUMNS[column].name}, ${sort.descending ? 'descending' : 'ascending'}.`);
@@ -65,13 +70,16 @@ function showSessions(status) {
   const gateways = status.gateways.length;
   const words = $('filter').value.toLowerCase().split(/\s+/).filter(Boolean);
   const matching = words.length ? status.sessions.filter((row) => matches(row, words)) : status.sessions;
-  const rows = ordered(matching).slice(0, MOST_ROWS);
-  setText($('sessions-tally'), status.sessions.length ? number(status.sessions.length) : '');
+  const rows = ordered(matching).slice(0, narrow.matches ? MOST_CARDS : MOST_ROWS);
+  const live = status.live ?? status.sessions.length;
+  setText($('sessions-tally'), live ? number(live) : '');
   setHidden($('sessions-none'), status.sessions.length > 0);
   setHidden($('sessions-table'), rows.length === 0);
   keyed($('sessions-rows'), rows.map((row) => ({ ...row, gateways })), (row, index) => row.session ?? `under way ${index}`, () => makeRow(COLUMNS), $('filter'));
-  const hidden = matching.length - rows.length;
-  const filtered = words.length ? `${count(matching.length, 'session')} of ${number(status.sessions.length)} match${matching.length === 1 ? 'es' : ''}.` : '';
+  // The shim names the newest of thousands; the others are counted.
+  const unnamed = live - status.sessions.length;
+  const hidden = matching.length - rows.length + (words.length ? 0 : unnamed);
+  const filtered = words.length ? `${count(matching.length, 'session')} of ${unnamed > 0 ? `the newest ${number(status.sessions.length)}` : number(status.sessions.length)} match${matching.length === 1 ? 'es' : ''}.` : '';
   setText($('sessions-more'), [filtered, hidden > 0 ? `… and ${number(hidden)} more: sort or filter to see them.` : ''].filter(Boolean).join(' '));
 }
 

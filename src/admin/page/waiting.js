@@ -7,7 +7,7 @@ function showWaiting(status) {
   tally('requests', requests.length);
   tally('findings', findings.length);
   keyed($('requests'), requests.slice(0, MOST), (request) => `${request.gateway} ${request.id}`, makeRequest, $('h-requests'));
-  keyed($('findings'), findings.slice(0, MOST), (finding) => `${finding.gateway} ${finding.code} ${finding.sentence}`, makeFinding, $('h-findings'));
+  keyed($('findings'), findings.slice(0, MOST), (finding) => `${finding.gateway} ${finding.code}`, makeFinding, $('h-findings'));
 }
 
 /** More would be a flood, and no list to read. */
@@ -39,9 +39,9 @@ function makeRequest() {
     el('div', {}, button));
   return { node, update(request) {
     current = request;
-    setText(title, `${shown(request.client ?? 'an unnamed client', 80)} as ${shown(request.role, 40)}`);
+    setText(title, `${shown(request.client ?? 'an unnamed client', 60)} as ${shown(request.role, 40)}`);
     setText(meta, `${device(request)}${request.several ? ` at ${shown(request.gateway, 40)}` : ''}, asked ${request.age_ms === null ? 'at an unknown time' : `${age(request.age_ms)} ago`}`);
-    setText(where, request.remote ? '⇄ from another machine' : 'this machine');
+    setText(where, request.remote ? 'from another machine' : 'this machine');
     where.classList.toggle('remote', Boolean(request.remote));
     askChips.set(request.scopes, request.held ?? []);
     heldChips.set(request.held ?? []);
@@ -49,7 +49,7 @@ function makeRequest() {
     setHidden(held, !request.held?.length);
     setHidden(fix.node, !request.command);
     if (request.command) fix.set(request.command, `that approves ${shown(request.id, 40)}`);
-    setAttribute(button, 'aria-label', `Approve ${shown(request.client ?? 'an unnamed client', 80)}, ${device(request)}…`);
+    setAttribute(button, 'aria-label', `Approve… ${shown(request.client ?? 'an unnamed client', 80)}, ${device(request)}`);
   } };
 }
 
@@ -100,6 +100,6 @@ function makeFinding() {
     setHidden(fix.node, !finding.command);
     if (finding.command) fix.set(finding.command, `against ${shown(finding.code, 40)}`);
     setHidden(buttonLine, !finding.asks);
-    if (finding.asks) setAttribute(button, 'aria-label', `Approve the request of ${shown(finding.asks.client ?? 'an unnamed client', 80)}, ${device(finding.asks)}…`);
+    if (finding.asks) setAttribute(button, 'aria-label', `Approve its request… ${shown(finding.asks.client ?? 'an unnamed client', 80)}, ${device(finding.asks)}`);
   } };
 }
