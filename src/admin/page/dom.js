@@ -24,6 +24,11 @@ function svg(name, attributes = {}, ...children) {
 }
 
 function setText(node, text) { if (node.textContent !== text) node.textContent = text; }
+/** A path breaks behind its slashes. */
+function setPath(node, text) {
+  if (node.textContent === text) return;
+  node.replaceChildren(...text.split(/(?<=[^/:\\][/\\])/).flatMap((part) => [part, document.createElement('wbr')]));
+}
 function setAttribute(node, name, value) {
   if (value === null || value === undefined || value === false) node.removeAttribute(name);
   else if (node.getAttribute(name) !== String(value)) node.setAttribute(name, value);
@@ -64,7 +69,7 @@ function keyed(parent, items, keyOf, make, refuge) {
 function facts(names) {
   const cells = names.map((name) => ({ term: el('dt', { text: name }), value: el('dd') }));
   const pairs = cells.map(({ term, value }) => el('div', {}, term, value));
-  return { pairs, set(index, text) { setText(cells[index].value, text); setHidden(pairs[index], text === null); } };
+  return { pairs, set(index, text) { setPath(cells[index].value, text); } };
 }
 
 /** A command line and a button that copies just what is seen. */

@@ -15,9 +15,8 @@ function makeGateway(first) {
   const list = facts(['Gateway', 'Clients connect to', 'Pairing store', 'The shim’s own device']);
   const mode = makeMode(first.name);
   const node = el('article', { class: 'card gateway' },
-    el('div', {}, el('h3', {}, el('span', { text: name }), state), why, fix.node),
-    mode.node,
-    el('dl', { class: 'facts' }, ...list.pairs));
+    el('div', { class: 'left' }, el('div', {}, el('h3', {}, el('span', { text: name }), state), why), fix.node, el('dl', { class: 'facts' }, ...list.pairs)),
+    mode.node);
   return { node, update(gateway) {
     const health = gateway.gateway;
     state.dataset.state = health.state;
@@ -47,7 +46,7 @@ function makeMode(gateway) {
   let wanted = null;
   const radios = Object.keys(MODES).map((mode) => el('input', { type: 'radio', name: group, value: mode, on: { change: () => choose(mode) } }));
   const check = () => { for (const radio of radios) radio.checked = radio.value === (wanted ?? shownMode); };
-  const paint = () => { check(); setText(note, `${MODES[wanted ?? shownMode] ?? ''} New handshakes at once; live sessions go on.`); };
+  const paint = () => { check(); setText(note, `${MODES[wanted ?? shownMode] ?? ''} For new handshakes; live sessions go on.`); };
 
   async function change(mode) {
     wanted = mode;

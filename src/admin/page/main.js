@@ -85,8 +85,8 @@ function showStats({ live: running, sessions, hour, totals }) {
   const within = (values) => values.reduce((sum, value) => sum + value, 0);
   const repaired = sessions.filter((row) => row.outcome === 'delegated' || row.outcome === 'healed').length;
   const rows = [
-    [running ?? sessions.length, repaired ? `${number(repaired)} of them repaired` : 'none of them repaired'],
-    ...['handshakes', 'accepted', 'repaired', 'refused', 'repeated'].map((name) => [within(hour[name]), `last hour; ${number(totals[name])} in all`]),
+    [running ?? sessions.length, repaired ? `now; ${number(repaired)} repaired` : 'now'],
+    ...['handshakes', 'accepted', 'repaired', 'refused', 'repeated'].map((name) => [within(hour[name]), `${number(totals[name])} in all`]),
   ];
   rows.forEach(([big, sub], index) => { setText(stats[index].big, number(big)); setText(stats[index].sub, sub); });
 }

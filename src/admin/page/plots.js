@@ -22,7 +22,7 @@ const PLOTS = [
     sentence: (points) => `Time of a handshake over the last hour, in milliseconds: ${peak(points, 0, 'half within', 'ms')}, ${peak(points, 1, '99 percent within', 'ms')} at the worst.`,
   },
   {
-    title: 'Traffic', unit: 'per second', form: 'area',
+    title: 'Traffic', unit: 'both ways, per second', form: 'area',
     series: [{ name: 'both ways', color: '--plot-2', dash: '' }],
     format: (value) => bytes(value),
     points: (hour) => hour.bytes.map((value, index) => ({ at: hour.first + index * hour.step_ms, values: [value * 1000 / hour.step_ms] })),
@@ -56,7 +56,7 @@ const plots = PLOTS.map(makePlot);
 
 function makePlot(plot, index) {
   const id = `plot-${index}`;
-  const readout = el('p', { class: 'readout', 'aria-hidden': 'true' });
+  const unit = el('span', { class: 'unit', text: plot.unit });
   const picture = svg('svg', { role: 'img', focusable: 'false' });
   const canvas = el('div', { class: 'canvas' }, picture);
   const body = el('tbody');
@@ -64,14 +64,14 @@ function makePlot(plot, index) {
     el('thead', {}, el('tr', {}, el('th', { scope: 'col', text: 'Time' }), ...plot.series.map((series) => el('th', { scope: 'col', text: series.name })))), body);
   const details = el('details', {}, el('summary', { text: 'As a table' }), el('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': `${plot.title} as a table` }, table));
   const legend = el('div', { class: 'legend' }, ...(plot.series.length > 1 ? plot.series.map((series) => el('span', {}, swatch(plot, series, id), series.name)) : []));
-  const node = el('figure', { class: 'card plot' }, el('figcaption', {}, el('span', { text: plot.title }), el('span', { class: 'unit', text: plot.unit })), readout, canvas, legend, details);
+  const node = el('figure', { class: 'card plot' }, el('figcaption', {}, el('span', { text: plot.title }), unit), canvas, legend, details);
   $('plots').append(node);
   let state = null;
   const draw = () => state && drawPlot(plot, id, picture, canvas, state);
   new ResizeObserver(draw).observe(canvas);
   details.addEventListener('toggle', () => state && fillTable(plot, details, body, state));
-  canvas.addEventListener('pointermove', (event) => { if (state) point(plot, canvas, picture, readout, state, event); });
-  canvas.addEventListener('pointerleave', () => { setText(readout, ''); picture.querySelector('.here')?.remove(); });
+  canvas.addEventListener('pointermove', (event) => { if (state) point(plot, canvas, picture, unit, state, event); });
+  canvas.addEventListener('pointerleave', () => { setText(unit, plot.unit); picture.querySelector('.here')?.remove(); });
   return { update(status) {
     const points = plot.points(status.hour).filter((one) => one.at > status.now - HOUR - 60_000);
     state = { points, now: status.now, step: plot.step ?? status.hour.step_ms };
@@ -180,18 +180,18 @@ function niceTicks(most, whole) {
   return ticks;
 }
 
-function point(plot, canvas, picture, readout, { points, now, step }, event) {
+function point(plot, canvas, picture, unit, { points, now, step }, event) {
   const { left, width, height } = canvas.getBoundingClientRect();
   const span = width - MARGIN.left - MARGIN.right;
   const at = now - HOUR + ((event.clientX - left - MARGIN.left) / span) * HOUR;
   const found = points.find((one) => one.at <= at && at < one.at + step);
   let here = picture.querySelector('.here');
-  if (!found) { here?.remove(); setText(readout, ''); return; }
+  if (!found) { here?.remove(); setText(unit, plot.unit); return; }
   if (!here) picture.append(here = svg('line', { class: 'here' }));
   const x = MARGIN.left + ((found.at + step / 2 - (now - HOUR)) / HOUR) * span;
   for (const [name, value] of Object.entries({ x1: x, x2: x, y1: MARGIN.top, y2: height - MARGIN.bottom })) here.setAttribute(name, value);
-  const values = plot.series.map((series, part) => (found.values[part] === null ? null : `${plot.format(found.values[part])} ${plot.series.length > 1 ? series.name : ''}`)).filter(Boolean);
-  setText(readout, `${minute(found.at)}  ${values.join(', ') || 'nothing'}`);
+  const values = plot.series.map((series, part) => (!found.values[part] ? null : `${plot.format(found.values[part])} ${plot.series.length > 1 ? series.name : ''}`)).filter(Boolean);
+  setText(unit, `${minute(found.at)}  ${values.join(', ') || 'nothing'}`);
 }
 
 /** Only where somebody looks: a hundred rows, three times, every two seconds, are not for nobody. */

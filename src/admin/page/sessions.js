@@ -2,33 +2,33 @@
 
 /** So many rows are drawn; thousands would be slow, and nobody reads them. */
 const MOST_ROWS = 200;
-const MOST_CARDS = 50;
+const MOST_CARDS = 20;
 const narrow = matchMedia('(max-width: 52rem)');
 
 const COLUMNS = [
-  { name: 'Who', width: '15%', key: (row) => row.who ?? '', draw: who },
+  { name: 'Who', width: '14%', key: (row) => row.who ?? '', draw: who },
   { name: 'Client', width: '18%', key: (row) => row.client ?? '', draw: client },
   { name: 'Asked', width: '13%', key: (row) => row.requested ?? '', draw: (row) => [shown(row.requested, 200)] },
   { name: 'Approved', width: '14%', key: (row) => row.approved ?? '', draw: (row) => [shown(row.approved, 200)] },
-  { name: 'Decision', width: '24%', key: (row) => row.decision ?? '', draw: decision },
-  { name: 'Age', width: '7%', number: true, key: (row) => row.age_ms, draw: (row) => [age(row.age_ms)] },
+  { name: 'Decision', width: '23%', key: (row) => row.decision ?? '', draw: decision },
+  { name: 'Age', width: '9%', number: true, key: (row) => row.age_ms, draw: (row) => [age(row.age_ms)] },
   { name: 'Traffic', width: '9%', number: true, key: (row) => row.bytes_to_gateway + row.bytes_to_client, draw: (row) => [`↑ ${bytes(row.bytes_to_gateway)}`, `↓ ${bytes(row.bytes_to_client)}`] },
 ];
 const [AGE, TRAFFIC] = [5, 6];
 const PAST_COLUMNS = [
-  { name: 'When', width: '9%', draw: (row) => [clock(row.at), row.times > 1 ? `${number(row.times)} times` : `in ${duration(row.took_ms)}`] },
-  { name: 'Who', width: '15%', draw: who },
+    { name: 'Who', width: '15%', draw: who },
   { name: 'Client', width: '18%', draw: client },
   { name: 'Asked', width: '13%', draw: (row) => [shown(row.requested, 200)] },
   { name: 'Approved', width: '14%', draw: (row) => [shown(row.approved, 200)] },
   { name: 'What came of it', width: '31%', draw: (row) => [...decision(row), row.finding ? `finding: ${shown(findingCode(row.finding), 40)}` : null] },
+  { name: 'When', width: '9%', number: true, draw: (row) => [clock(row.at), row.times > 1 ? `${number(row.times)} times` : `in ${duration(row.took_ms)}`] },
 ];
 
 function who(row) {
   return [shown(row.who ?? 'not known yet', 60), row.gateways > 1 ? `at ${shown(row.gateway, 40)}` : null];
 }
 
-const client = (row) => [shown(row.client ?? 'not known yet', 80), `from ${shown(row.from, 60)}`];
+function client(row) { return [shown(row.client ?? 'not known yet', 80), `from ${shown(row.from, 60)}`]; }
 const findingCode = (finding) => (typeof finding === 'string' ? finding : finding.code);
 
 function decision(row) {
@@ -41,15 +41,17 @@ const kind = (row) => (row.decision ? KINDS[row.outcome] ?? 'pass' : 'wait');
 
 let sort = { column: AGE, descending: false };
 let lastStatus = null;
+let helpings = 1;
 
 function makeTables() {
   const heads = COLUMNS.map((column, index) => el('th', { role: 'columnheader', scope: 'col', class: column.number ? 'num' : undefined },
     el('button', { type: 'button', class: 'sort', text: column.name, on: { click: () => sortBy(index) } })));
   $('sessions-head').append(...heads);
-  $('recent-head').append(...PAST_COLUMNS.map((column) => el('th', { role: 'columnheader', scope: 'col', text: column.name })));
+  $('recent-head').append(...PAST_COLUMNS.map((column) => el('th', { role: 'columnheader', scope: 'col', class: column.number ? 'num' : undefined, text: column.name })));
   for (const [id, columns] of [['sessions-head', COLUMNS], ['recent-head', PAST_COLUMNS]])
     columns.forEach((column, index) => { $(id).children[index].style.width = column.width; });
   $('filter').addEventListener('input', () => lastStatus && showSessions(lastStatus));
+  $('sessions-wider').addEventListener('click', () => { helpings += 1; if (lastStatus) showSessions(lastStatus); });
   $('recent-all').addEventListener('click', () => { allRecent = !allRecent; if (lastStatus) showRecent(lastStatus); });
   markSort();
 }
@@ -70,7 +72,7 @@ function showSessions(status) {
   const gateways = status.gateways.length;
   const words = $('filter').value.toLowerCase().split(/\s+/).filter(Boolean);
   const matching = words.length ? status.sessions.filter((row) => matches(row, words)) : status.sessions;
-  const rows = ordered(matching).slice(0, narrow.matches ? MOST_CARDS : MOST_ROWS);
+  const rows = ordered(matching).slice(0, helpings * (narrow.matches ? MOST_CARDS : MOST_ROWS));
   const live = status.live ?? status.sessions.length;
   setText($('sessions-tally'), live ? number(live) : '');
   setHidden($('sessions-none'), status.sessions.length > 0);
@@ -80,7 +82,8 @@ function showSessions(status) {
   const unnamed = live - status.sessions.length;
   const hidden = matching.length - rows.length + (words.length ? 0 : unnamed);
   const filtered = words.length ? `${count(matching.length, 'session')} of ${unnamed > 0 ? `the newest ${number(status.sessions.length)}` : number(status.sessions.length)} match${matching.length === 1 ? 'es' : ''}.` : '';
-  setText($('sessions-more'), [filtered, hidden > 0 ? `… and ${number(hidden)} more: sort or filter to see them.` : ''].filter(Boolean).join(' '));
+  setHidden($('sessions-wider'), matching.length <= rows.length);
+  setText($('sessions-more'), [filtered, hidden > 0 ? `… and ${number(hidden)} more.` : ''].filter(Boolean).join(' '));
 }
 
 function matches(row, words) {

@@ -37,7 +37,7 @@ function duration(ms) {
 
 function age(ms) {
   const seconds = Math.max(0, Math.floor(ms / 1000));
-  const two = (big, bigUnit, small, smallUnit) => (small ? `${big}\u00a0${bigUnit} ${small}\u00a0${smallUnit}` : `${big}\u00a0${bigUnit}`);
+  const two = (big, bigUnit, small, smallUnit) => (small ? `${big}\u00a0${bigUnit}\u00a0${small}\u00a0${smallUnit}` : `${big}\u00a0${bigUnit}`);
   if (seconds < 60) return `${seconds}\u00a0s`;
   if (seconds < 3600) return `${Math.floor(seconds / 60)}\u00a0min`;
   if (seconds < 86400) return two(Math.floor(seconds / 3600), 'h', Math.floor(seconds / 60) % 60, 'min');

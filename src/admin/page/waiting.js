@@ -28,15 +28,15 @@ function makeRequest() {
   const where = el('span', { class: 'tag' });
   const asks = el('ul', { class: 'chips' });
   const held = el('ul', { class: 'chips' });
+  const noScope = el('span', { class: 'meta', text: 'no scope' });
   const nothing = el('span', { class: 'meta', text: 'nothing: it is not paired yet' });
   const [askChips, heldChips] = [chips(asks), chips(held)];
   const fix = command();
   const button = el('button', { type: 'button', class: 'button strong', text: 'Approve…', on: { click: () => approve(current) } });
   const node = el('li', { class: 'card item' },
     el('div', { class: 'line' }, el('div', {}, title, meta), where),
-    el('dl', { class: 'rows' }, el('dt', { text: 'Asks for' }), el('dd', {}, asks), el('dt', { text: 'Holds' }), el('dd', {}, held, nothing)),
-    fix.node,
-    el('div', {}, button));
+    el('dl', { class: 'rows' }, el('dt', { text: 'Asks for' }), el('dd', {}, asks, noScope), el('dt', { text: 'Holds' }), el('dd', {}, held, nothing)),
+    el('div', { class: 'does' }, button, fix.node));
   return { node, update(request) {
     current = request;
     setText(title, `${shown(request.client ?? 'an unnamed client', 60)} as ${shown(request.role, 40)}`);
@@ -44,6 +44,8 @@ function makeRequest() {
     setText(where, request.remote ? 'from another machine' : 'this machine');
     where.classList.toggle('remote', Boolean(request.remote));
     askChips.set(request.scopes, request.held ?? []);
+    setHidden(asks, !request.scopes.length);
+    setHidden(noScope, request.scopes.length > 0);
     heldChips.set(request.held ?? []);
     setHidden(nothing, Boolean(request.held?.length));
     setHidden(held, !request.held?.length);
@@ -61,11 +63,11 @@ function approve(request) {
   ask({
     title: 'Approve this request?',
     body: [
-      el('p', { text: `${shown(request.client ?? 'An unnamed client', 80)}, ${device(request)}, ${request.remote ? 'on another machine' : 'on this machine'}, asks as ${shown(request.role, 40)} for` }),
-      request.scopes.length ? asks : el('p', { text: 'no scope.' }),
-      el('p', { text: request.scopes.length ? grants : 'It is paired for its role.' }),
+      el('p', { text: `${shown(request.client ?? 'An unnamed client', 80)}, ${device(request)}, ${request.remote ? 'on another machine' : 'on this machine'}, asks to connect as ${shown(request.role, 40)}${request.scopes.length ? ' with' : ', with no scope.'}` }),
+      request.scopes.length ? asks : null,
+      request.scopes.length ? el('p', { text: grants }) : null,
       el('p', { class: 'meta', text: `Request ${shown(request.id, 80)}. It is approved only if it still asks for just this, and noted in audit.jsonl.` }),
-    ],
+    ].filter(Boolean),
     yes: fresh.length ? `Approve ${count(fresh.length, 'scope')}` : 'Approve',
     run: () => sendApproval(request),
     after: () => $('h-requests').focus({ preventScroll: true }),
@@ -87,8 +89,8 @@ function makeFinding() {
   const sentence = el('p');
   const fix = command();
   const button = el('button', { type: 'button', class: 'button strong', text: 'Approve its request…', on: { click: () => approve(current.asks) } });
-  const buttonLine = el('div', {}, button);
-  const node = el('li', { class: 'card item' }, el('div', { class: 'line' }, el('div', {}, title, meta), family), sentence, fix.node, buttonLine);
+  const does = el('div', { class: 'does' }, button, fix.node);
+  const node = el('li', { class: 'card item' }, el('div', { class: 'line' }, el('div', {}, title, meta), family), sentence, does);
   return { node, update(finding) {
     current = finding;
     setText(title, capital(shown(finding.title, 200)));
@@ -99,7 +101,8 @@ function makeFinding() {
     setText(sentence, capital(shown(finding.sentence, 800)));
     setHidden(fix.node, !finding.command);
     if (finding.command) fix.set(finding.command, `against ${shown(finding.code, 40)}`);
-    setHidden(buttonLine, !finding.asks);
+    setHidden(button, !finding.asks);
+    setHidden(does, !finding.asks && !finding.command);
     if (finding.asks) setAttribute(button, 'aria-label', `Approve its request… ${shown(finding.asks.client ?? 'an unnamed client', 80)}, ${device(finding.asks)}`);
   } };
 }
