@@ -5,6 +5,7 @@ pub mod check;
 pub mod devices;
 pub mod doctor;
 pub mod explain;
+pub mod page;
 mod phrase;
 pub mod repair;
 mod style;
@@ -18,6 +19,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::Flag;
 pub use approve::Approve;
 pub use explain::Explain;
+pub use page::Page;
 pub use repair::Repair;
 pub use style::Style;
 
@@ -54,6 +56,8 @@ pub enum Command {
     Repair(Repair),
     /// Walk the decision about a session step by step: one that was, one that could be, or one that was saved
     Explain(Box<Explain>),
+    /// Show the status page of the shim that runs, in a browser on this machine
+    Page(Page),
     /// See the failure and its cure on a gateway made for it
     Demo(Demo),
     /// Print the version

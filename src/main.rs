@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use scope_shim::cli::{
-    Cli, Command, ExitStatus, Said, Settings, Style, approve, check, devices, doctor, explain,
-    repair,
+    Cli, Command, ExitStatus, Page, Said, Settings, Style, approve, check, devices, doctor, explain,
+    page as status_page, repair,
 };
 use scope_shim::config::{Config, Environment, Problems};
 use scope_shim::{app, demo, log};
@@ -34,6 +34,7 @@ fn main() -> ExitCode {
         Command::Repair(options) => ask(&options.settings, no_color, async |config, style| {
             repair::run(&config, &options, style).await
         }),
+        Command::Page(options) => page(&options, no_color),
         Command::Demo(options) => block_on(demo::run(options, no_color), no_color),
         Command::Version => print(&format!("scope-shim {}\n", env!("CARGO_PKG_VERSION"))),
     };
@@ -89,6 +90,14 @@ fn ask(
     match ended {
         ExitStatus::Ok => status,
         failed => failed,
+    }
+}
+
+/// A command that goes on until it is told to stop.
+fn page(options: &Page, no_color: bool) -> ExitStatus {
+    match load(&options.settings) {
+        Ok(config) => block_on(status_page::run(&config, options), no_color),
+        Err(problems) => refuse(&problems, no_color),
     }
 }
 
