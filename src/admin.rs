@@ -1,149 +1,141 @@
-//! The admin surface: HTTP on a Unix socket in the data directory, for the shim's own commands and for monitoring.
+//! The admin surface: how the shim's own commands, a browser and monitoring reach the shim itself.
 //!
-//! Whoever may open the socket may do everything: it lies in a directory that only its owner can enter, and so does
-//! the key of the delegate.
+//! Mostly it is HTTP on a Unix socket in the data directory. Whoever may open that may do everything: it lies where only
+//! its owner can enter, and so does the key of the delegate. A port on loopback does the same for whoever has the token
+//! ([`token`]), and one more port answers the probes of an orchestrator, and nothing else. What may come in where is
+//! decided in one place ([`gate`]), what is answered in another ([`route`]).
+//!
+//! It serves until the last session is over, so that a shim that drains can be watched.
 
 mod approve;
 pub mod client;
+mod gate;
 mod live;
+mod metrics;
 mod mode;
 pub mod page;
+mod ready;
+pub mod relay;
 mod route;
+mod serve;
+#[cfg(unix)]
+mod socket;
 mod status;
+pub mod token;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tokio::net::TcpListener;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tracing::{info, warn};
 
 use crate::app::Shim;
 use crate::config::Config;
+use gate::Gate;
+use serve::Surface;
 
 pub use client::{Client, ClientError};
 
-/// Where the socket of a shim with this data directory is.
+/// Where the socket of a shim with this data directory is, unless `admin.socket` says otherwise.
 #[must_use]
 pub fn socket(data: &Path) -> PathBuf {
-    data.join(SOCKET)
+    data.join("admin.sock")
 }
 
-/// The admin surface of a running shim; dropping it takes its socket away.
+/// The admin surface of a running shim; dropping it ends it.
 #[derive(Debug)]
 pub struct Admin {
     #[cfg(unix)]
-    _socket: Option<unix::Socket>,
+    socket: Arc<Mutex<Option<socket::Socket>>>,
+    _stop: DropGuard,
 }
 
-/// Starts to serve it, until `stop`. What cannot be had is told, and costs nothing but itself: sessions come first.
-pub async fn start(configs: &[Config], shim: Arc<Shim>, stop: CancellationToken) -> Admin {
+/// Starts to serve it. What cannot be had is told, tried again, and costs nothing but itself: sessions come first.
+pub async fn start(configs: &[Config], shim: Arc<Shim>) -> Admin {
+    let stop = CancellationToken::new();
+    let admin = Admin {
+        #[cfg(unix)]
+        socket: Arc::default(),
+        _stop: stop.clone().drop_guard(),
+    };
+    let Some(config) = configs.first() else {
+        return admin;
+    };
+    let surface = |gate| Surface::new(Arc::clone(&shim), gate, stop.clone());
     #[cfg(unix)]
-    {
-        let Some(config) = configs.first() else {
-            return Admin { _socket: None };
-        };
-        let path = socket(&config.data);
-        match unix::Socket::bind(&path).await {
-            Ok((socket, listener)) => {
-                tokio::spawn(unix::serve(listener, shim, stop));
-                Admin {
-                    _socket: Some(socket),
-                }
-            }
-            Err(error) => {
-                warn!(
-                    "no admin socket at {}: {error}; the other commands cannot reach this shim",
-                    path.display()
-                );
-                Admin { _socket: None }
-            }
+    if let Some(path) = &config.admin.socket {
+        listen_on_socket(&admin, path, surface(Gate::Socket)).await;
+    }
+    if let Some(address) = config.admin.listen {
+        match token::load_or_create(&config.data) {
+            Ok(token) => listen_on_port(address, surface(Gate::Port(token))).await,
+            Err(error) => warn!("no admin port at {address}: {error}"),
         }
     }
-    #[cfg(not(unix))]
-    {
-        let _ = (configs, shim, stop);
-        Admin {}
+    if let Some(address) = config.admin.probes {
+        listen_on_port(address, surface(Gate::Probes)).await;
     }
+    admin
 }
 
 #[cfg(unix)]
-mod unix {
-    use std::fs;
-    use std::io;
-    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-    use std::path::{Path, PathBuf};
-    use std::sync::Arc;
-
-    use hyper::server::conn::http1;
-    use hyper::service::service_fn;
-    use hyper_util::rt::TokioIo;
-    use tokio::net::{UnixListener, UnixStream};
-    use tokio_util::sync::CancellationToken;
-    use tracing::debug;
-
-    use super::route;
-    use crate::app::Shim;
-
-    /// The socket's file, removed when it is dropped, unless another shim has put its own there by then.
-    #[derive(Debug)]
-    pub(super) struct Socket {
-        path: PathBuf,
-        inode: u64,
-    }
-
-    impl Socket {
-        /// Binds it, in the place of one that nobody serves any more.
-        pub(super) async fn bind(path: &Path) -> io::Result<(Self, UnixListener)> {
-            if UnixStream::connect(path).await.is_ok() {
-                let text = "another scope-shim runs with this data directory";
-                return Err(io::Error::new(io::ErrorKind::AddrInUse, text));
-            }
-            let draft = path.with_extension(format!("{}.draft", std::process::id()));
-            let _ = fs::remove_file(&draft);
-            let listener = UnixListener::bind(&draft)?;
-            // Nobody can reach it before its permissions are set: it gets its name only then.
-            fs::set_permissions(&draft, fs::Permissions::from_mode(0o600))?;
-            let inode = fs::metadata(&draft)?.ino();
-            fs::rename(&draft, path)?;
+async fn listen_on_socket(admin: &Admin, path: &Path, surface: Surface) {
+    let held = Arc::clone(&admin.socket);
+    let keep = move |socket| *held.lock().unwrap_or_else(PoisonError::into_inner) = Some(socket);
+    match socket::Socket::bind(path).await {
+        Ok((socket, listener)) => {
+            keep(socket);
+            tokio::spawn(serve::serve(listener, surface));
+        }
+        Err(error) => {
+            warn!(
+                "no admin socket at {}: {error}; until there is, the other commands cannot reach this shim",
+                path.display()
+            );
             let path = path.to_owned();
-            Ok((Self { path, inode }, listener))
-        }
-    }
-
-    impl Drop for Socket {
-        fn drop(&mut self) {
-            let own = fs::metadata(&self.path).is_ok_and(|there| there.ino() == self.inode);
-            if own {
-                let _ = fs::remove_file(&self.path);
-            }
-        }
-    }
-
-    pub(super) async fn serve(listener: UnixListener, shim: Arc<Shim>, stop: CancellationToken) {
-        loop {
-            let accepted = tokio::select! {
-                () = stop.cancelled() => return,
-                accepted = listener.accept() => accepted,
-            };
-            let Ok((stream, _)) = accepted else {
-                tokio::time::sleep(super::ACCEPT_PAUSE).await;
-                continue;
-            };
-            let shim = Arc::clone(&shim);
-            tokio::spawn(async move {
-                let service = service_fn(move |request| {
-                    let shim = Arc::clone(&shim);
-                    async move { Ok::<_, hyper::Error>(route::answer(&shim, request).await) }
-                });
-                let served = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-                if let Err(error) = served.await {
-                    debug!("an admin connection ended: {error}");
+            tokio::spawn(surface.stop.clone().run_until_cancelled_owned(async move {
+                loop {
+                    tokio::time::sleep(TRY_AGAIN).await;
+                    if let Ok((socket, listener)) = socket::Socket::bind(&path).await {
+                        info!("admin socket at {}", path.display());
+                        keep(socket);
+                        return serve::serve(listener, surface).await;
+                    }
                 }
-            });
+            }));
         }
     }
 }
 
-const SOCKET: &str = "admin.sock";
-#[cfg(unix)]
-const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+async fn listen_on_port(address: SocketAddr, surface: Surface) {
+    match TcpListener::bind(address).await {
+        Ok(listener) => {
+            announce(&listener, &surface);
+            tokio::spawn(serve::serve(listener, surface));
+        }
+        Err(error) => {
+            warn!("no {} at {address}: {error}", surface.gate.name());
+            tokio::spawn(surface.stop.clone().run_until_cancelled_owned(async move {
+                loop {
+                    tokio::time::sleep(TRY_AGAIN).await;
+                    if let Ok(listener) = TcpListener::bind(address).await {
+                        announce(&listener, &surface);
+                        return serve::serve(listener, surface).await;
+                    }
+                }
+            }));
+        }
+    }
+}
+
+fn announce(listener: &TcpListener, surface: &Surface) {
+    if let Ok(address) = listener.local_addr() {
+        info!("{} at http://{address}/", surface.gate.name());
+    }
+}
+
+/// A shim that runs beside one that drains takes its place when that has ended.
+const TRY_AGAIN: Duration = Duration::from_secs(1);

@@ -130,7 +130,7 @@ async fn serve_all(
     }
     doors.close();
     let _ = shim.doors.set(open);
-    let admin = admin::start(&configs, Arc::clone(&shim), stop.clone()).await;
+    let admin = admin::start(&configs, Arc::clone(&shim)).await;
     shutdown.await;
     stop.cancel();
     doors.wait().await;

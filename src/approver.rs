@@ -22,10 +22,13 @@ async fn approve(engine: &Engine, rule: Rule, seen: &Candidate) -> bool {
     let device = request.device_id.short();
     let outcome = approval::approve(&mut &engine.control, &engine.audit, rule, seen).await;
     match &outcome {
-        Ok(_) => info!(
-            device, scopes = %request.scopes, before = %seen.held(), rule = rule.as_str(),
-            "approved a pairing request"
-        ),
+        Ok(_) => {
+            engine.telemetry.approved(rule);
+            info!(
+                device, scopes = %request.scopes, before = %seen.held(), rule = rule.as_str(),
+                "approved a pairing request"
+            );
+        }
         // Somebody else may have been faster.
         Err(why @ NotApproved::Call(_)) => {
             debug!(device, "a pairing request was not approved: {why}")

@@ -3,6 +3,7 @@
 //! A flag wins over a variable, a variable over the file, the file over what the gateway's own files tell, and that
 //! over the default. Every problem is found before anything is refused, so that an operator corrects a file once.
 
+mod admin;
 mod environment;
 mod load;
 mod named;
@@ -24,6 +25,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+pub use admin::Admin;
 pub use environment::Environment;
 pub use policy::{ClientPolicy, Policy};
 pub use problem::{Finding, Origin, Problem, Problems};
@@ -63,6 +65,8 @@ pub struct Config {
     pub cache: Cache,
     /// How much a client may use.
     pub limits: Limits,
+    /// Where the shim itself is reached.
+    pub admin: Admin,
     /// The file that was read, if any.
     pub file: Option<PathBuf>,
     /// Every key with its value and who said it, in the order of the file.

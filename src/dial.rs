@@ -8,6 +8,8 @@ mod redial;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use thiserror::Error;
@@ -39,6 +41,24 @@ pub struct Dialer {
     pub remote_source: Option<IpAddr>,
     /// How long one attempt may take.
     pub connect_timeout: Duration,
+    /// How often the gateway was not reached.
+    pub failures: Failures,
+}
+
+/// How often something failed. Cheap to clone; clones count together.
+#[derive(Clone, Debug, Default)]
+pub struct Failures(Arc<AtomicU64>);
+
+impl Failures {
+    /// So far.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn count(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// Why the gateway was not reached. Its text is one clause, for "the gateway at … does not answer: …".
@@ -70,6 +90,14 @@ impl Dialer {
     ///
     /// When the gateway does not accept one in time.
     pub async fn dial(&self, side: Side) -> Result<Stream, DialError> {
+        let dialled = self.try_dial(side).await;
+        if dialled.is_err() {
+            self.failures.count();
+        }
+        dialled
+    }
+
+    async fn try_dial(&self, side: Side) -> Result<Stream, DialError> {
         let source = match side {
             Side::Local => self.local_source,
             Side::Remote => self.remote_source,

@@ -90,9 +90,12 @@ impl Connection {
         let response = if upgrade::is_upgrade(request.headers()) {
             upgrade::serve(&front, attribution, visit, request).await
         } else {
-            self.upstream
+            let response = self
+                .upstream
                 .forward(&front.dialer, attribution.side(), request)
-                .await
+                .await;
+            front.engine.telemetry.request(response.status());
+            response
         };
         Ok(forbidden::explain(&front, self.peer, attribution, response).await)
     }

@@ -83,7 +83,8 @@ async fn serve_connection(
     stop: CancellationToken,
     place: Place,
 ) -> Result<(), hyper::Error> {
-    let place = Arc::new(place);
+    // It counts for as long as it holds its place.
+    let place = Arc::new((place, connection.door.connection()));
     let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         // An upgraded session keeps its client's place: the extension travels with the request.
         request.extensions_mut().insert(Arc::clone(&place));

@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use scope_shim::cli::{
-    Cli, Command, ExitStatus, Page, Said, Settings, Style, approve, check, devices, doctor, explain,
-    page as status_page, repair,
+    Cli, Command, ExitStatus, Page, Said, Settings, Style, approve, check, devices, doctor,
+    explain, page as status_page, repair,
 };
 use scope_shim::config::{Config, Environment, Problems};
 use scope_shim::{app, demo, log};

@@ -8,6 +8,7 @@ use hyper::Request;
 
 use crate::engine::ModeSwitch;
 use crate::http::Front;
+use crate::telemetry::meters::Connection;
 
 /// One gateway, and all that its sessions share.
 #[derive(Debug)]
@@ -55,6 +56,13 @@ pub struct Door {
 }
 
 impl Door {
+    /// Counts a client connection for as long as what is returned lives.
+    #[must_use]
+    pub fn connection(&self) -> Option<Connection> {
+        let served = self.served.first()?;
+        Some(served.front().engine.telemetry.all().connection())
+    }
+
     /// The gateway that a request is for; `None` where it names a host that leads nowhere.
     #[must_use]
     pub fn leads<B>(&self, _request: &Request<B>) -> Option<Arc<Front>> {

@@ -1,25 +1,41 @@
 //! The other end of the admin surface: how a command speaks with the shim that runs.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1;
-use hyper::header::{CONTENT_TYPE, HOST};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::token::{self, TokenError};
 use crate::config::Config;
 
 /// Asks the shim that runs with this configuration.
 #[derive(Clone, Debug)]
 pub struct Client {
-    socket: PathBuf,
+    place: Place,
+    data: PathBuf,
+}
+
+/// Where the shim is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Place {
+    /// At its Unix socket.
+    Socket(PathBuf),
+    /// At its port, with the token.
+    Port(SocketAddr),
+    /// The configuration leaves no way in.
+    Nowhere,
 }
 
 /// Why there is no answer. The text says what to do.
@@ -28,11 +44,11 @@ pub struct Client {
 pub enum ClientError {
     /// Nobody is there.
     #[error(
-        "no scope-shim answers at {}: {source}; start it with `scope-shim run`, or give the --config or --data that it was \
-         started with", .socket.display()
+        "no scope-shim answers at {}: {source}; start it with `scope-shim run`, or give the --config or --data that it \
+         was started with", .socket.display()
     )]
     NotRunning {
-        /// Where it would be.
+        /// Where it would be: the path of its socket, or the address of its port.
         socket: PathBuf,
         /// What the system said.
         source: io::Error,
@@ -40,11 +56,19 @@ pub enum ClientError {
     /// It broke off, or does not answer in time.
     #[error("the scope-shim at {} does not answer: {why}", .socket.display())]
     Silent {
-        /// Where it is.
+        /// Where it is, in the same way.
         socket: PathBuf,
         /// What went wrong.
         why: String,
     },
+    /// It cannot be asked: `admin.socket` and `admin.listen` are both off.
+    #[error(
+        "the configuration leaves no way to a running scope-shim; set admin.socket to \"auto\", or admin.listen"
+    )]
+    Off,
+    /// There is no token for its port.
+    #[error("no token for the admin port: {0}")]
+    Token(#[from] TokenError),
     /// It said no.
     #[error("{message}")]
     Refused {
@@ -59,8 +83,14 @@ impl Client {
     /// A client of the shim that runs with this configuration.
     #[must_use]
     pub fn new(config: &Config) -> Self {
+        let place = match (&config.admin.socket, config.admin.listen) {
+            (Some(path), _) => Place::Socket(path.clone()),
+            (None, Some(address)) => Place::Port(address),
+            (None, None) => Place::Nowhere,
+        };
         Self {
-            socket: super::socket(&config.data),
+            place,
+            data: config.data.clone(),
         }
     }
 
@@ -102,54 +132,74 @@ impl Client {
         })
     }
 
-    #[cfg(unix)]
     async fn exchange(
         &self,
         method: Method,
         path: &str,
         body: Option<&Value>,
     ) -> Result<(StatusCode, Bytes), ClientError> {
-        let stream = tokio::net::UnixStream::connect(&self.socket)
-            .await
-            .map_err(|source| ClientError::NotRunning {
-                socket: self.socket.clone(),
-                source,
-            })?;
+        let request = Request::builder().method(method).uri(path);
+        let request = request.header(CONTENT_TYPE, "application/json");
+        let body = Full::new(Bytes::from(body.map(Value::to_string).unwrap_or_default()));
+        match &self.place {
+            #[cfg(unix)]
+            Place::Socket(path) => {
+                let stream = tokio::net::UnixStream::connect(path).await;
+                let request = request.header(HOST, "scope-shim").body(body);
+                self.ask(stream.map_err(|error| self.not_running(error))?, request)
+                    .await
+            }
+            #[cfg(not(unix))]
+            Place::Socket(_) => Err(self.not_running(io::ErrorKind::Unsupported.into())),
+            Place::Port(address) => {
+                let token = token::load(&self.data)?;
+                let stream = TcpStream::connect(address).await;
+                let request = request
+                    .header(HOST, address.to_string())
+                    .header(AUTHORIZATION, format!("Bearer {}", token.reveal()))
+                    .body(body);
+                self.ask(stream.map_err(|error| self.not_running(error))?, request)
+                    .await
+            }
+            Place::Nowhere => Err(ClientError::Off),
+        }
+    }
+
+    async fn ask(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        request: hyper::http::Result<Request<Full<Bytes>>>,
+    ) -> Result<(StatusCode, Bytes), ClientError> {
+        let request = request.map_err(|error| self.silent(error.to_string()))?;
         let silent = |error: hyper::Error| self.silent(error.to_string());
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
             .await
             .map_err(silent)?;
         tokio::spawn(connection);
-        let body = body.map(Value::to_string).unwrap_or_default();
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(HOST, "scope-shim")
-            .header(CONTENT_TYPE, "application/json")
-            .body(Full::new(Bytes::from(body)))
-            .map_err(|error| self.silent(error.to_string()))?;
         let response = sender.send_request(request).await.map_err(silent)?;
         let status = response.status();
         let body = response.into_body().collect().await.map_err(silent)?;
         Ok((status, body.to_bytes()))
     }
 
-    #[cfg(not(unix))]
-    async fn exchange(
-        &self,
-        _method: Method,
-        _path: &str,
-        _body: Option<&Value>,
-    ) -> Result<(StatusCode, Bytes), ClientError> {
-        Err(ClientError::NotRunning {
-            socket: self.socket.clone(),
-            source: io::ErrorKind::Unsupported.into(),
-        })
+    fn shown(&self) -> PathBuf {
+        match &self.place {
+            Place::Socket(path) => path.clone(),
+            Place::Port(address) => address.to_string().into(),
+            Place::Nowhere => PathBuf::new(),
+        }
+    }
+
+    fn not_running(&self, source: io::Error) -> ClientError {
+        ClientError::NotRunning {
+            socket: self.shown(),
+            source,
+        }
     }
 
     fn silent(&self, why: String) -> ClientError {
         ClientError::Silent {
-            socket: self.socket.clone(),
+            socket: self.shown(),
             why,
         }
     }

@@ -2,7 +2,12 @@
 
 use serde_json::{Value, json};
 
+use super::gate::Gate;
+
 /// It does.
-pub(super) fn live() -> Value {
+pub(super) fn live(gate: &Gate) -> Value {
+    if !gate.tells_details() {
+        return json!({"live": true});
+    }
     json!({"live": true, "version": env!("CARGO_PKG_VERSION"), "pid": std::process::id()})
 }

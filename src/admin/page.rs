@@ -99,7 +99,13 @@ mod tests {
 
     #[test]
     fn it_is_one_document_that_asks_nobody_else_for_anything() {
-        for tag in [" src=", "<link rel=\"stylesheet", "@import", "url(http", "//cdn"] {
+        for tag in [
+            " src=",
+            "<link rel=\"stylesheet",
+            "@import",
+            "url(http",
+            "//cdn",
+        ] {
             assert!(!DOCUMENT.contains(tag), "{tag}");
         }
         assert_eq!(DOCUMENT.matches("<script").count(), 1);
@@ -110,8 +116,14 @@ mod tests {
     #[test]
     fn nothing_in_it_turns_text_into_markup() {
         for way in [
-            "innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function",
-            "srcdoc", "javascript:",
+            "innerHTML",
+            "outerHTML",
+            "insertAdjacentHTML",
+            "document.write",
+            "eval(",
+            "new Function",
+            "srcdoc",
+            "javascript:",
         ] {
             assert!(!SCRIPT.contains(way), "{way}");
         }
@@ -123,9 +135,17 @@ mod tests {
     #[test]
     fn it_is_served_with_a_policy_that_lets_only_its_own_script_run() {
         let response = page();
-        let header = |name| response.headers()[name].to_str().unwrap_or_default().to_owned();
+        let header = |name| {
+            response.headers()[name]
+                .to_str()
+                .unwrap_or_default()
+                .to_owned()
+        };
         let policy = header("content-security-policy");
-        assert!(policy.starts_with("default-src 'none'; script-src 'sha256-"), "{policy}");
+        assert!(
+            policy.starts_with("default-src 'none'; script-src 'sha256-"),
+            "{policy}"
+        );
         assert!(policy.contains("frame-ancestors 'none'"), "{policy}");
         assert!(!policy.contains("unsafe"), "{policy}");
         assert_eq!(header("cache-control"), "no-store");

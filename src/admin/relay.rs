@@ -54,7 +54,11 @@ impl Relay {
     /// The page's address. It ends with the token: whoever has it may do everything.
     #[must_use]
     pub fn url(&self) -> Secret {
-        Secret::new(format!("http://{}/#token={}", self.address, self.token.reveal()))
+        Secret::new(format!(
+            "http://{}/#token={}",
+            self.address,
+            self.token.reveal()
+        ))
     }
 
     /// Serves whoever comes, until it is dropped.

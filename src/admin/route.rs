@@ -2,11 +2,12 @@
 
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::Value;
 
-use super::{approve, live, mode, page, status};
+use super::gate::Gate;
+use super::{approve, live, metrics, mode, page, ready, status};
 use crate::app::Shim;
 use crate::http::Body;
 use crate::http::respond::{error, full};
@@ -39,31 +40,32 @@ impl Refused {
     }
 }
 
-/// Answers one request.
-pub(super) async fn answer(shim: &Shim, request: Request<Incoming>) -> Response<Body> {
+/// Answers one request that came in by this gate and may be answered.
+pub(super) async fn answer(shim: &Shim, gate: &Gate, request: Request<Incoming>) -> Response<Body> {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let asked = match read(request).await {
         Ok(asked) => asked,
         Err(refused) => return respond(Err(refused)),
     };
-    if (&method, path.as_str()) == (&Method::GET, "/") {
-        return page::page();
-    }
-    respond(match (&method, path.as_str()) {
-        (&Method::GET, "/live") => Ok(live::live()),
-        (&Method::GET, "/status") => Ok(status::status(shim).await),
-        (&Method::GET, "/mode") => Ok(mode::show(shim)),
-        (&Method::POST, "/mode") => mode::switch(shim, &asked),
-        (&Method::POST, "/approve") => approve::approve(shim, &asked).await,
-        _ => Err(Refused {
+    match (&method, path.as_str()) {
+        (&Method::GET, "/") => page::page(),
+        (&Method::GET, "/live") => respond(Ok(live::live(gate))),
+        (&Method::GET, "/ready") => ready::answer(shim, gate).await,
+        (&Method::GET, "/metrics") => metrics::answer(shim).await,
+        (&Method::GET, "/status") => respond(Ok(status::status(shim).await)),
+        (&Method::GET, "/mode") => respond(Ok(mode::show(shim))),
+        (&Method::POST, "/mode") => respond(mode::switch(shim, &asked)),
+        (&Method::POST, "/approve") => respond(approve::approve(shim, &asked).await),
+        _ => respond(Err(Refused {
             status: StatusCode::NOT_FOUND,
             kind: "not_found",
             message: format!("there is no {method} {}", path.escape_debug()),
-        }),
-    })
+        })),
+    }
 }
 
-async fn read(request: Request<Incoming>) -> Result<Asked, Refused> {
+/// Takes a request apart.
+pub(super) async fn read(request: Request<Incoming>) -> Result<Asked, Refused> {
     let body = request.into_body();
     if body
         .size_hint()
@@ -85,16 +87,27 @@ async fn read(request: Request<Incoming>) -> Result<Asked, Refused> {
     Ok(Asked { body })
 }
 
-fn respond(answer: Answer) -> Response<Body> {
+/// An answer, in JSON.
+pub(super) fn respond(answer: Answer) -> Response<Body> {
     match answer {
-        Ok(value) => {
-            let mut response = Response::new(full(value.to_string()));
-            let json = HeaderValue::from_static("application/json; charset=utf-8");
-            response.headers_mut().insert(CONTENT_TYPE, json);
-            response
-        }
+        Ok(value) => json(StatusCode::OK, &value),
         Err(refused) => error(refused.status, refused.kind, &refused.message),
     }
+}
+
+/// JSON that is of this moment.
+pub(super) fn json(status: StatusCode, value: &Value) -> Response<Body> {
+    let mut response = Response::new(full(value.to_string()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    for (name, text) in [
+        (CONTENT_TYPE, "application/json; charset=utf-8"),
+        (CACHE_CONTROL, "no-store"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(text));
+    }
+    response
 }
 
 /// No request of the admin surface needs more.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use tokio::time::timeout;
 
+use super::metrics;
 use crate::app::Shim;
 use crate::approval::Candidate;
 use crate::clock;
@@ -58,24 +59,20 @@ async fn gateway(shim: &Shim, served: &Served) -> Value {
             own_finding(code, &error.to_string(), code.entry().remedy),
         );
     }
-    let (state, why, request) = match &standing.link {
-        Link::Starting => ("starting", None, None),
-        Link::Up => ("up", None, None),
-        Link::Down(why) => ("down", Some(why.clone()), None),
-        Link::AwaitingApproval { request_id } => ("awaiting_approval", None, request_id.clone()),
-    };
-    let mut command = None;
+    let (mut why, mut request, mut command) = (None, None, None);
     match &standing.link {
         Link::AwaitingApproval { request_id } => {
             let approve = approve_command(request_id.as_deref());
             let code = Code::DelegateNotPaired;
             findings.insert(0, own_finding(code, code.entry().title, &approve));
-            command = Some(approve);
+            (request, command) = (request_id.clone(), Some(approve));
         }
-        Link::Down(why) => {
+        Link::Down(why_down) => {
             let code = Code::GatewayDown;
-            let sentence = format!("scope-shim has no session of its own with the gateway: {why}");
+            let sentence =
+                format!("scope-shim has no session of its own with the gateway: {why_down}");
             findings.insert(0, own_finding(code, &sentence, "scope-shim doctor"));
+            why = Some(why_down.clone());
         }
         Link::Starting | Link::Up => {}
     }
@@ -88,7 +85,7 @@ async fn gateway(shim: &Shim, served: &Served) -> Value {
         "url": front.dialer.gateway.to_string(),
         "store": engine.resolver.store().describe(),
         "gateway": {
-            "state": state,
+            "state": metrics::link(&standing.link),
             "why": why,
             "version": standing.profile.version.map(|version| version.to_string()),
             "profile": standing.profile.to_string(),
@@ -286,4 +283,4 @@ fn ms(duration: Duration) -> u64 {
 const MOST_SESSIONS: usize = 1000;
 const MOST_REQUESTS: usize = 100;
 /// A store that hangs costs its requests, not the rest.
-const STORE_PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const STORE_PATIENCE: Duration = Duration::from_secs(2);

@@ -40,7 +40,8 @@ pub(super) fn front(config: &Config, shim: &Shim) -> Result<Front, Failure> {
             negative_ttl: config.cache.negative_ttl,
             capacity: config.cache.capacity as u64,
         },
-    );
+    )
+    .counted(telemetry.lookups());
     let engine = Arc::new(Engine {
         mode: Arc::new(ModeSwitch::new(config.mode)),
         rules: ArcSwap::from_pointee(rules(config)),

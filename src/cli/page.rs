@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use clap::Args;
 use tempfile::TempPath;
+use zeroize::Zeroizing;
 
 use super::Settings;
 use crate::admin::Client;
@@ -46,12 +47,12 @@ pub async fn run(config: &Config, options: &Page) -> Result<(), Failure> {
 }
 
 fn tell(url: &Secret) -> io::Result<()> {
+    let text = Zeroizing::new(format!(
+        "The status page, until Ctrl-C; whoever has this address can switch modes and approve devices:\n\n  {}\n\n",
+        url.reveal()
+    ));
     let mut out = io::stdout().lock();
-    writeln!(out, "The status page, until Ctrl-C:\n\n  {}\n", url.reveal())?;
-    writeln!(
-        out,
-        "Whoever has this address can switch modes and approve devices."
-    )?;
+    out.write_all(text.as_bytes())?;
     out.flush()
 }
 
@@ -91,7 +92,10 @@ async fn told_to_stop() {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};
-        let (terminate, hangup) = (signal(SignalKind::terminate()), signal(SignalKind::hangup()));
+        let (terminate, hangup) = (
+            signal(SignalKind::terminate()),
+            signal(SignalKind::hangup()),
+        );
         if let (Ok(mut terminate), Ok(mut hangup)) = (terminate, hangup) {
             tokio::select! {
                 () = interrupt => {}

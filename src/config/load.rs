@@ -13,7 +13,7 @@ use super::show::Show as _;
 use super::upstream::read_gateway;
 use super::value;
 use super::{
-    Cache, Config, Environment, Limits, Log, LogFormat, LogLevel, Mode, Policy, SessionLog,
+    Admin, Cache, Config, Environment, Limits, Log, LogFormat, LogLevel, Mode, Policy, SessionLog,
 };
 
 impl Config {
@@ -99,6 +99,7 @@ fn resolve(raw: &RawConfig<'_>, file: Option<&Path>) -> Result<Config, Problems>
         idle_timeout: reader.read("limits.idle_timeout", None, value::timeout_or_off),
         gateway_handshakes: reader.read("limits.gateway_handshakes", 24, value::count(1, 4_096)),
     };
+    let admin = Admin::read(reader, &data, listen);
     reader.refuse_unknown();
     if !reader.problems.is_empty() {
         return Err(in_order(std::mem::take(&mut reader.problems)));
@@ -121,6 +122,7 @@ fn resolve(raw: &RawConfig<'_>, file: Option<&Path>) -> Result<Config, Problems>
         policy,
         cache,
         limits,
+        admin,
         file: file.map(Path::to_owned),
         settings: std::mem::take(&mut reader.settings),
         findings,

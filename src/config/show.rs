@@ -20,6 +20,12 @@ impl Show for SocketAddr {
     }
 }
 
+impl Show for Option<SocketAddr> {
+    fn show(&self) -> String {
+        self.map_or_else(|| "off".to_owned(), |address| address.to_string())
+    }
+}
+
 impl Show for usize {
     fn show(&self) -> String {
         self.to_string()

@@ -195,6 +195,9 @@ fn every_key_has_a_variable() {
         ("LIMITS_HANDSHAKE_TIMEOUT", "1s"),
         ("LIMITS_IDLE_TIMEOUT", "1h"),
         ("LIMITS_GATEWAY_HANDSHAKES", "1"),
+        ("ADMIN_SOCKET", "off"),
+        ("ADMIN_LISTEN", "127.0.0.1:9"),
+        ("ADMIN_PROBES", "0.0.0.0:10"),
     ];
     let case = values.iter().fold(Case::new(""), |case, (name, value)| {
         case.with(&format!("SCOPE_SHIM_{name}"), value)

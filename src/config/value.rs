@@ -135,6 +135,33 @@ pub(crate) fn socket_address(value: &Value<'_>) -> Read<SocketAddr> {
     })
 }
 
+/// An address and port to listen on, or `off`.
+pub(crate) fn address_or_off(value: &Value<'_>) -> Read<Option<SocketAddr>> {
+    if value.text() == Some("off") {
+        return Ok(None);
+    }
+    socket_address(value).map(Some)
+}
+
+/// The same, on this machine alone.
+pub(crate) fn loopback_or_off(value: &Value<'_>) -> Read<Option<SocketAddr>> {
+    match address_or_off(value)? {
+        Some(address) if !address.ip().to_canonical().is_loopback() => {
+            let hint = format!(
+                "write \"127.0.0.1:{}\", and reach it from elsewhere through ssh -L; for probes there is admin.probes",
+                address.port()
+            );
+            Err(vec![Wrong {
+                hint: Some(hint),
+                ..value.wrong(
+                    "an address of loopback, because whoever reaches it can switch the shim off",
+                )
+            }])
+        }
+        address => Ok(address),
+    }
+}
+
 /// An IP address.
 pub(crate) fn ip_address(value: &Value<'_>) -> Read<IpAddr> {
     value

@@ -13,7 +13,7 @@ use super::session::{self, OpenError, Session};
 use super::{CALL_TIMEOUT, CallError, Calls, Settings, approve_command, wanted_scopes};
 use crate::config::Config;
 use crate::delegate::{Delegate, DelegateError};
-use crate::dial::Dialer;
+use crate::dial::{Dialer, Failures};
 use crate::engine;
 use crate::handshake::message::Refusal;
 use crate::profile::Profile;
@@ -78,6 +78,7 @@ impl Settings {
                 local_source: gateway.sources.local,
                 remote_source: gateway.sources.remote,
                 connect_timeout: gateway.connect_timeout,
+                failures: Failures::default(),
             }),
             secret: engine::shared_secret(&gateway.auth),
         })

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::store::{DeviceStore, Snapshot, StoreError};
 use crate::device::{DeviceId, DeviceRecord};
+use crate::telemetry::lookups::{Lookup, Lookups};
 
 /// How long the cache remembers, and how much.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +42,7 @@ pub struct Resolver {
     cache: Cache<Key, Answer>,
     generation: watch::Sender<u64>,
     basis: Arc<Mutex<Basis>>,
+    lookups: Lookups,
 }
 
 /// What the answers of the present generation rest on.
@@ -77,7 +79,14 @@ impl Resolver {
             cache,
             generation: watch::Sender::new(0),
             basis: Arc::default(),
+            lookups: Lookups::default(),
         }
+    }
+
+    /// The same, counting its lookups here.
+    #[must_use]
+    pub fn counted(self, lookups: Lookups) -> Self {
+        Self { lookups, ..self }
     }
 
     /// The record of a device, or `None` if the gateway has not paired it.
@@ -92,19 +101,34 @@ impl Resolver {
         &self,
         device: &DeviceId,
     ) -> Result<Option<Arc<DeviceRecord>>, StoreError> {
+        let started = Instant::now();
+        let found = self.look_up(device).await;
+        let lookup = match &found {
+            Ok((_, lookup)) => *lookup,
+            Err(_) => Lookup::Error,
+        };
+        self.lookups.count(lookup, started.elapsed());
+        found.map(|(answer, _)| answer)
+    }
+
+    async fn look_up(&self, device: &DeviceId) -> Result<(Answer, Lookup), StoreError> {
         loop {
             let generation = self.generation();
             let key = Key {
                 generation,
                 device: device.clone(),
             };
-            let answer = self
-                .cache
-                .try_get_with(key, self.load(device, generation))
-                .await;
+            let load = self.load(device, generation);
+            let found = self.cache.entry(key).or_try_insert_with(load).await;
             // Without a limit, because the caller has one, and an invalidation needs a change that somebody made.
             if self.generation() == generation {
-                return answer.map_err(|error| StoreError::clone(&error));
+                let entry = found.map_err(|error| StoreError::clone(&error))?;
+                let lookup = if entry.is_fresh() {
+                    Lookup::Miss
+                } else {
+                    Lookup::Hit
+                };
+                return Ok((entry.into_value(), lookup));
             }
         }
     }

@@ -80,3 +80,7 @@ mod secrets;
 
 /// Modes.
 mod modes;
+
+/// The admin surface.
+#[cfg(unix)]
+mod admin;

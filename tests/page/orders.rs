@@ -37,7 +37,10 @@ pub async fn run(mut stage: Stage, script: &Path, chromium: &Path, pictures: &Pa
             match serde_json::from_str::<Value>(&line) {
                 Ok(order) if order["order"].is_string() => {
                     let answer = obey(&mut stage, &order).await;
-                    input.write_all(format!("{answer}\n").as_bytes()).await.unwrap();
+                    input
+                        .write_all(format!("{answer}\n").as_bytes())
+                        .await
+                        .unwrap();
                 }
                 _ => println!("status page: {line}"),
             }
@@ -56,11 +59,21 @@ async fn obey(stage: &mut Stage, order: &Value) -> Value {
         "mode" => stage.client.get("/mode").await.unwrap()["gateways"][0]["mode"].clone(),
         "session" => open(stage).await,
         "more" => {
-            let wider = [&[READ][..], &[ADMIN, READ], &[ADMIN, READ, WRITE], &[ADMIN, PAIRING, READ, WRITE]];
+            let wider = [
+                &[READ][..],
+                &[ADMIN, READ],
+                &[ADMIN, READ, WRITE],
+                &[ADMIN, PAIRING, READ, WRITE],
+            ];
             let scopes = wider[usize::try_from(order["scopes"].as_u64().unwrap()).unwrap()];
             // Beside the shim, which would answer a repeat by itself.
             let asking = Connect::to(stage.gateway.addr()).token(crate::stage::TOKEN);
-            let outcome = asking.client("cli", "cli").device(&stage.reader).scopes(scopes).run().await;
+            let mut outcome = asking
+                .client("cli", "cli")
+                .device(&stage.reader)
+                .scopes(scopes)
+                .run()
+                .await;
             json!(outcome.label().await)
         }
         "approved" => {
@@ -85,7 +98,9 @@ async fn open(stage: &mut Stage) -> Value {
     let device = stage.legacy_device();
     let cron = stage.through().client("gateway-client", "backend");
     let outcome = cron.device(&device).scopes(&[READ]).run().await;
-    stage.sessions.push(outcome.session.expect("it is repaired"));
+    stage
+        .sessions
+        .push(outcome.session.expect("it is repaired"));
     json!(device.id())
 }
 
@@ -105,7 +120,12 @@ async fn hostile(stage: &mut Stage, names: &[Value]) -> Value {
         wild.role = Some(name.to_owned());
         wild.run().await;
         // One that leaves a request for a scope of that name.
-        asking.device(&TestDevice::new()).platform(name).scopes(&[name, READ]).run().await;
+        asking
+            .device(&TestDevice::new())
+            .platform(name)
+            .scopes(&[name, READ])
+            .run()
+            .await;
         Connect::to(stage.gateway.addr())
             .token(crate::stage::TOKEN)
             .device(&device)

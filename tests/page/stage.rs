@@ -120,16 +120,26 @@ fn pair(gateway: &SimulatedGateway, device: &TestDevice, scopes: &[&str]) {
 /// Starts the shim and waits until its own device is paired.
 async fn start(dir: &TempDir, client: &Client) -> Child {
     let log = fs::File::create(dir.path().join("shim.log")).unwrap();
-    let shim = command(dir, "run").stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
+    let shim = command(dir, "run")
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .spawn()
+        .unwrap();
     let deadline = Instant::now() + PATIENCE;
     loop {
         let status = client.get("/status").await;
-        let up = status.as_ref().is_ok_and(|status| status["gateways"][0]["gateway"]["state"] == "up");
+        let up = status
+            .as_ref()
+            .is_ok_and(|status| status["gateways"][0]["gateway"]["state"] == "up");
         if up {
             return shim;
         }
         let log = || fs::read_to_string(dir.path().join("shim.log")).unwrap_or_default();
-        assert!(Instant::now() < deadline, "the shim is not up: {status:?}: {}", log());
+        assert!(
+            Instant::now() < deadline,
+            "the shim is not up: {status:?}: {}",
+            log()
+        );
         sleep(Duration::from_millis(20)).await;
     }
 }

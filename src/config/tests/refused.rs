@@ -125,3 +125,42 @@ fn listening_where_the_gateway_is_found_is_refused() {
     let moved = case.flag("gateway.url", "--gateway", "ws://127.0.0.1:18790");
     assert_eq!(moved.load().unwrap().gateway.url.port, 18790);
 }
+
+#[test]
+fn an_admin_surface_that_cannot_be_or_should_not_be_is_refused() {
+    let long = "x".repeat(120);
+    for (config, expected) in [
+        (
+            "listen = '0.0.0.0:18781'",
+            "`admin.listen`: expected an address of loopback",
+        ),
+        ("listen = '192.0.2.1:18781'", "write \"127.0.0.1:18781\""),
+        (
+            "listen = '127.0.0.1:18780'",
+            "`admin.listen`: 127.0.0.1:18780 is taken by `listen`",
+        ),
+        (
+            "probes = '0.0.0.0:18780'",
+            "`admin.probes`: 0.0.0.0:18780 is taken by `listen`",
+        ),
+        (
+            "listen = '127.0.0.1:5'\nprobes = '[::]:5'",
+            "`admin.probes`: [::]:5 is taken by `admin.listen`",
+        ),
+        (
+            &format!("socket = '/{long}'"),
+            "has 121 bytes, and the system takes at most",
+        ),
+    ] {
+        let problems = Case::new(&format!("[admin]\n{config}\n")).problems();
+        assert!(problems.contains(expected), "{config}: {problems}");
+        assert!(problems.contains("hint: "), "{problems}");
+    }
+    let fine = "[admin]\nlisten = '[::1]:18781'\nprobes = '0.0.0.0:18782'\nsocket = 'run/a.sock'\n";
+    let case = Case::new(fine);
+    let admin = case.load().unwrap().admin;
+    assert_eq!(
+        admin.socket.unwrap(),
+        case.directory.path().join("run/a.sock")
+    );
+}

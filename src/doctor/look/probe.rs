@@ -17,7 +17,7 @@ use tokio_tungstenite::client_async;
 
 use crate::clock;
 use crate::config::Config;
-use crate::dial::{Dialer, Side};
+use crate::dial::{Dialer, Failures, Side};
 use crate::doctor::known::{FIRST_TALKATIVE, LAST_SILENT};
 use crate::gateway::GatewayAuth;
 use crate::handshake::message::{Challenge, challenge};
@@ -121,6 +121,7 @@ pub(super) async fn reach(config: &Config) -> Reach {
         local_source: config.gateway.sources.local,
         remote_source: None,
         connect_timeout: config.gateway.connect_timeout,
+        failures: Failures::default(),
     };
     if let Err(error) = dialer.dial(Side::Local).await {
         return Reach {

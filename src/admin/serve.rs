@@ -1,0 +1,133 @@
+//! Serving the admin surface, with limits that keep one visitor from shutting out the others.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use super::gate::Gate;
+use super::route;
+use crate::app::Shim;
+use crate::http::Body;
+use crate::http::respond::error;
+
+/// What is served to those who come in by one gate.
+#[derive(Clone, Debug)]
+pub(super) struct Surface {
+    shim: Arc<Shim>,
+    pub(super) gate: Arc<Gate>,
+    pub(super) stop: CancellationToken,
+    places: Arc<Semaphore>,
+}
+
+impl Surface {
+    pub(super) fn new(shim: Arc<Shim>, gate: Gate, stop: CancellationToken) -> Self {
+        Self {
+            shim,
+            gate: Arc::new(gate),
+            stop,
+            places: Arc::new(Semaphore::new(MOST_CONNECTIONS)),
+        }
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        match self.gate.admits(&request) {
+            Err(refused) => route::respond(Err(refused)),
+            Ok(()) => {
+                let answer = route::answer(&self.shim, &self.gate, request);
+                let late = "this took too long and was given up";
+                timeout(LONGEST_ANSWER, answer)
+                    .await
+                    .unwrap_or_else(|_| error(StatusCode::GATEWAY_TIMEOUT, "timeout", late))
+            }
+        }
+    }
+}
+
+/// Where visitors come from.
+pub(super) trait Listen: Send + 'static {
+    /// What they speak over.
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// The next one.
+    fn next(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+}
+
+impl Listen for TcpListener {
+    type Stream = TcpStream;
+
+    async fn next(&self) -> io::Result<TcpStream> {
+        Ok(self.accept().await?.0)
+    }
+}
+
+#[cfg(unix)]
+impl Listen for tokio::net::UnixListener {
+    type Stream = tokio::net::UnixStream;
+
+    async fn next(&self) -> io::Result<Self::Stream> {
+        Ok(self.accept().await?.0)
+    }
+}
+
+/// Serves whoever comes, until the surface ends.
+pub(super) async fn serve(listener: impl Listen, surface: Surface) {
+    let stop = surface.stop.clone();
+    let accept = async {
+        loop {
+            let Ok(place) = Arc::clone(&surface.places).acquire_owned().await else {
+                return;
+            };
+            let Ok(stream) = listener.next().await else {
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            };
+            let visitor = serve_one(stream, surface.clone());
+            let stop = surface.stop.clone();
+            tokio::spawn(async move {
+                let _ = stop.run_until_cancelled(visitor).await;
+                drop(place);
+            });
+        }
+    };
+    let _ = stop.run_until_cancelled(accept).await;
+}
+
+async fn serve_one(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, surface: Surface) {
+    let service = service_fn(move |request| {
+        let surface = surface.clone();
+        async move { Ok::<_, Infallible>(surface.answer(request).await) }
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(LONGEST_HEAD)
+        .max_buf_size(MOST_HEAD_BYTES)
+        .serve_connection(TokioIo::new(stream), service);
+    match timeout(LONGEST_VISIT, served).await {
+        Ok(Err(error)) => debug!("an admin connection ended: {error}"),
+        Ok(Ok(())) | Err(_) => {}
+    }
+}
+
+const MOST_CONNECTIONS: usize = 64;
+const MOST_HEAD_BYTES: usize = 16 * 1024;
+/// Also how long a connection may be idle.
+const LONGEST_HEAD: Duration = Duration::from_secs(10);
+/// An approval asks the gateway several times, ten seconds each at the most.
+const LONGEST_ANSWER: Duration = Duration::from_secs(60);
+/// Somebody who does not read what was asked for gives the place up at last; a page simply connects again.
+const LONGEST_VISIT: Duration = Duration::from_secs(600);
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
