@@ -11,7 +11,6 @@ use tokio::time::timeout;
 
 use crate::stage::Stage;
 use crate::support::client::{ADMIN, Connect, PAIRING, READ, WRITE};
-use crate::support::device::TestDevice;
 
 /// Runs the script to its end; whether all it looked at was well.
 pub async fn run(mut stage: Stage, script: &Path, chromium: &Path, pictures: &Path) -> bool {
@@ -66,8 +65,7 @@ async fn obey(stage: &mut Stage, order: &Value) -> Value {
                 &[ADMIN, PAIRING, READ, WRITE],
             ];
             let scopes = wider[usize::try_from(order["scopes"].as_u64().unwrap()).unwrap()];
-            // Beside the shim, which would answer a repeat by itself.
-            let asking = Connect::to(stage.gateway.addr()).token(crate::stage::TOKEN);
+            let asking = directly(stage).remote();
             let mut outcome = asking
                 .client("cli", "cli")
                 .device(&stage.reader)
@@ -81,6 +79,10 @@ async fn obey(stage: &mut Stage, order: &Value) -> Value {
             json!({"scopes": record["scopes"], "audit": stage.audit()})
         }
         "hostile" => hostile(stage, order["names"].as_array().unwrap()).await,
+        "end" => {
+            stage.sessions.clear();
+            Value::Null
+        }
         "stop" => {
             stage.stop_shim().await;
             Value::Null
@@ -93,48 +95,42 @@ async fn obey(stage: &mut Stage, order: &Value) -> Value {
     }
 }
 
-/// A session that is repaired, and goes on.
+/// A session that is repaired, and goes on. Its client's version tells it from others.
 async fn open(stage: &mut Stage) -> Value {
-    let device = stage.legacy_device();
-    let cron = stage.through().client("gateway-client", "backend");
-    let outcome = cron.device(&device).scopes(&[READ]).run().await;
+    let version = format!("1.0.{}", stage.sessions.len());
+    let probe = stage.through().client("cli", "probe").scopes(&[READ]);
+    let outcome = with_version(probe, &version).run().await;
     stage
         .sessions
         .push(outcome.session.expect("it is repaired"));
-    json!(device.id())
+    json!(version)
 }
 
 /// Sessions, refusals and requests in which each name is in every place that a client can fill as it likes.
 async fn hostile(stage: &mut Stage, names: &[Value]) -> Value {
     for name in names {
         let name = name.as_str().unwrap();
-        let device = stage.legacy_device();
+        let device = stage.paired_device();
         let asking = stage.through().display_name(name);
         // One that is let in: nobody signs the version.
         let let_in = asking.clone().device(&device).scopes(&[READ]);
         let outcome = with_version(let_in, name).run().await;
         stage.sessions.extend(outcome.session);
         // One whose claims are hostile all over.
-        let mut wild = asking.clone().client(name, name).scopes(&[name]);
+        let mut wild = asking.client(name, name).scopes(&[name]);
         wild.platform = name.to_owned();
         wild.role = Some(name.to_owned());
         wild.run().await;
         // One that leaves a request for a scope of that name.
-        asking
-            .device(&TestDevice::new())
-            .platform(name)
-            .scopes(&[name, READ])
-            .run()
-            .await;
-        Connect::to(stage.gateway.addr())
-            .token(crate::stage::TOKEN)
-            .device(&device)
-            .display_name(name)
-            .scopes(&[name, READ])
-            .run()
-            .await;
+        let request = directly(stage).remote().device(&device).display_name(name);
+        request.scopes(&[name, READ]).run().await;
     }
     Value::Null
+}
+
+/// Beside the shim, which would answer a repeat by itself.
+fn directly(stage: &Stage) -> Connect {
+    Connect::to(stage.gateway.addr()).token(crate::stage::TOKEN)
 }
 
 fn with_version(mut connect: Connect, version: &str) -> Connect {
@@ -142,4 +138,4 @@ fn with_version(mut connect: Connect, version: &str) -> Connect {
     connect
 }
 
-const TIME_LIMIT: Duration = Duration::from_secs(240);
+const TIME_LIMIT: Duration = Duration::from_secs(900);

@@ -15,7 +15,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
 
-use crate::support::client::{Connect, LEGACY, READ, Session};
+use crate::support::client::{Connect, READ, Session};
 use crate::support::device::TestDevice;
 
 pub const TOKEN: &str = "simulated-token";
@@ -29,7 +29,7 @@ pub struct Stage {
     pub client: Client,
     /// Sessions that go on.
     pub sessions: Vec<Session>,
-    /// A device that may read and wants more.
+    /// A device that may read, and wants more.
     pub reader: TestDevice,
     shim: Option<Child>,
     _page: Child,
@@ -41,7 +41,9 @@ impl Stage {
     pub async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let options = Options {
-            profile: Profile::Literal,
+            profile: Profile::Clearing,
+            host_device: true,
+            trusted_proxies: vec!["127.0.0.2".into()],
             state_dir: dir.path().join("state"),
             ..Options::default()
         };
@@ -85,10 +87,10 @@ impl Stage {
         fs::read_to_string(self.dir.path().join("data/admin.token")).unwrap()
     }
 
-    /// A device of before 2026.2.19, whose `read` is refused without the shim.
-    pub fn legacy_device(&self) -> TestDevice {
+    /// A device that may read.
+    pub fn paired_device(&self) -> TestDevice {
         let device = TestDevice::new();
-        pair(&self.gateway, &device, LEGACY);
+        pair(&self.gateway, &device, &[READ]);
         device
     }
 

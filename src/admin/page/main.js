@@ -92,6 +92,7 @@ function showStats({ live: running, sessions, hour, totals }) {
 }
 
 makeTables();
+$('requests-all').addEventListener('click', () => { allRequests = !allRequests; if (seen) showWaiting(seen.status); });
 takeToken();
 $('ask-form').addEventListener('submit', confirmed);
 $('ask-no').addEventListener('click', () => $('ask').close());

@@ -33,7 +33,10 @@ const findingCode = (finding) => (typeof finding === 'string' ? finding : findin
 
 function decision(row) {
   if (!row.decision) return ['handshake under way', null];
-  return [`${row.decision === 'answer' ? 'answered by the shim' : shown(row.decision, 40)}, ${shown(row.answer, 200)}`, shown(row.why, 300)];
+  // An answer that is no `hello-ok` is a code and what was said with it.
+  const [code, ...said] = String(row.answer).split(': ');
+  const verb = row.decision === 'answer' ? 'answered by the shim' : shown(row.decision, 40);
+  return [`${verb}, ${shown(code, 60)}`, shown(row.why, 300), shown(said.join(': '), 240)];
 }
 
 const KINDS = { delegated: 'repaired', healed: 'repaired', accepted: 'pass', refused: 'refused', repeated: 'refused', degraded: 'doubt', unanswered: 'refused', 'sent-back': 'doubt', left: 'doubt' };
@@ -101,7 +104,7 @@ function ordered(rows) {
 function makeRow(columns) {
   const cells = columns.map((column, index) => {
     const first = el('span', { class: /Decision|came/.test(column.name) ? 'verdict' : index === 0 && !column.number ? 'who' : undefined });
-    const others = [el('span', { class: 'second' }), el('span', { class: 'second' })];
+    const others = [1, 2, 3].map(() => el('span', { class: 'second' }));
     // The first cell names the row.
     const cell = el(index === 0 ? 'th' : 'td', { role: index === 0 ? 'rowheader' : 'cell', scope: index === 0 ? 'row' : undefined, class: column.number ? 'num' : undefined, 'data-label': column.name }, el('div', {}, first, ...others));
     return { cell, parts: [first, ...others], draw: column.draw };

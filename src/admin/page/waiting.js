@@ -6,12 +6,16 @@ function showWaiting(status) {
   const findings = status.gateways.flatMap((gateway) => gateway.findings.map((finding) => ({ ...finding, gateway: gateway.name, several, now: status.now, asks: requests.find((request) => finding.request && request.id === finding.request && request.gateway === gateway.name) })));
   tally('requests', requests.length);
   tally('findings', findings.length);
-  keyed($('requests'), requests.slice(0, MOST), (request) => `${request.gateway} ${request.id}`, makeRequest, $('h-requests'));
+  setHidden($('requests-all'), requests.length <= FEW_REQUESTS);
+  setText($('requests-all'), allRequests ? `Show only the first ${FEW_REQUESTS}` : `Show all ${Math.min(MOST, requests.length)}`);
+  keyed($('requests'), requests.slice(0, allRequests ? MOST : FEW_REQUESTS), (request) => `${request.gateway} ${request.id}`, makeRequest, $('h-requests'));
   keyed($('findings'), findings.slice(0, MOST), (finding) => `${finding.gateway} ${finding.code}`, makeFinding, $('h-findings'));
 }
 
 /** More would be a flood, and no list to read. */
 const MOST = 50;
+const FEW_REQUESTS = 4;
+let allRequests = false;
 
 function tally(name, length) {
   setText($(`${name}-tally`), length ? (length > MOST ? `${MOST} of ${number(length)}` : number(length)) : '');
@@ -77,7 +81,7 @@ function approve(request) {
 async function sendApproval({ id, gateway, scopes }) {
   const { approved } = await post('/approve', { request: id, gateway, scopes });
   const holds = approved.after.map(scopeName).join(', ') || 'nothing';
-  say('good', `Approved: ${shown(approved.client ?? 'the device', 60)}, device ${shown(approved.device, 16)}, now holds ${holds}. ${approved.next}`);
+  say('good', `Approved: ${shown(approved.client ?? 'the device', 60)}, device ${shown(approved.device, 16)}, now holds ${holds}. ${capital(shown(approved.next, 300))}.`);
   refresh();
 }
 
