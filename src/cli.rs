@@ -8,6 +8,7 @@ pub mod explain;
 pub mod page;
 mod phrase;
 pub mod repair;
+pub mod status;
 mod style;
 
 use std::net::SocketAddr;
@@ -21,6 +22,7 @@ pub use approve::Approve;
 pub use explain::Explain;
 pub use page::Page;
 pub use repair::Repair;
+pub use status::Status;
 pub use style::Style;
 
 /// A proxy in front of an OpenClaw gateway that repairs what the gateway wrongly refuses.
@@ -48,6 +50,8 @@ pub enum Command {
     Check(Settings),
     /// Say what is wrong, or about to go wrong, and what ends it, without changing anything
     Doctor(Report),
+    /// Show how the shim that runs is doing: gateways, sessions, findings, the last hour
+    Status(Status),
     /// List the paired devices and the pairing requests that wait
     Devices(Report),
     /// List the pairing requests that wait, or approve them

@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use scope_shim::cli::{
-    Cli, Command, ExitStatus, Page, Said, Settings, Style, approve, check, devices, doctor,
-    explain, page as status_page, repair,
+    Cli, Command, ExitStatus, Page, Said, Settings, Status, Style, approve, check, devices, doctor,
+    explain, page as status_page, repair, status,
 };
 use scope_shim::config::{Config, Environment, Problems};
 use scope_shim::{app, demo, log};
@@ -22,6 +22,7 @@ fn main() -> ExitCode {
         Command::Doctor(report) => ask(&report.settings, no_color, async |config, style| {
             Ok(doctor::run(&config, report.json, style).await)
         }),
+        Command::Status(options) => show(&options, no_color),
         Command::Devices(report) => ask(&report.settings, no_color, async |config, style| {
             devices::run(&config, report.json, style).await
         }),
@@ -61,6 +62,26 @@ fn check(settings: &Settings, no_color: bool) -> ExitStatus {
     match report.failure() {
         Some(problems) => refuse(&problems, no_color),
         None => status,
+    }
+}
+
+fn show(options: &Status, no_color: bool) -> ExitStatus {
+    let config = match load(&options.settings) {
+        Ok(config) => config,
+        Err(problems) => return refuse(&problems, no_color),
+    };
+    let style = Style::of(&std::io::stdout(), no_color);
+    let mut ended = ExitStatus::Ok;
+    let shown = block_on(
+        async {
+            ended = status::run(&config, options, style).await?;
+            Ok(())
+        },
+        no_color,
+    );
+    match shown {
+        ExitStatus::Ok => ended,
+        failed => failed,
     }
 }
 

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use tokio::time::timeout;
 
 use super::metrics;
+use super::ready::Ready;
 use crate::app::Shim;
 use crate::approval::Candidate;
 use crate::clock;
@@ -21,6 +22,9 @@ use crate::telemetry::notable::Recent;
 /// The whole document.
 pub(super) async fn status(shim: &Shim) -> Value {
     let telemetry = &shim.telemetry;
+    let draining = shim.sessions.is_closed();
+    let reached = Ready::look(shim).await.0;
+    let reached = reached.iter().all(|(_, reached)| reached.is_ok());
     let mut gateways = Vec::new();
     for served in &shim.served {
         gateways.push(gateway(shim, served).await);
@@ -33,7 +37,8 @@ pub(super) async fn status(shim: &Shim) -> Value {
         "pid": std::process::id(),
         "now": clock::now_ms(),
         "started": telemetry.started_ms(),
-        "draining": shim.sessions.is_closed(),
+        "draining": draining,
+        "ready": reached && !draining,
         "gateways": gateways,
         "live": live.len(),
         "sessions": shown.map(|session| session_json(session)).collect::<Vec<_>>(),

@@ -240,7 +240,8 @@ impl GatewayMeters {
     pub(super) fn handshake(&self, handshake: &Handshake) {
         let outcome = OUTCOMES.iter().position(|&one| one == handshake.outcome);
         increment(&self.outcomes, outcome);
-        let decision = DECISIONS.iter().position(|&one| one == handshake.decision);
+        let decision = handshake.decision.replace(' ', "_");
+        let decision = DECISIONS.iter().position(|&one| one == decision);
         increment(&self.decisions, decision.or(Some(OTHER_DECISION)));
         if let Some(found) = &handshake.finding
             && let Some(counter) = self.findings.get(&found.code)
@@ -315,8 +316,8 @@ const OUTCOMES: [Outcome; 9] = [
     Outcome::Unanswered,
     Outcome::Left,
 ];
-/// As the log line of a session has them.
-const DECISIONS: [&str; 5] = ["pass", "rewrite", "would rewrite", "answer", "other"];
+/// The label of each decision.
+const DECISIONS: [&str; 5] = ["pass", "rewrite", "would_rewrite", "answer", "other"];
 const OTHER_DECISION: usize = DECISIONS.len() - 1;
 const RULES: [Rule; 3] = [Rule::EntitledRepair, Rule::LocalUpgrade, Rule::Command];
 const STATUSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];

@@ -110,6 +110,9 @@ fn check_says_what_holds_and_who_said_so() {
     limits.handshake_timeout  15s  default
     limits.idle_timeout  off  default
     limits.gateway_handshakes  24  default
+    admin.socket  [HOME]/.local/share/scope-shim/admin.sock  default
+    admin.listen  off  default
+    admin.probes  off  default
 
     ok: the data directory [HOME]/.local/share/scope-shim can be created
     ok: the gateway's state directory [HOME]/.openclaw can be read

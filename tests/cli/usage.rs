@@ -16,6 +16,7 @@ fn help_fits_one_screen() {
       run  Start the proxy
       check  Check the configuration and say what it amounts to, without starting anything
       doctor  Say what is wrong, or about to go wrong, and what ends it, without changing anything
+      status  Show how the shim that runs is doing: gateways, sessions, findings, the last hour
       devices  List the paired devices and the pairing requests that wait
       approve  List the pairing requests that wait, or approve them
       repair  Widen, for all devices at once, what the gateway holds too narrow
@@ -141,5 +142,28 @@ fn the_version_is_one_line() {
 fn the_commands_that_ask_the_gateway_say_what_they_take() {
     for command in ["approve", "repair"] {
         insta::assert_snapshot!(command, Shim::new(&[command, "-h"]).run());
+    }
+}
+
+#[test]
+fn status_says_what_to_do_where_no_shim_runs() {
+    let shown = Shim::new(&["status"]).run();
+    assert!(
+        shown.starts_with("exit: 1\n----- stdout -----\n"),
+        "{shown}"
+    );
+    let socket = "no scope-shim answers at [HOME]/.local/share/scope-shim/admin.sock";
+    assert!(shown.contains(socket), "{shown}");
+    assert!(shown.contains("start it with `scope-shim run`"), "{shown}");
+    for (socket, expected) in [
+        ("off", "leaves no way to a running scope-shim"),
+        ("x.sock", "/x.sock"),
+    ] {
+        let mut shim = Shim::new(&["status", "--watch"]).with("SCOPE_SHIM_ADMIN_SOCKET", socket);
+        let shown = shim.run();
+        assert!(
+            shown.starts_with("exit: 1\n") && shown.contains(expected),
+            "{shown}"
+        );
     }
 }
