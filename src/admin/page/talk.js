@@ -31,7 +31,7 @@ async function call(method, path, body) {
   if (token && /^[\x21-\x7e]+$/.test(token)) headers.Authorization = `Bearer ${token}`;
   const response = await fetch(path, {
     method, headers, body: body && JSON.stringify(body), cache: 'no-store', credentials: 'omit', redirect: 'error',
-    signal: AbortSignal.timeout(method === 'GET' ? 5000 : 20000),
+    signal: AbortSignal.timeout(method === 'GET' ? 15_000 : 70_000),
   });
   const answer = await response.json().catch(() => null);
   if (response.ok && answer) return answer;
@@ -46,7 +46,7 @@ async function post(path, body) {
     return await call('POST', path, body);
   } catch (error) {
     if (error instanceof Refused) throw error;
-    throw new Error(error.name === 'TimeoutError' ? 'the shim did not answer within 20 s; whether it was done is not known' : 'the shim cannot be reached');
+    throw new Error(error.name === 'TimeoutError' ? 'the shim did not answer within 70 s; whether it was done is not known' : 'the shim cannot be reached');
   }
 }
 
@@ -88,13 +88,15 @@ async function confirmed(event) {
   event.preventDefault();
   const doing = asked;
   if (!doing || $('ask-yes').disabled) return;
+  const yes = $('ask-yes').textContent;
   $('ask-yes').disabled = true;
+  setText($('ask-yes'), 'One moment…');
   setText($('ask-wrong'), '');
   try {
     await doing.run();
     if (asked === doing) { $('ask').close(); doing.after?.(); }
   } catch (error) {
-    if (asked === doing) { setText($('ask-wrong'), capital(shown(error.message, 600))); $('ask-yes').disabled = false; }
+    if (asked === doing) { setText($('ask-wrong'), capital(shown(error.message, 600))); setText($('ask-yes'), yes); $('ask-yes').disabled = false; $('ask-yes').focus(); }
     else say('bad', capital(shown(error.message, 600)));
   }
 }
