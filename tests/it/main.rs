@@ -84,3 +84,7 @@ mod modes;
 /// The admin surface.
 #[cfg(unix)]
 mod admin;
+
+/// What the status page asks for.
+#[cfg(unix)]
+mod page;
