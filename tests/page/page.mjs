@@ -209,11 +209,11 @@ await check('a repaired session is shown with its reason, and goes when it ends'
   await page.fill('#filter', version);
   await visible(page, '#sessions-more', '1 session of');
   await page.fill('#filter', '');
-  await order('end');
-  await page.waitForFunction((text) => !document.querySelector('#sessions-rows').innerText.includes(text), version);
   await page.focus('#sessions-head button');
   await page.keyboard.press('Enter');
   same(await page.$eval('#sessions-head th', (head) => head.getAttribute('aria-sort')), 'ascending', 'the order');
+  await order('end');
+  await page.waitForFunction((text) => !document.querySelector('#sessions-rows').innerText.includes(text), version);
   await leave(page);
 });
 
