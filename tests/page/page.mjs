@@ -261,8 +261,10 @@ await check('hostile names are text and nothing else', async () => {
   await order('hostile', { names: HOSTILE });
   await visible(page, '#requests', 'onerror');
   await visible(page, '#sessions-rows', 'onerror');
+  // The last few are shown; the first of these names was not among the last.
+  await page.click('#recent-all');
   await visible(page, '#recent-rows', 'onerror');
-  for (const more of ['#recent-all', '#requests-all']) if (await page.locator(more).isVisible()) await page.click(more);
+  await page.click('#requests-all');
   await rounds(page, 2);
   for (const item of await page.locator('#requests button', { hasText: 'Approve' }).all()) {
     await item.click();
