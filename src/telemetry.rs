@@ -51,8 +51,11 @@ pub struct GatewayTelemetry {
     all: Telemetry,
     meters: Arc<GatewayMeters>,
     /// When the gateway was last tried to be reached, and why it was not.
-    pub(crate) reached: Arc<AsyncMutex<Option<(Instant, Result<(), String>)>>>,
+    pub(crate) reached: Arc<AsyncMutex<Option<Reached>>>,
 }
+
+/// When a gateway was tried to be reached, and why it was not.
+pub(crate) type Reached = (Instant, Result<(), String>);
 
 /// A handshake that is over, as it is shown to people.
 #[derive(Clone, Debug)]

@@ -116,9 +116,8 @@ async fn serve_one(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         .header_read_timeout(LONGEST_HEAD)
         .max_buf_size(MOST_HEAD_BYTES)
         .serve_connection(TokioIo::new(stream), service);
-    match timeout(LONGEST_VISIT, served).await {
-        Ok(Err(error)) => debug!("an admin connection ended: {error}"),
-        Ok(Ok(())) | Err(_) => {}
+    if let Ok(Err(error)) = timeout(LONGEST_VISIT, served).await {
+        debug!("an admin connection ended: {error}");
     }
 }
 

@@ -191,9 +191,9 @@ fn height() -> usize {
 }
 
 const EVERY: Duration = Duration::from_secs(1);
-/// Another screen, so that what was there comes back, and no cursor.
-const ENTER: &str = "\u{1b}[?1049h\u{1b}[?25l";
-const LEAVE: &str = "\u{1b}[?25h\u{1b}[?1049l";
+/// Another screen, so that what was there comes back; no cursor, and no line goes on in the next.
+const ENTER: &str = "\u{1b}[?1049h\u{1b}[?25l\u{1b}[?7l";
+const LEAVE: &str = "\u{1b}[?7h\u{1b}[?25h\u{1b}[?1049l";
 /// Where there is no terminal.
 const WIDTH: usize = 120;
 const HEIGHT: usize = 50;

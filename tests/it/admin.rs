@@ -469,8 +469,9 @@ async fn the_port_wants_the_token_and_the_probes_get_nothing_but_probes() {
 #[tokio::test]
 async fn a_request_that_is_too_large_or_makes_no_sense_is_refused() {
     let stage = Stage::new(Profile::Literal).await;
-    let large = json!({"mode": "x".repeat(100_000)});
-    assert_eq!(post(&stage, "/mode", &large).await.status, 400);
+    let large =
+        "POST /mode HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\nConnection: close\r\n\r\n";
+    assert_eq!(ask(connect(&stage).await, large).await.status, 400);
     assert_eq!(
         post(&stage, "/mode", &json!({"mode": "maybe"}))
             .await

@@ -65,6 +65,10 @@ fn line<const N: usize>(
     let mut owed = 0;
     for (index, (cell, &width)) in cells.iter().zip(widths).enumerate() {
         let shown = brief_again(cell, width);
+        if shown.is_empty() {
+            owed += width + GAP.len();
+            continue;
+        }
         text.push_str(&" ".repeat(owed));
         owed = width.saturating_sub(shown.chars().count()) + GAP.len();
         text.push_str(&paint(index, cell, shown));

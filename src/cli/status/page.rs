@@ -500,8 +500,8 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_wider_than_the_terminal_but_what_is_copied_from_it() {
-        for width in [60, 80, 200] {
+    fn eighty_characters_are_enough_for_all_but_what_is_copied() {
+        for width in [80, 120, 200] {
             let shown = page(&incident(), width, Style::plain());
             for line in shown.lines().filter(|line| !line.contains("approve")) {
                 assert!(line.chars().count() <= width, "{width}: {line}");
