@@ -7,12 +7,15 @@
 //!
 //! It serves until the last session is over, so that a shim that drains can be watched.
 
+mod approve;
 pub mod client;
 mod gate;
 mod live;
 mod metrics;
 mod mode;
+pub mod page;
 mod ready;
+pub mod relay;
 mod reload;
 mod route;
 mod serve;

@@ -2,7 +2,7 @@
 //!
 //! Everything goes through the gateway's own methods. Who decides that a request is approved is none of this module's
 //! business: the operator's policy ([`crate::approver`]), or somebody at a terminal ([`crate::cli::approve`],
-//! [`crate::repair`]).
+//! [`crate::repair`]) or at the status page.
 
 mod listing;
 
@@ -208,6 +208,20 @@ impl Candidate {
             |record| record.is_operator(),
         );
         known && self.is_operator() && self.is_from_here() && !self.request.scopes.is_empty()
+    }
+
+    /// What the client has to do once it is approved: every approval makes the gateway issue another device token
+    /// (2026.2.17 to 2026.9.6).
+    #[must_use]
+    pub fn next_step(&self) -> &'static str {
+        if !self.is_operator() {
+            "it has to connect again"
+        } else if self.record.is_some() {
+            "the client has to connect again, with the gateway's shared secret as the command line does: the approval \
+             replaced its device token"
+        } else {
+            "the client has to connect again"
+        }
     }
 
     /// Whether the key is the one that the device id stands for, and the one that was paired.

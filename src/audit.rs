@@ -26,6 +26,8 @@ pub enum Rule {
     LocalUpgrade,
     /// Somebody gave the command.
     Command,
+    /// Somebody pressed the button on the status page, or asked the admin surface in another way.
+    Page,
 }
 
 impl Rule {
@@ -36,6 +38,7 @@ impl Rule {
             Self::EntitledRepair => "entitled-repair",
             Self::LocalUpgrade => "local-upgrade",
             Self::Command => "command",
+            Self::Page => "page",
         }
     }
 }

@@ -8,6 +8,7 @@ pub mod doctor;
 pub mod explain;
 pub mod man;
 pub mod mode;
+pub mod page;
 mod phrase;
 pub mod reload;
 pub mod repair;
@@ -29,6 +30,7 @@ pub use completions::Completions;
 pub use explain::Explain;
 pub use man::Man;
 pub use mode::Switch;
+pub use page::Page;
 pub use repair::Repair;
 pub use status::Status;
 pub use style::Style;
@@ -76,6 +78,8 @@ pub enum Command {
     Repair(Repair),
     /// Walk the decision about a session step by step: one that was, one that could be, or one that was saved
     Explain(Box<Explain>),
+    /// Show the status page of the shim that runs, in a browser on this machine
+    Page(Page),
     /// Remove the shim's own device from the gateway, and say what is left to undo
     Unpair(Unpair),
     /// See the failure and its cure on a gateway made for it

@@ -7,8 +7,9 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use scope_shim::cli::{
-    Cli, Command, ExitStatus, Missed, Said, Settings, Status, Style, Target, approve, check,
-    completions, devices, doctor, explain, man, mode, reload, repair, status, unpair, upgrade,
+    Cli, Command, ExitStatus, Missed, Page, Said, Settings, Status, Style, Target, approve, check,
+    completions, devices, doctor, explain, man, mode, page as status_page, reload, repair, status,
+    unpair, upgrade,
 };
 use scope_shim::config::{Config, Environment, Problems};
 use scope_shim::{app, demo, log};
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         Command::Repair(options) => ask(&options.settings, no_color, async |config, style| {
             repair::run(&config, &options, style).await
         }),
+        Command::Page(options) => page(&options, no_color),
         Command::Unpair(options) => ask(&options.settings, no_color, async |config, style| {
             unpair::run(&config, &options, style).await
         }),
@@ -152,6 +154,16 @@ fn ask(
     match ended {
         ExitStatus::Ok => status,
         failed => failed,
+    }
+}
+
+/// A command that goes on until it is told to stop.
+fn page(options: &Page, no_color: bool) -> ExitStatus {
+    // The admin surface is the same for all gateways.
+    match load_all(&options.settings).map(|configs| configs.into_iter().next()) {
+        Ok(Some(config)) => block_on(status_page::run(&config, options), no_color),
+        Ok(None) => ExitStatus::Config,
+        Err(problems) => refuse(&problems, no_color),
     }
 }
 

@@ -127,9 +127,13 @@ impl Client {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Value, ClientError> {
-        let (status, bytes) = timeout(PATIENCE, self.exchange(method, path, body))
+        let patience = match method {
+            Method::GET => PATIENCE,
+            _ => LONGEST_WORK,
+        };
+        let (status, bytes) = timeout(patience, self.exchange(method, path, body))
             .await
-            .unwrap_or_else(|_| Err(self.silent(format!("nothing within {PATIENCE:?}"))))?;
+            .unwrap_or_else(|_| Err(self.silent(format!("nothing within {patience:?}"))))?;
         let answer: Value = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
         if status.is_success() {
             return Ok(answer);
@@ -216,3 +220,5 @@ impl Client {
 
 /// How long a running shim may take to answer: it does nothing that takes long, but the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long what changes something may take: an approval asks the gateway several times, and that may be busy, too.
+const LONGEST_WORK: Duration = Duration::from_secs(65);

@@ -9,7 +9,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use serde_json::Value;
 
 use super::gate::Gate;
-use super::{live, metrics, mode, ready, reload, status, unpair, upgrade};
+use super::{approve, live, metrics, mode, page, ready, reload, status, unpair, upgrade};
 use crate::app::Shim;
 use crate::http::Body;
 use crate::http::respond::{error, full};
@@ -54,12 +54,14 @@ pub(super) async fn answer(
         Err(refused) => return respond(Err(refused)),
     };
     match (&method, path.as_str()) {
+        (&Method::GET, "/") => page::page(),
         (&Method::GET, "/live") => respond(Ok(live::live(gate))),
         (&Method::GET, "/ready") => ready::answer(shim, gate).await,
         (&Method::GET, "/metrics") => metrics::answer(shim).await,
         (&Method::GET, "/status") => respond(Ok(status::status(shim).await)),
         (&Method::GET, "/mode") => respond(Ok(mode::show(shim))),
         (&Method::POST, "/mode") => respond(mode::switch(shim, &asked).await),
+        (&Method::POST, "/approve") => respond(approve::approve(shim, &asked).await),
         (&Method::POST, "/reload") => respond(reload::reload(shim).await),
         (&Method::POST, "/upgrade") => respond(upgrade::upgrade(shim).await),
         (&Method::POST, "/unpair") => respond(unpair::unpair(shim, &asked).await),
@@ -71,7 +73,8 @@ pub(super) async fn answer(
     }
 }
 
-async fn read(request: Request<Incoming>) -> Result<Asked, Refused> {
+/// Takes a request apart.
+pub(super) async fn read(request: Request<Incoming>) -> Result<Asked, Refused> {
     let body = request.into_body();
     if body
         .size_hint()

@@ -287,7 +287,7 @@ impl Command<'_> {
         let roles = approved.roles.join(", ");
         let after = format!("{} as {}", approved.after, safe(&roles));
         row(&mut text, self.style, "after", &after);
-        row(&mut text, self.style, "next", next(candidate));
+        row(&mut text, self.style, "next", candidate.next_step());
         text
     }
 
@@ -316,18 +316,6 @@ fn beyond_local(candidate: &Candidate) -> &'static str {
         "it asks for no scope"
     } else {
         "its device is not paired yet, and is not this machine's own"
-    }
-}
-
-/// Every approval makes the gateway issue another device token (2026.2.17 to 2026.9.6).
-fn next(candidate: &Candidate) -> &'static str {
-    if !candidate.is_operator() {
-        "it has to connect again"
-    } else if candidate.record.is_some() {
-        "the client has to connect again, with the gateway's shared secret as the command line does: the approval replaced \
-         its device token"
-    } else {
-        "the client has to connect again"
     }
 }
 
@@ -373,7 +361,7 @@ fn one_as_json(treated: &Treated) -> Value {
         "before": treated.candidate.record.as_ref().map(|record| names(&record.approved_scopes)),
         "after": approved.map(|approved| names(&approved.after)),
         "roles": approved.map(|approved| &approved.roles),
-        "next": approved.map(|_| next(&treated.candidate)),
+        "next": approved.map(|_| treated.candidate.next_step()),
         "why": why,
     })
 }

@@ -22,14 +22,14 @@ use exposition::Exposition;
 
 /// An answer: its status, its headers, its body.
 #[derive(Debug)]
-struct Answer {
-    status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     head: String,
     body: String,
 }
 
 impl Answer {
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap()
     }
 }
@@ -63,7 +63,7 @@ async fn get(stage: &Stage, path: &str) -> Answer {
     ask(stream, &request).await
 }
 
-async fn post(stage: &Stage, path: &str, body: &Value) -> Answer {
+pub(crate) async fn post(stage: &Stage, path: &str, body: &Value) -> Answer {
     let stream = connect(stage).await;
     let body = body.to_string();
     let length = body.len();

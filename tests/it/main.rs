@@ -113,3 +113,7 @@ mod stopping;
 mod admin;
 /// A new version that takes over.
 mod succession;
+
+/// What the status page asks for.
+#[cfg(unix)]
+mod page;

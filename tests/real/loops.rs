@@ -9,7 +9,7 @@ use scope_shim::demo::npm::{RealGateway, Version};
 use serde::Deserialize;
 
 use crate::Result;
-use crate::browser::chromium;
+use crate::chromium::chromium;
 use crate::outcome::Outcome;
 use crate::place::{Column, Place, TOKEN};
 use crate::report::Recorder;

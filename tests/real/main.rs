@@ -11,6 +11,8 @@
 
 mod agents;
 mod browser;
+#[path = "../support/chromium.rs"]
+mod chromium;
 mod commands;
 mod deadlock;
 mod fleet;

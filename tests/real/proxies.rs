@@ -193,7 +193,7 @@ impl Scene {
             });
         }
         let _running = self.start(proxy, text, target)?;
-        let chromium = browser::chromium().map(|path| path.to_string_lossy().into_owned());
+        let chromium = crate::chromium::chromium().map(|path| path.to_string_lossy().into_owned());
         for answer in self.script("answers", "wss", chromium.as_deref())? {
             recorder.record(&format!("{name}: {}", answer.name), || Ok(answer.outcome()))?;
         }

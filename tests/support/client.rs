@@ -47,6 +47,7 @@ pub struct Connect {
     pub headers: Vec<(String, String)>,
     pub client_id: String,
     pub client_mode: String,
+    pub version: String,
     pub platform: String,
     pub device_family: Option<String>,
     pub display_name: Option<String>,
@@ -81,6 +82,7 @@ impl Connect {
             headers: Vec::new(),
             client_id: "test".to_owned(),
             client_mode: "test".to_owned(),
+            version: "1.0.0".to_owned(),
             platform: "linux".to_owned(),
             device_family: None,
             display_name: None,
@@ -276,7 +278,7 @@ impl Connect {
     pub fn params(&self, challenge_nonce: &str) -> Value {
         let mut client = json!({
             "id": self.client_id,
-            "version": "1.0.0",
+            "version": self.version,
             "platform": self.platform,
             "mode": self.client_mode,
         });
