@@ -5,6 +5,7 @@ pub mod check;
 pub mod devices;
 pub mod doctor;
 pub mod explain;
+pub mod intercept;
 mod phrase;
 pub mod repair;
 mod style;
@@ -18,6 +19,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::Flag;
 pub use approve::Approve;
 pub use explain::Explain;
+pub use intercept::Intercept;
 pub use repair::Repair;
 pub use style::Style;
 
@@ -54,6 +56,8 @@ pub enum Command {
     Repair(Repair),
     /// Walk the decision about a session step by step: one that was, one that could be, or one that was saved
     Explain(Box<Explain>),
+    /// Have the gateway's own port lead to the shim, so that nothing else has to be told (Linux)
+    Intercept(Intercept),
     /// See the failure and its cure on a gateway made for it
     Demo(Demo),
     /// Print the version
@@ -61,7 +65,7 @@ pub enum Command {
 }
 
 /// The settings that have a flag; `config/scope-shim.toml` has all of them.
-#[derive(Args, Debug, Default)]
+#[derive(Args, Clone, Debug, Default)]
 #[command(
     after_help = "Every flag is also a variable, SCOPE_SHIM_ and its name, and a key of the configuration file.\n\
                         A flag wins over a variable, a variable over the file, the file over what the gateway's own\n\
@@ -163,6 +167,8 @@ pub enum ExitStatus {
     Failure,
     /// It looked, and there is something to say.
     Findings,
+    /// It looked for something that is not there.
+    Absent,
     /// The configuration cannot be used: `EX_CONFIG`. A restart does not help, and systemd can be told so.
     Config,
 }
@@ -173,6 +179,7 @@ impl From<ExitStatus> for ExitCode {
             ExitStatus::Ok => Self::SUCCESS,
             ExitStatus::Failure => Self::from(1),
             ExitStatus::Findings => Self::from(3),
+            ExitStatus::Absent => Self::from(4),
             ExitStatus::Config => Self::from(78),
         }
     }

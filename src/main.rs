@@ -8,7 +8,7 @@ use clap::Parser as _;
 
 use scope_shim::cli::{
     Cli, Command, ExitStatus, Said, Settings, Style, approve, check, devices, doctor, explain,
-    repair,
+    intercept, repair,
 };
 use scope_shim::config::{Config, Environment, Problems};
 use scope_shim::{app, demo, log};
@@ -34,6 +34,15 @@ fn main() -> ExitCode {
         Command::Repair(options) => ask(&options.settings, no_color, async |config, style| {
             repair::run(&config, &options, style).await
         }),
+        Command::Intercept(options) => match &options.action {
+            intercept::Action::Up(up) => ask(&up.settings, no_color, async |config, style| {
+                intercept::up(&config, up, style).await
+            }),
+            intercept::Action::Down => tell(no_color, async |_| intercept::down()),
+            intercept::Action::Status(options) => tell(no_color, async |style| {
+                intercept::status(options, style).await
+            }),
+        },
         Command::Demo(options) => block_on(demo::run(options, no_color), no_color),
         Command::Version => print(&format!("scope-shim {}\n", env!("CARGO_PKG_VERSION"))),
     };
@@ -73,11 +82,19 @@ fn ask(
         Ok(config) => config,
         Err(problems) => return refuse(&problems, no_color),
     };
+    tell(no_color, async |style| work(config, style).await)
+}
+
+/// A command that prints what came of it.
+fn tell(
+    no_color: bool,
+    work: impl AsyncFnOnce(Style) -> Result<Said, app::Failure>,
+) -> ExitStatus {
     let style = Style::of(&std::io::stdout(), no_color);
     let mut status = ExitStatus::Ok;
     let ended = block_on(
         async {
-            let said = work(config, style).await?;
+            let said = work(style).await?;
             status = match print(&said.text) {
                 ExitStatus::Ok => said.status,
                 failed => failed,

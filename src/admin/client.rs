@@ -1,7 +1,7 @@
 //! The other end of the admin surface: how a command speaks with the shim that runs.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -61,6 +61,14 @@ impl Client {
     pub fn new(config: &Config) -> Self {
         Self {
             socket: super::socket(&config.data),
+        }
+    }
+
+    /// A client of the shim whose admin socket this is.
+    #[must_use]
+    pub fn at(socket: &Path) -> Self {
+        Self {
+            socket: socket.to_owned(),
         }
     }
 
