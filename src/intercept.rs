@@ -106,7 +106,9 @@ pub enum Error {
     )]
     Watched(u32),
     /// A watcher was asked to end and did not.
-    #[error("process {0}, which holds the redirect, was asked to end, and has not; end it: kill -KILL {0}")]
+    #[error(
+        "process {0}, which holds the redirect, was asked to end, and has not; end it: kill -KILL {0}"
+    )]
     Stuck(u32),
 }
 

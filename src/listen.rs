@@ -1,5 +1,7 @@
 //! Accepting clients: a place first, then a connection; one that fails never ends the others.
 
+mod twin;
+
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,16 +38,33 @@ pub async fn serve(
     stop: CancellationToken,
 ) {
     let places = Arc::new(Semaphore::new(limits.connections));
+    let twin = listener.local_addr().ok().and_then(twin::of);
+    let beside = async {
+        let address = twin?;
+        let listener = twin::bind(address, &stop).await?;
+        serve_at(listener, &places, &door, limits, &stop).await;
+        Some(())
+    };
+    tokio::join!(serve_at(listener, &places, &door, limits, &stop), beside);
+}
+
+async fn serve_at(
+    listener: TcpListener,
+    places: &Arc<Semaphore>,
+    door: &Arc<Door>,
+    limits: Limits,
+    stop: &CancellationToken,
+) {
     let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
-            accepted = accept(&listener, &places) => accepted,
+            accepted = accept(&listener, places) => accepted,
         };
         let Some((stream, peer, place)) = accepted else {
             continue;
         };
-        let (door, stop) = (Arc::clone(&door), stop.clone());
+        let (door, stop) = (Arc::clone(door), stop.clone());
         connections.spawn(async move {
             let connection = Arc::new(Connection::new(door, peer.ip()));
             if let Err(error) = serve_connection(stream, connection, limits, stop, place).await {

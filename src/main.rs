@@ -86,10 +86,7 @@ fn ask(
 }
 
 /// A command that prints what came of it.
-fn tell(
-    no_color: bool,
-    work: impl AsyncFnOnce(Style) -> Result<Said, app::Failure>,
-) -> ExitStatus {
+fn tell(no_color: bool, work: impl AsyncFnOnce(Style) -> Result<Said, app::Failure>) -> ExitStatus {
     let style = Style::of(&std::io::stdout(), no_color);
     let mut status = ExitStatus::Ok;
     let ended = block_on(

@@ -81,6 +81,12 @@ mod linux {
     pub async fn up(config: &Config, options: &Up, style: Style) -> Result<Said, Failure> {
         permitted(|| again(config, options))?;
         if !options.watch {
+            if let Some(standing) = intercept::status()
+                .await?
+                .filter(|there| there.table.watcher.is_some())
+            {
+                return Ok(tell(Some(&standing), false, style));
+            }
             let done = intercept::up(config, options.remote).await?;
             return Ok(said(render_up(&done, style), ExitStatus::Ok));
         }
@@ -109,7 +115,9 @@ mod linux {
             }
             Down::Removed => "Taken away: clients reach the gateway directly.\n".to_owned(),
             Down::Ended(pid) => {
-                format!("Process {pid}, which watched the shim, has ended: clients reach the gateway directly.\n")
+                format!(
+                    "Process {pid}, which watched the shim, has ended: clients reach the gateway directly.\n"
+                )
             }
         };
         Ok(said(
@@ -126,17 +134,21 @@ mod linux {
     pub async fn status(options: &Status, style: Style) -> Result<Said, Failure> {
         permitted(|| "scope-shim intercept status".to_owned())?;
         let standing = intercept::status().await?;
-        let status = match &standing {
+        Ok(tell(standing.as_ref(), options.json, style))
+    }
+
+    fn tell(standing: Option<&Standing>, as_json: bool, style: Style) -> Said {
+        let status = match standing {
             None => ExitStatus::Absent,
             Some(standing) if standing.problems.is_empty() => ExitStatus::Ok,
             Some(_) => ExitStatus::Findings,
         };
-        let text = match (options.json, &standing) {
-            (true, standing) => format!("{}\n", document(standing.as_ref())),
-            (false, Some(standing)) => render_status(standing, style),
-            (false, None) => "not in place: clients reach the gateway directly\n".to_owned(),
+        let text = match standing {
+            standing if as_json => format!("{}\n", document(standing)),
+            Some(standing) => render_status(standing, style),
+            None => "not in place: clients reach the gateway directly\n".to_owned(),
         };
-        Ok(said(text, status))
+        said(text, status)
     }
 
     const fn said(text: String, status: ExitStatus) -> Said {
@@ -161,7 +173,9 @@ mod linux {
         settings.data = Some(config.data.display().to_string());
         let flags = [(options.watch, "--watch"), (options.remote, "--remote")];
         let flags = flags.into_iter().filter(|(given, _)| *given);
-        let words: Vec<&str> = std::iter::once("up").chain(flags.map(|(_, flag)| flag)).collect();
+        let words: Vec<&str> = std::iter::once("up")
+            .chain(flags.map(|(_, flag)| flag))
+            .collect();
         let command = phrase::command(&settings, &words);
         command.replacen("scope-shim up", "scope-shim intercept up", 1)
     }
@@ -211,8 +225,8 @@ mod linux {
     fn exempt(plan: &Plan) -> String {
         match plan.exempt {
             Exempt::User(user) => format!(
-                "user {user}, who runs the shim. It cannot read the files of the gateway's user: see that it has the gateway's \
-                 secret (gateway.token_file)"
+                "user {user}, who runs the shim. Where it may not read the gateway's files, it needs the gateway's secret \
+                 (gateway.token_file) and gateway.store = \"control\""
             ),
             Exempt::Group(group) => format!(
                 "group {group}, in which the shim runs; its user {} is the gateway's, or yours, and others of that user are \
@@ -225,7 +239,10 @@ mod linux {
     fn render_status(standing: &Standing, style: Style) -> String {
         let table = &standing.table;
         let mut text = match (standing.problems.is_empty(), table.redirects.is_empty()) {
-            (true, _) => format!("{}: clients of the gateway meet the shim\n", style.good("in place")),
+            (true, _) => format!(
+                "{}: clients of the gateway meet the shim\n",
+                style.good("in place")
+            ),
             (false, true) => format!("{}\n", style.doubtful("waiting for the shim")),
             (false, false) => format!("{}\n", style.bad("in place, and BROKEN")),
         };
@@ -238,13 +255,20 @@ mod linux {
                 true => format!("other machines' connections to port {}", redirect.from),
                 false => redirect.gateway().to_string(),
             };
-            let arrives = if way.arrives { "" } else { ", where nobody listens" };
+            let arrives = if way.arrives {
+                ""
+            } else {
+                ", where nobody listens"
+            };
             line(
                 redirect.family.name(),
                 format!(
                     "{from} leads to port {}{arrives}; {} so far",
                     redirect.to,
-                    count(usize::try_from(way.redirect.connections).unwrap_or(usize::MAX), "connection")
+                    count(
+                        usize::try_from(way.redirect.connections).unwrap_or(usize::MAX),
+                        "connection"
+                    )
                 ),
             );
         }
@@ -256,7 +280,10 @@ mod linux {
                 Some(true) => "answers",
                 _ => "does not answer",
             };
-            line("shim", format!("{answers} at {}", safe(&socket.display().to_string())));
+            line(
+                "shim",
+                format!("{answers} at {}", safe(&socket.display().to_string())),
+            );
         }
         line(
             "watched",

@@ -73,7 +73,7 @@ pub struct Apart<'a> {
 /// Nothing tells the shim from the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "scope-shim runs as {}, as {whom} does: the redirect could not tell them apart, and {consequence}. Run it as a user \
+    "scope-shim runs as {}, as {whom}: the redirect could not tell them apart, and {consequence}. Run it as a user \
      of its own, or, where it has to read the gateway's files, as the gateway's user with a group of its own: User= and \
      Group= in systemd, `setpriv --reuid … --regid … --clear-groups` elsewhere",
     .who
@@ -114,8 +114,9 @@ impl Apart<'_> {
                 Ok(by_group)
             }
             _ => {
-                let (whom, consequence) =
-                    by_group.and_then(|by_group| self.sharing(by_group)).unwrap_or(UNKNOWN);
+                let (whom, consequence) = by_group
+                    .and_then(|by_group| self.sharing(by_group))
+                    .unwrap_or(UNKNOWN);
                 Err(NotApart {
                     who: Who(self.shim),
                     whom,
@@ -131,21 +132,18 @@ impl Apart<'_> {
 
     fn sharing(self, exempt: Exempt) -> Option<(&'static str, &'static str)> {
         if exempt.id() == 0 {
-            return Some(("root", "root's own connections would miss the shim"));
+            return Some(("root does", "root's own connections would miss the shim"));
         }
         if self.gateway.iter().any(|ids| exempt.covers(*ids)) {
-            return Some(("the gateway", "its agents' calls would miss the shim"));
+            return Some(("the gateway does", "its agents' calls would miss the shim"));
         }
         exempt
             .covers(self.caller)
-            .then_some(("you", "your own commands would miss the shim"))
+            .then_some(("you do", "your own commands would miss the shim"))
     }
 }
 
-const UNKNOWN: (&str, &str) = (
-    "the gateway may",
-    "its agents' calls might miss the shim",
-);
+const UNKNOWN: (&str, &str) = ("the gateway may", "its agents' calls might miss the shim");
 
 #[cfg(test)]
 mod tests {
@@ -174,7 +172,10 @@ mod tests {
         assert_eq!(exempt(shim, human, human), Ok(Exempt::User(900)));
         assert_eq!(exempt(shim, root, root), Ok(Exempt::User(900)));
         assert_eq!(exempt(ids(1, 900), gateway, human), Ok(Exempt::Group(900)));
-        assert_eq!(exempt(ids(1000, 900), gateway, human), Ok(Exempt::Group(900)));
+        assert_eq!(
+            exempt(ids(1000, 900), gateway, human),
+            Ok(Exempt::Group(900))
+        );
         assert_eq!(exempt(ids(0, 900), root, root), Ok(Exempt::Group(900)));
     }
 
@@ -183,9 +184,9 @@ mod tests {
         let (gateway, human) = (ids(1, 1), ids(1000, 1000));
         for (shim, whom) in [
             (gateway, "as the gateway does"),
-            (human, "as you does"),
+            (human, "as you do"),
             (ids(0, 0), "as root does"),
-            (ids(1, 1000), "as you does"),
+            (ids(1, 1000), "as you do"),
             (ids(1, 0), "as root does"),
         ] {
             let refused = exempt(shim, gateway, human).map_err(|text| text.contains(whom));

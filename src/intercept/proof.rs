@@ -61,7 +61,9 @@ async fn prove(redirect: Redirect) -> Result<Proof, Unproven> {
     let status = timeout(TIME_TO_ANSWER, ask(&mut stream, gateway)).await;
     let unanswered = |why: String| Unproven::Unanswered(gateway, why);
     match status {
-        Err(_) => Err(unanswered(format!("nothing answers within {TIME_TO_ANSWER:?}"))),
+        Err(_) => Err(unanswered(format!(
+            "nothing answers within {TIME_TO_ANSWER:?}"
+        ))),
         Ok(Err(error)) => Err(unanswered(format!("breaks off: {error}"))),
         Ok(Ok(status)) => match status.as_str() {
             // What the shim answers in the gateway's stead.
@@ -70,7 +72,9 @@ async fn prove(redirect: Redirect) -> Result<Proof, Unproven> {
                 redirect,
                 took: begun.elapsed(),
             }),
-            _ => Err(unanswered("what answers does not speak plain HTTP".to_owned())),
+            _ => Err(unanswered(
+                "what answers does not speak plain HTTP".to_owned(),
+            )),
         },
     }
 }
@@ -91,8 +95,7 @@ async fn arrives(stream: &TcpStream, port: u16) -> bool {
 
 /// The status that a request for the gateway's health is answered with; early gateways answer every path.
 async fn ask(stream: &mut TcpStream, gateway: SocketAddr) -> std::io::Result<String> {
-    let request =
-        format!("GET /healthz HTTP/1.1\r\nHost: {gateway}\r\nConnection: close\r\n\r\n");
+    let request = format!("GET /healthz HTTP/1.1\r\nHost: {gateway}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut head = [0; "HTTP/1.1 200".len()];
     stream.read_exact(&mut head).await?;

@@ -33,10 +33,12 @@ impl Running {
         let client = Client::new(config);
         client.get("/live").await?;
         let socket = admin::socket(&config.data);
-        let peer = Peer::at(&socket).await.map_err(|source| ClientError::NotRunning {
-            socket: socket.clone(),
-            source,
-        })?;
+        let peer = Peer::at(&socket)
+            .await
+            .map_err(|source| ClientError::NotRunning {
+                socket: socket.clone(),
+                source,
+            })?;
         Ok(Self {
             doors: doors(&client, config).await?,
             pid: peer.pid,
@@ -76,7 +78,11 @@ async fn doors(client: &Client, config: &Config) -> Result<Vec<Door>, ClientErro
     match client.get("/status").await {
         Ok(status) => {
             let said = said_doors(&status);
-            Ok(if said.is_empty() { vec![configured()] } else { said })
+            Ok(if said.is_empty() {
+                vec![configured()]
+            } else {
+                said
+            })
         }
         Err(ClientError::Refused { status, .. }) if status == StatusCode::NOT_FOUND => {
             Ok(vec![configured()])
@@ -110,7 +116,9 @@ mod tests {
             {"name": "c", "listen": 1, "url": "ws://localhost:18889"},
         ]});
         let said = said_doors(&status);
-        let said = said.iter().map(|door| format!("{} {}", door.listen, door.gateway));
+        let said = said
+            .iter()
+            .map(|door| format!("{} {}", door.listen, door.gateway));
         assert_eq!(
             said.collect::<Vec<_>>(),
             [

@@ -25,7 +25,9 @@ impl Socket {
         let anywhere = ip == IpAddr::V6(Ipv6Addr::UNSPECIFIED);
         // A socket on all IPv6 addresses takes IPv4 as well, unless it was told not to, which the shim's is not.
         match family {
-            Family::V4 => anywhere || ip.is_ipv4() && (ip.is_unspecified() || ip == family.loopback()),
+            Family::V4 => {
+                anywhere || ip.is_ipv4() && (ip.is_unspecified() || ip == family.loopback())
+            }
             Family::V6 => anywhere || ip == family.loopback(),
         }
     }

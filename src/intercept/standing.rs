@@ -34,7 +34,11 @@ pub struct Way {
 impl Standing {
     /// Looks what is behind a table.
     pub(super) async fn of(table: InPlace) -> Self {
-        let ways: Vec<Way> = table.redirects.iter().map(|redirect| way(*redirect)).collect();
+        let ways: Vec<Way> = table
+            .redirects
+            .iter()
+            .map(|redirect| way(*redirect))
+            .collect();
         let mut problems = Vec::new();
         for Way { redirect, .. } in ways.iter().filter(|way| !way.arrives) {
             let (gateway, shim) = (redirect.redirect.gateway(), redirect.redirect.shim());
@@ -43,23 +47,23 @@ impl Standing {
                  or take the redirect away: scope-shim intercept down"
             ));
         }
-        let answers = match &table.socket {
+        let there = match &table.socket {
             None => None,
-            Some(socket) => {
-                let there = timeout(PATIENCE, look(socket)).await.ok().flatten();
-                problems.extend(objection(&table, socket, there));
-                Some(there.is_some())
-            }
+            Some(socket) => Some(timeout(PATIENCE, look(socket)).await.ok().flatten()),
         };
-        if table.redirects.is_empty() {
-            problems.push(
-                "nothing is redirected while the shim does not answer: clients reach the gateway directly".to_owned(),
-            );
+        match &there {
+            _ if table.redirects.is_empty() => problems.push(
+                "the shim does not answer, or cannot be put in place, as the log of the process that watches it says: \
+                 clients reach the gateway directly"
+                    .to_owned(),
+            ),
+            Some(there) => problems.extend(objection(&table, *there)),
+            None => {}
         }
         Self {
             table,
             ways,
-            answers,
+            answers: there.map(|there| there.is_some()),
             problems,
         }
     }
@@ -68,10 +72,12 @@ impl Standing {
 fn way(redirect: InPlaceRedirect) -> Way {
     let family = redirect.redirect.family;
     let listeners = sockets::listeners(redirect.redirect.to).unwrap_or_default();
-    let arrives = listeners.iter().any(|socket| match redirect.other_machines {
-        true => socket.accepts_from_other_machines(family),
-        false => socket.accepts(family),
-    });
+    let arrives = listeners
+        .iter()
+        .any(|socket| match redirect.other_machines {
+            true => socket.accepts_from_other_machines(family),
+            false => socket.accepts(family),
+        });
     Way { redirect, arrives }
 }
 
@@ -82,12 +88,13 @@ pub(super) async fn look(socket: &Path) -> Option<Peer> {
     Some(peer)
 }
 
-fn objection(table: &InPlace, socket: &Path, there: Option<Peer>) -> Option<String> {
+fn objection(table: &InPlace, there: Option<Peer>) -> Option<String> {
     let Some(peer) = there else {
-        return Some(format!(
-            "no shim answers at {}: start it, or take the redirect away: scope-shim intercept down",
-            socket.display().to_string().escape_debug()
-        ));
+        return Some(
+            "the shim that this was made for does not answer: start it, or take the redirect away: scope-shim intercept \
+             down"
+                .to_owned(),
+        );
     };
     let exempt = table.exempt?;
     (!exempt.covers(peer.ids)).then(|| {

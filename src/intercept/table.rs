@@ -245,7 +245,8 @@ mod tests {
                 {"counter": {"packets": 3, "bytes": 180}},
                 {"redirect": {"port": 18780}}]}})
         };
-        let skuid = json!({"match": {"op": "!=", "left": {"meta": {"key": "skuid"}}, "right": 998}});
+        let skuid =
+            json!({"match": {"op": "!=", "left": {"meta": {"key": "skuid"}}, "right": 998}});
         let listing = json!({"nftables": [
             {"metainfo": {}},
             {"table": {"family": "inet", "name": "scope_shim"}},

@@ -134,10 +134,15 @@ impl Watch<'_> {
 async fn wrong(plan: &Plan) -> Option<String> {
     let deserted = plan.redirects.iter().find(|redirect| {
         let listeners = sockets::listeners(redirect.to).unwrap_or_default();
-        !listeners.iter().any(|socket| socket.accepts(redirect.family))
+        !listeners
+            .iter()
+            .any(|socket| socket.accepts(redirect.family))
     });
     if let Some(redirect) = deserted {
-        return Some(format!("the shim does not listen on {} any more", redirect.shim()));
+        return Some(format!(
+            "the shim does not listen on {} any more",
+            redirect.shim()
+        ));
     }
     match timeout(PATIENCE, standing::look(&plan.socket)).await {
         Err(_) => Some(format!("the shim has not answered for {PATIENCE:?}")),

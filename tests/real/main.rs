@@ -14,6 +14,8 @@ mod browser;
 mod commands;
 mod deadlock;
 mod handshakes;
+#[cfg(target_os = "linux")]
+mod intercept;
 mod loops;
 mod options;
 mod outcome;
@@ -57,6 +59,12 @@ fn main() -> ExitCode {
     }
     if let Err(error) = shim::program() {
         report.trouble(error.to_string());
+    }
+    #[cfg(target_os = "linux")]
+    if options.versions.iter().any(intercept::concerns)
+        && let Some(why) = intercept::missing()
+    {
+        report.skip(why.to_owned());
     }
     for version in &options.versions {
         let installed = Cache::of_this_user()
@@ -131,6 +139,13 @@ fn run_column(installed: &Installed, options: &Options, column: Column) -> Tried
         note(
             "agents",
             agents::run_through_the_shim(installed, &mut recorder),
+        );
+    }
+    #[cfg(target_os = "linux")]
+    if intercept::concerns(&installed.version) && intercept::missing().is_none() {
+        note(
+            "intercept",
+            intercept::run(installed, column, &mut recorder),
         );
     }
     if deadlock::concerns(&installed.version) {

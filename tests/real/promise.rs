@@ -41,6 +41,11 @@ impl Promise {
             }
             "doctor" | "doctor, gateway down" | "explain the last session" => Self::Works,
             "health after repair --apply, directly" => Self::Works,
+            "the gateway answers, shim killed under --watch"
+            | "a network of its own knows no redirect" => Self::Works,
+            "health, after intercept down" | "an agent lists sessions, after intercept down" => {
+                Self::Refused
+            }
             "a command asks for more, explained" | "a wrong token, explained" => Self::Explains,
             _ if DECIDED_BY_THE_GATEWAY.contains(&scenario) => Self::Same,
             _ => Self::NoWorse,
@@ -118,7 +123,19 @@ const fn report(
 
 const NOT_FIXED: (u16, u16) = (13, 0);
 
-const REPORTS: [Report; 24] = [
+const REPORTS: [Report; 26] = [
+    report(
+        (2, 19),
+        (2, 21),
+        "health, nothing reconfigured",
+        "pairing required",
+    ),
+    report(
+        (2, 19),
+        (2, 21),
+        "an agent lists sessions, nothing reconfigured",
+        "tool execution failed",
+    ),
     report(
         (2, 19),
         (2, 21),
