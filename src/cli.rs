@@ -56,7 +56,7 @@ pub enum Command {
     Repair(Repair),
     /// Walk the decision about a session step by step: one that was, one that could be, or one that was saved
     Explain(Box<Explain>),
-    /// Have the gateway's own port lead to the shim, so that nothing else has to be told (Linux)
+    /// Have the gateway's own port lead to the shim: nothing else is reconfigured (Linux)
     Intercept(Intercept),
     /// See the failure and its cure on a gateway made for it
     Demo(Demo),

@@ -97,6 +97,9 @@ pub enum Error {
     /// It would not work, or harm.
     #[error(transparent)]
     Refused(#[from] Refused),
+    /// The same, while one that was put in place before is still there.
+    #[error("{0}. The redirect that was in place before still is: scope-shim intercept status")]
+    Left(#[source] Refused),
     /// It was put in place, did not work, and was taken away again.
     #[error("{0}; the redirect was taken away again, and clients reach the gateway directly")]
     Unproven(#[from] Unproven),
@@ -130,7 +133,11 @@ pub async fn up(config: &Config, other_machines: bool) -> Result<Up, Error> {
     if let Some(pid) = nft::list()?.and_then(|table| table.watcher) {
         return Err(Error::Watched(pid));
     }
-    let plan = Plan::make(config, other_machines).await?;
+    let plan = match Plan::make(config, other_machines).await {
+        Ok(plan) => plan,
+        Err(refused) if nft::list()?.is_some() => return Err(Error::Left(refused)),
+        Err(refused) => return Err(refused.into()),
+    };
     nft::apply(&plan.table(None).script())?;
     match proof::prove_all(&plan.redirects).await {
         Ok(proofs) => Ok(Up { plan, proofs }),

@@ -12,10 +12,11 @@ pub use linux::{down, status, up};
 /// What to do about interception.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "It needs root, or CAP_NET_ADMIN, and the program nft (package nftables). Connections that begin on this\n\
-                        machine and go to the gateway's port, at any of its addresses, arrive at the shim instead, those of\n\
-                        the gateway's own agents included; the shim itself is exempt by its user, or by its group. Nothing is\n\
-                        written to any file: after a restart of the machine nothing is left."
+    after_help = "It needs root, or CAP_NET_ADMIN, and the program nft (package nftables). Connections that\n\
+                  begin on this machine and go to the gateway's port, at any of its addresses, arrive at\n\
+                  the shim instead, those of the gateway's own agents included; the shim itself is exempt,\n\
+                  by its user or by its group. Nothing is written to any file: after a restart of the\n\
+                  machine nothing is left."
 )]
 pub struct Intercept {
     /// What to do.
@@ -46,7 +47,8 @@ pub struct Up {
     #[arg(long)]
     pub watch: bool,
 
-    /// Redirect connections from other machines as well; the shim must listen on 0.0.0.0 or [::]
+    /// Redirect connections from other machines as well, where the gateway listens for them; the shim must listen on 0.0.0.0
+    /// or [::]
     #[arg(long)]
     pub remote: bool,
 }
@@ -206,8 +208,8 @@ mod linux {
         let _ = writeln!(
             text,
             "  other machines   {}",
-            if plan.other_machines {
-                "are redirected, too"
+            if !plan.for_others.is_empty() {
+                "are redirected, too, where the gateway listens for them"
             } else {
                 "reach the gateway directly, if it listens for them; --remote redirects them, too"
             }
@@ -252,7 +254,7 @@ mod linux {
         for way in &standing.ways {
             let redirect = way.redirect.redirect;
             let from = match way.redirect.other_machines {
-                true => format!("other machines' connections to port {}", redirect.from),
+                true => format!("port {} for other machines", redirect.from),
                 false => redirect.gateway().to_string(),
             };
             let arrives = if way.arrives {

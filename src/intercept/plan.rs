@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use thiserror::Error;
 
@@ -25,8 +25,8 @@ pub struct Plan {
     pub gateway: Vec<Ids>,
     /// What leads where; never nothing.
     pub redirects: Vec<Redirect>,
-    /// Whether connections from other machines are redirected, too.
-    pub other_machines: bool,
+    /// What leads where for connections from other machines, and the address of the gateway that they go to.
+    pub for_others: Vec<(Redirect, IpAddr)>,
     /// The gateway's addresses at which clients still reach it directly.
     pub uncovered: Vec<Uncovered>,
     pub(super) socket: AdminSocket,
@@ -92,6 +92,11 @@ pub enum Refused {
          0.0.0.0 or [::]"
     )]
     OnlyLoopback(SocketAddr),
+    /// Redirecting what comes from other machines would open it to them.
+    #[error(
+        "--remote: the gateway listens on loopback alone, so that no other machine reaches it; a redirect would change that"
+    )]
+    GatewayOnLoopback,
     /// Who it is cannot be found out.
     #[error(
         "nobody listens on the gateway's port {0}: start the gateway first, so that the shim can be told from it"
@@ -123,11 +128,17 @@ impl Plan {
         let mut gateway = Vec::new();
         let mut redirects = BTreeSet::new();
         let mut uncovered = Vec::new();
+        let mut for_others = BTreeSet::new();
         for door in &shim.doors {
             check(door, &shim.doors)?;
             let ends = Ends::find(door, shim.pid)?;
             gateway.extend(ends.gateway.iter().map(sockets::ids_behind));
-            let (covered, not) = ends.families(other_machines)?;
+            let (covered, not) = ends.families()?;
+            if other_machines {
+                let reached = ends.for_others()?.into_iter();
+                for_others
+                    .extend(reached.map(|(family, address)| (door.redirect(family), address)));
+            }
             redirects.extend(covered.into_iter().map(|family| door.redirect(family)));
             uncovered.extend(not.into_iter().map(|family| {
                 let redirect = door.redirect(family);
@@ -147,7 +158,7 @@ impl Plan {
             shim: shim.ids,
             gateway,
             redirects: redirects.into_iter().collect(),
-            other_machines,
+            for_others: for_others.into_iter().collect(),
             uncovered,
             socket: shim.socket,
         })
@@ -158,7 +169,7 @@ impl Plan {
         Table {
             exempt: Some(self.exempt),
             redirects: self.redirects.clone(),
-            other_machines: self.other_machines,
+            for_others: self.for_others.clone(),
             socket: self.socket.clone(),
             watcher,
         }
@@ -220,12 +231,8 @@ impl Ends {
     }
 
     /// The families that can be redirected, and those in which only the gateway listens.
-    fn families(&self, other_machines: bool) -> Result<(Vec<Family>, Vec<Family>), Refused> {
+    fn families(&self) -> Result<(Vec<Family>, Vec<Family>), Refused> {
         let shim = |family| self.shim.iter().any(|socket| socket.accepts(family));
-        let reached = |family| {
-            let mut sockets = self.shim.iter();
-            sockets.any(|socket| socket.accepts_from_other_machines(family))
-        };
         let served = Family::ALL
             .into_iter()
             .filter(|family| self.gateway.iter().any(|socket| socket.serves(*family)));
@@ -233,15 +240,38 @@ impl Ends {
         if !Family::ALL.into_iter().any(shim) {
             return Err(Refused::NotOnLoopback(self.door));
         }
-        if other_machines && !covered.iter().any(|family| reached(*family)) {
-            return Err(Refused::OnlyLoopback(self.door));
-        }
         match (covered.is_empty(), self.gateway.first()) {
             (true, Some(gateway)) => Err(Refused::Families {
                 gateway: gateway.local,
                 shim: self.door,
             }),
             _ => Ok((covered, uncovered)),
+        }
+    }
+
+    /// Where other machines reach the gateway, and would reach the shim.
+    fn for_others(&self) -> Result<Vec<(Family, IpAddr)>, Refused> {
+        let reached = |family| {
+            let mut sockets = self.shim.iter();
+            sockets.any(|socket| socket.accepts_from_other_machines(family))
+        };
+        let open = self.gateway.iter().map(|socket| socket.local.ip());
+        let open: Vec<IpAddr> = open.filter(|ip| !ip.to_canonical().is_loopback()).collect();
+        if open.is_empty() {
+            return Err(Refused::GatewayOnLoopback);
+        }
+        let mut ways = Vec::new();
+        for family in Family::ALL.into_iter().filter(|family| reached(*family)) {
+            // A socket on all IPv6 addresses takes IPv4 as well.
+            let serves = |ip: &&IpAddr| match family {
+                Family::V4 => ip.is_ipv4() || ip.is_unspecified(),
+                Family::V6 => ip.is_ipv6(),
+            };
+            ways.extend(open.iter().filter(serves).map(|ip| (family, *ip)));
+        }
+        match ways.is_empty() {
+            true => Err(Refused::OnlyLoopback(self.door)),
+            false => Ok(ways),
         }
     }
 }
@@ -286,42 +316,82 @@ mod tests {
         }
     }
 
-    fn families(gateway: &[&str], shim: &[&str], other_machines: bool) -> String {
-        let ends = Ends {
+    fn ends(gateway: &[&str], shim: &[&str]) -> Ends {
+        Ends {
             door: "127.0.0.1:18780".parse().unwrap(),
             gateway: gateway.iter().map(|address| socket(address)).collect(),
             shim: shim.iter().map(|address| socket(address)).collect(),
-        };
-        match ends.families(other_machines) {
+        }
+    }
+
+    fn families(gateway: &[&str], shim: &[&str]) -> String {
+        match ends(gateway, shim).families() {
             Ok((covered, uncovered)) => format!("{covered:?} not {uncovered:?}"),
-            Err(refused) => format!("{refused:?}"),
+            Err(refused) => refused.to_string(),
+        }
+    }
+
+    fn for_others(gateway: &[&str], shim: &[&str]) -> String {
+        match ends(gateway, shim).for_others() {
+            Ok(ways) => format!("{ways:?}"),
+            Err(refused) => refused.to_string(),
         }
     }
 
     #[test]
     fn a_family_is_redirected_where_both_listen() {
         let both = ["127.0.0.1:18789", "[::1]:18789"];
-        let table = [
-            families(&both, &["127.0.0.1:18780"], false),
-            families(&both, &["127.0.0.1:18780", "[::1]:18780"], false),
-            families(&both, &["[::]:18780"], false),
-            families(&["127.0.0.1:18789"], &["[::]:18780"], false),
-            families(&["[::1]:18789"], &["[::1]:18780"], false),
-            families(&["0.0.0.0:18789"], &["127.0.0.1:18780"], false),
-            families(&["192.0.2.1:18789"], &["127.0.0.1:18780"], false),
-            families(&["[::]:18789"], &["0.0.0.0:18780"], true),
-        ];
-        insta::assert_snapshot!(table.join("\n"), @"");
+        for (gateway, shim, expected) in [
+            (&both[..], &["127.0.0.1:18780"][..], "[V4] not [V6]"),
+            (
+                &both,
+                &["127.0.0.1:18780", "[::1]:18780"],
+                "[V4, V6] not []",
+            ),
+            (&both, &["[::]:18780"], "[V4, V6] not []"),
+            (&["127.0.0.1:18789"], &["[::]:18780"], "[V4] not []"),
+            (&["[::1]:18789"], &["[::1]:18780"], "[V6] not []"),
+            (&["0.0.0.0:18789"], &["127.0.0.1:18780"], "[V4] not []"),
+            (&["192.0.2.1:18789"], &["127.0.0.1:18780"], "[V4] not []"),
+        ] {
+            assert_eq!(families(gateway, shim), expected, "{gateway:?} {shim:?}");
+        }
     }
 
     #[test]
     fn a_redirect_that_would_lead_nowhere_is_refused() {
-        let table = [
-            families(&["127.0.0.1:18789"], &["[::1]:18780"], false),
-            families(&["127.0.0.1:18789"], &["192.0.2.1:18780"], false),
-            families(&["0.0.0.0:18789"], &["127.0.0.1:18780"], true),
-        ];
-        insta::assert_snapshot!(table.join("\n"), @"");
+        for (shim, part) in [
+            ("[::1]:18780", "same family"),
+            ("192.0.2.1:18780", "let it listen on 127.0.0.1"),
+        ] {
+            let refused = families(&["127.0.0.1:18789"], &[shim]);
+            assert!(refused.contains(part), "{refused}");
+        }
+    }
+
+    #[test]
+    fn other_machines_are_led_to_the_shim_where_they_reach_the_gateway_and_nowhere_else() {
+        let everywhere = &["0.0.0.0:18780"][..];
+        assert_eq!(
+            for_others(&["0.0.0.0:18789"], everywhere),
+            "[(V4, 0.0.0.0)]"
+        );
+        assert_eq!(for_others(&["[::]:18789"], everywhere), "[(V4, ::)]");
+        assert_eq!(
+            for_others(&["127.0.0.1:18789", "100.64.0.1:18789"], everywhere),
+            "[(V4, 100.64.0.1)]"
+        );
+        for (gateway, shim, part) in [
+            ("127.0.0.1:18789", "0.0.0.0:18780", "on loopback alone"),
+            (
+                "0.0.0.0:18789",
+                "127.0.0.1:18780",
+                "let it listen on 0.0.0.0",
+            ),
+        ] {
+            let refused = for_others(&[gateway], &[shim]);
+            assert!(refused.contains(part), "{refused}");
+        }
     }
 
     #[test]
@@ -329,16 +399,26 @@ mod tests {
         let plain = door("127.0.0.1:18780", "ws://127.0.0.1:18789");
         assert!(check(&plain, std::slice::from_ref(&plain)).is_ok());
         let second = door("127.0.0.1:18780", "ws://127.0.0.1:18889");
-        let refused = [
-            check(&door("127.0.0.1:18780", "ws://192.0.2.1:18789"), &[]),
-            check(&door("127.0.0.1:18780", "wss://127.0.0.1:18789"), &[]),
-            check(&door("0.0.0.0:18789", "ws://127.0.0.1:18789"), &[]),
-            check(&plain, &[plain.clone(), second]),
-        ];
-        let refused: Vec<String> = refused
-            .into_iter()
-            .map(|refused| refused.unwrap_err().to_string())
-            .collect();
-        insta::assert_snapshot!(refused.join("\n"), @"");
+        for (refused, part) in [
+            (
+                check(&door("127.0.0.1:18780", "ws://192.0.2.1:18789"), &[]),
+                "not on this machine",
+            ),
+            (
+                check(&door("127.0.0.1:18780", "wss://127.0.0.1:18789"), &[]),
+                "speaks TLS itself",
+            ),
+            (
+                check(&door("0.0.0.0:18789", "ws://127.0.0.1:18789"), &[]),
+                "nothing to redirect",
+            ),
+            (
+                check(&plain, &[plain.clone(), second]),
+                "told apart by name",
+            ),
+        ] {
+            let text = refused.unwrap_err().to_string();
+            assert!(text.contains(part), "{text}");
+        }
     }
 }

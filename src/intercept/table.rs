@@ -1,5 +1,6 @@
 //! The table: how it is written, and how it is read back.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -16,7 +17,8 @@ pub(super) struct Table {
     pub(super) exempt: Option<Exempt>,
     /// None while a watcher waits for the shim.
     pub(super) redirects: Vec<Redirect>,
-    pub(super) other_machines: bool,
+    /// The same for connections from other machines: to the addresses on which the gateway is there for them.
+    pub(super) for_others: Vec<(Redirect, IpAddr)>,
     pub(super) socket: PathBuf,
     /// The process with which the table is to vanish.
     pub(super) watcher: Option<u32>,
@@ -40,25 +42,28 @@ impl Table {
             ),
         ];
         if let Some(exempt) = self.exempt {
-            let others = format!("meta {} != {}", exempt.key(), exempt.id());
-            self.chain("output", &others, &mut commands);
-            if self.other_machines {
-                self.chain("prerouting", "iifname != \"lo\"", &mut commands);
-            }
+            let others = format!(
+                "meta {} != {} fib daddr type local",
+                exempt.key(),
+                exempt.id()
+            );
+            let redirects = self.redirects.iter();
+            let rules = redirects.map(|redirect| rule(redirect, &others));
+            chain("output", rules, &mut commands);
+        }
+        if !self.for_others.is_empty() {
+            let redirects = self.for_others.iter();
+            let rules = redirects.map(|(redirect, address)| {
+                let reached = match address {
+                    address if address.is_unspecified() => "fib daddr type local".to_owned(),
+                    IpAddr::V4(address) => format!("ip daddr {address}"),
+                    IpAddr::V6(address) => format!("ip6 daddr {address}"),
+                };
+                rule(redirect, &format!("iifname != \"lo\" {reached}"))
+            });
+            chain("prerouting", rules, &mut commands);
         }
         commands.join("; ")
-    }
-
-    fn chain(&self, hook: &str, whom: &str, commands: &mut Vec<String>) {
-        commands.push(format!(
-            "add chain {NAME} {hook} {{ type nat hook {hook} priority {PRIORITY}; policy accept; }}"
-        ));
-        for Redirect { family, from, to } in &self.redirects {
-            commands.push(format!(
-                "add rule {NAME} {hook} meta nfproto {} {whom} fib daddr type local tcp dport {from} counter redirect to :{to}",
-                family.name()
-            ));
-        }
     }
 
     /// What whoever asks later has to know.
@@ -71,6 +76,19 @@ impl Table {
         words.extend(in_a_comment(&self.socket).map(|path| format!("socket={path}")));
         words.join(" ")
     }
+}
+
+fn chain(hook: &str, rules: impl Iterator<Item = String>, commands: &mut Vec<String>) {
+    commands.push(format!(
+        "add chain {NAME} {hook} {{ type nat hook {hook} priority {PRIORITY}; policy accept; }}"
+    ));
+    commands.extend(rules.map(|rule| format!("add rule {NAME} {hook} {rule}")));
+}
+
+fn rule(redirect: &Redirect, whose: &str) -> String {
+    let Redirect { family, from, to } = redirect;
+    let family = family.name();
+    format!("meta nfproto {family} {whose} tcp dport {from} counter redirect to :{to}")
 }
 
 /// The path as nftables can keep it: its strings know no escapes, and 128 bytes are all there is.
@@ -179,6 +197,7 @@ const PRIORITY: i32 = -110;
 const LONGEST_PATH: usize = 86;
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 mod tests {
     use serde_json::json;
 
@@ -193,7 +212,7 @@ mod tests {
         Table {
             exempt: Some(Exempt::User(998)),
             redirects: Family::ALL.map(redirect).to_vec(),
-            other_machines: false,
+            for_others: Vec::new(),
             socket: PathBuf::from("/var/lib/scope-shim/admin.sock"),
             watcher: None,
         }
@@ -201,14 +220,37 @@ mod tests {
 
     #[test]
     fn the_table_is_replaced_in_one_transaction() {
-        insta::assert_snapshot!(table().script().replace("; add", ";\nadd"), @"");
+        insta::assert_snapshot!(table().script().replace("; add", ";\nadd"), @r#"
+        add table inet scope_shim; delete table inet scope_shim;
+        add table inet scope_shim;
+        add chain inet scope_shim about;
+        add rule inet scope_shim about counter comment "skuid=998 socket=/var/lib/scope-shim/admin.sock";
+        add chain inet scope_shim output { type nat hook output priority -110; policy accept; };
+        add rule inet scope_shim output meta nfproto ipv4 meta skuid != 998 fib daddr type local tcp dport 18789 counter redirect to :18780;
+        add rule inet scope_shim output meta nfproto ipv6 meta skuid != 998 fib daddr type local tcp dport 18789 counter redirect to :18780
+        "#);
+        let reached = table().redirects[0];
         let held = Table {
             watcher: Some(4321),
-            other_machines: true,
             exempt: Some(Exempt::Group(997)),
+            for_others: vec![
+                (reached, "0.0.0.0".parse().unwrap()),
+                (reached, "192.0.2.1".parse().unwrap()),
+            ],
             ..table()
         };
-        insta::assert_snapshot!(held.script().replace("; add", ";\nadd"), @"");
+        insta::assert_snapshot!(held.script().replace("; add", ";\nadd"), @r#"
+        add table inet scope_shim; delete table inet scope_shim;
+        add table inet scope_shim { flags owner; };
+        add chain inet scope_shim about;
+        add rule inet scope_shim about counter comment "skgid=997 watcher=4321 socket=/var/lib/scope-shim/admin.sock";
+        add chain inet scope_shim output { type nat hook output priority -110; policy accept; };
+        add rule inet scope_shim output meta nfproto ipv4 meta skgid != 997 fib daddr type local tcp dport 18789 counter redirect to :18780;
+        add rule inet scope_shim output meta nfproto ipv6 meta skgid != 997 fib daddr type local tcp dport 18789 counter redirect to :18780;
+        add chain inet scope_shim prerouting { type nat hook prerouting priority -110; policy accept; };
+        add rule inet scope_shim prerouting meta nfproto ipv4 iifname != "lo" fib daddr type local tcp dport 18789 counter redirect to :18780;
+        add rule inet scope_shim prerouting meta nfproto ipv4 iifname != "lo" ip daddr 192.0.2.1 tcp dport 18789 counter redirect to :18780
+        "#);
     }
 
     #[test]
@@ -217,7 +259,6 @@ mod tests {
             exempt: None,
             redirects: Vec::new(),
             watcher: Some(1),
-            other_machines: true,
             ..table()
         };
         assert!(!waiting.script().contains("redirect"));

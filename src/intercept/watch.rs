@@ -9,7 +9,7 @@ use tracing::{info, warn};
 
 use super::nft::{self, Hold};
 use super::table::Table;
-use super::{Error, Plan, proof, sockets, standing};
+use super::{Error, Family, Plan, Uncovered, proof, sockets, standing};
 use crate::admin;
 use crate::config::Config;
 
@@ -65,6 +65,8 @@ impl Watch<'_> {
         let held = self.hold.as_mut().is_some_and(Hold::lasts);
         match &self.plan {
             Some(plan) if held => match wrong(plan).await {
+                // A shim that took over from another has the second loopback address only when that one has stopped.
+                None if covers_more(plan) => self.try_up(held).await,
                 None => Ok(WHILE_UP),
                 Some(why) => {
                     self.give_way(why)?;
@@ -121,7 +123,7 @@ impl Watch<'_> {
         let waiting = Table {
             exempt: None,
             redirects: Vec::new(),
-            other_machines: false,
+            for_others: Vec::new(),
             socket: admin::socket(&self.config.data),
             watcher: Some(std::process::id()),
         };
@@ -150,6 +152,19 @@ async fn wrong(plan: &Plan) -> Option<String> {
         Ok(Some(peer)) => (!plan.exempt.covers(peer.ids))
             .then(|| format!("the shim does not run as {} any more", plan.exempt)),
     }
+}
+
+/// Whether the shim listens by now where it did not when the redirect was put in place.
+fn covers_more(plan: &Plan) -> bool {
+    plan.uncovered.iter().any(|Uncovered { shim, .. }| {
+        let family = if shim.is_ipv4() {
+            Family::V4
+        } else {
+            Family::V6
+        };
+        let listeners = sockets::listeners(shim.port()).unwrap_or_default();
+        listeners.iter().any(|socket| socket.accepts(family))
+    })
 }
 
 async fn stop() {

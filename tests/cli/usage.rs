@@ -20,7 +20,8 @@ fn help_fits_one_screen() {
       approve  List the pairing requests that wait, or approve them
       repair  Widen, for all devices at once, what the gateway holds too narrow
       explain  Walk the decision about a session step by step: one that was, one that could be, or one
-               that was saved
+                 that was saved
+      intercept  Have the gateway's own port lead to the shim: nothing else is reconfigured (Linux)
       demo  See the failure and its cure on a gateway made for it
       version  Print the version
 
@@ -82,6 +83,31 @@ fn doctor_and_devices_take_what_run_takes_and_write_json() {
             assert!(help.contains(flag), "{command} {flag}: {help}");
         }
     }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn intercept_says_what_it_takes_and_how_it_ends() {
+    let help = Shim::new(&["intercept", "-h"]).run();
+    for promised in [
+        "up",
+        "down",
+        "status",
+        "0 if so, 3 if",
+        "4 if nothing",
+        "CAP_NET_ADMIN",
+    ] {
+        assert!(help.contains(promised), "{promised}: {help}");
+    }
+    let help = Shim::new(&["intercept", "up", "-h"]).run();
+    for flag in ["--data <DIR>", "--watch", "--remote"] {
+        assert!(help.contains(flag), "{flag}: {help}");
+    }
+    let help = Shim::new(&["intercept", "down", "-h"]).run();
+    assert!(
+        !help.contains("--data"),
+        "it needs no configuration: {help}"
+    );
 }
 
 #[test]

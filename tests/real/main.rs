@@ -134,18 +134,24 @@ fn run_column(installed: &Installed, options: &Options, column: Column) -> Tried
             troubles.push(format!("{} ({group}): {error}", column.name()));
         }
     };
-    note("clients", run_clients(installed, column, &mut recorder));
-    if column == Column::Shimmed && agents::can_be_redirected(installed) {
-        note(
-            "agents",
-            agents::run_through_the_shim(installed, &mut recorder),
-        );
-    }
     #[cfg(target_os = "linux")]
     if intercept::concerns(&installed.version) && intercept::missing().is_none() {
         note(
             "intercept",
             intercept::run(installed, column, &mut recorder),
+        );
+    }
+    if options.interception_alone {
+        return Tried {
+            outcomes: recorder.outcomes,
+            troubles,
+        };
+    }
+    note("clients", run_clients(installed, column, &mut recorder));
+    if column == Column::Shimmed && agents::can_be_redirected(installed) {
+        note(
+            "agents",
+            agents::run_through_the_shim(installed, &mut recorder),
         );
     }
     if deadlock::concerns(&installed.version) {

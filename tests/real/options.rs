@@ -30,10 +30,11 @@ const OF_OTHER_TESTS: [&str; 6] = [
 ];
 
 pub(crate) const USAGE: &str = "\
-usage: cargo test --test real -- [--versions VERSION,…] [--all] [--direct]
+usage: cargo test --test real -- [--versions VERSION,…] [--all] [--direct] [--intercept]
   --versions  the gateways to try; by default three and one that changes every day
   --all       every gateway it knows
   --direct    only what the gateways do by themselves, without the shim
+  --intercept only interception
 with SCOPE_SHIM_REAL=required in the environment, what cannot be tried here fails instead of being skipped;
 with SCOPE_SHIM_REAL=off, or the name of another test, nothing is tried;
 with SCOPE_SHIM_REAL_KEEP, the homes of the gateways, with their logs and the shim's, are kept.";
@@ -41,6 +42,8 @@ with SCOPE_SHIM_REAL_KEEP, the homes of the gateways, with their logs and the sh
 pub(crate) struct Options {
     pub(crate) versions: Vec<Version>,
     pub(crate) shimmed: bool,
+    /// Whether nothing but interception is to be tried.
+    pub(crate) interception_alone: bool,
     /// Whether somebody chose the versions.
     chosen: bool,
     /// Why no gateway is to be tried at all.
@@ -49,7 +52,7 @@ pub(crate) struct Options {
 
 impl Options {
     pub(crate) fn read(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
-        let (mut versions, mut shimmed) = (Vec::new(), true);
+        let (mut versions, mut shimmed, mut interception_alone) = (Vec::new(), true, false);
         let switch = std::env::var("SCOPE_SHIM_REAL").unwrap_or_default();
         let mut left_out = (switch == "off").then(|| "SCOPE_SHIM_REAL is off".to_owned());
         while let Some(argument) = arguments.next() {
@@ -57,6 +60,7 @@ impl Options {
                 "--versions" => versions = parse(arguments.next().ok_or(USAGE)?.split(','))?,
                 "--all" => versions = all()?,
                 "--direct" => shimmed = false,
+                "--intercept" => interception_alone = true,
                 option if OF_OTHER_TESTS.iter().any(|other| option.starts_with(other)) => {}
                 // `cargo test NAME` hands the name to every suite.
                 name if !name.starts_with('-') => {
@@ -76,6 +80,7 @@ impl Options {
         Ok(Self {
             versions,
             shimmed,
+            interception_alone,
             chosen,
             left_out,
         })
