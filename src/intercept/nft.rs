@@ -24,6 +24,11 @@ pub enum NftError {
     /// It was run and refused.
     #[error("nft refused: {0}")]
     Refused(String),
+    /// A part of the kernel is missing.
+    #[error(
+        "the kernel lacks what a redirect needs (nf_tables with nat, redir and fib, from Linux 5.2 on): {0}"
+    )]
+    Kernel(String),
     /// The table belongs to a process, and only that one can change it.
     #[error(
         "the table inet scope_shim belongs to a process that cannot be found from here; end it (`nft list tables` names its \
@@ -57,17 +62,17 @@ pub(super) fn list() -> Result<Option<InPlace>, NftError> {
     }
 }
 
-/// Runs commands, all or none.
+/// Runs commands that put a table in place, all or none.
 pub(super) fn apply(script: &str) -> Result<(), NftError> {
-    match run(&[script]) {
-        Err(NftError::Refused(why)) if why.contains(NOT_PERMITTED) => Err(NftError::Owned),
+    match run(script) {
+        Err(NftError::Refused(why)) if why.contains(NO_SUCH_TABLE) => Err(NftError::Kernel(why)),
         done => done,
     }
 }
 
 /// Takes the table away, if one is there.
 pub(super) fn delete() -> Result<(), NftError> {
-    match apply(&format!("delete table {NAME}")) {
+    match run(&format!("delete table {NAME}")) {
         Err(NftError::Refused(why)) if why.contains(NO_SUCH_TABLE) => Ok(()),
         done => done,
     }
@@ -129,12 +134,15 @@ impl Drop for Hold {
     }
 }
 
-fn run(arguments: &[&str]) -> Result<(), NftError> {
-    let output = nft(arguments).output().map_err(not_run)?;
+fn run(script: &str) -> Result<(), NftError> {
+    let output = nft(&[script]).output().map_err(not_run)?;
     if output.status.success() {
         return Ok(());
     }
-    Err(NftError::Refused(said(&output)))
+    match said(&output) {
+        why if why.contains(NOT_PERMITTED) => Err(NftError::Owned),
+        why => Err(NftError::Refused(why)),
+    }
 }
 
 fn nft(arguments: &[&str]) -> Command {
