@@ -1,6 +1,5 @@
 //! The program `nft`, which reads and changes the kernel's rules.
 
-use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::process::{Child, Command, Output, Stdio};
@@ -148,7 +147,7 @@ fn run(script: &str) -> Result<(), NftError> {
 fn nft(arguments: &[&str]) -> Command {
     let mut command = Command::new("nft");
     // It lies where only root's PATH leads, and not always that.
-    let mut path = std::env::var_os("PATH").unwrap_or_else(OsString::new);
+    let mut path = std::env::var_os("PATH").unwrap_or_default();
     path.push(":/usr/sbin:/sbin");
     command
         .args(arguments)
