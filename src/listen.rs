@@ -37,29 +37,29 @@ pub async fn serve(
     limits: Limits,
     stop: CancellationToken,
 ) {
-    let places = Arc::new(Semaphore::new(limits.connections));
     let twin = listener.local_addr().ok().and_then(twin::of);
     let beside = async {
         let address = twin?;
         let listener = twin::bind(address, &stop).await?;
-        serve_at(listener, &places, &door, limits, &stop).await;
+        serve_at(listener, &door, limits, &stop).await;
         Some(())
     };
-    tokio::join!(serve_at(listener, &places, &door, limits, &stop), beside);
+    tokio::join!(serve_at(listener, &door, limits, &stop), beside);
 }
 
 async fn serve_at(
     listener: TcpListener,
-    places: &Arc<Semaphore>,
     door: &Arc<Door>,
     limits: Limits,
     stop: &CancellationToken,
 ) {
+    // Its own for each address: whoever waits for a client holds a place for it.
+    let places = Arc::new(Semaphore::new(limits.connections));
     let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
-            accepted = accept(&listener, places) => accepted,
+            accepted = accept(&listener, &places) => accepted,
         };
         let Some((stream, peer, place)) = accepted else {
             continue;
