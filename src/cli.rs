@@ -6,6 +6,7 @@ pub mod completions;
 pub mod devices;
 pub mod doctor;
 pub mod explain;
+pub mod intercept;
 pub mod man;
 pub mod mode;
 pub mod page;
@@ -28,6 +29,7 @@ use crate::config::Flag;
 pub use approve::Approve;
 pub use completions::Completions;
 pub use explain::Explain;
+pub use intercept::Intercept;
 pub use man::Man;
 pub use mode::Switch;
 pub use page::Page;
@@ -80,6 +82,8 @@ pub enum Command {
     Explain(Box<Explain>),
     /// Show the status page of the shim that runs, in a browser on this machine
     Page(Page),
+    /// Have the gateway's own port lead to the shim: nothing else is reconfigured (Linux)
+    Intercept(Intercept),
     /// Remove the shim's own device from the gateway, and say what is left to undo
     Unpair(Unpair),
     /// See the failure and its cure on a gateway made for it
@@ -93,7 +97,7 @@ pub enum Command {
 }
 
 /// The settings that have a flag; `config/scope-shim.toml` has all of them.
-#[derive(Args, Debug, Default)]
+#[derive(Args, Clone, Debug, Default)]
 #[command(
     after_help = "Every flag is also a variable, SCOPE_SHIM_ and its name, and a key of the configuration file.\n\
                         A flag wins over a variable, a variable over the file, the file over what the gateway's own\n\
@@ -199,6 +203,8 @@ pub enum ExitStatus {
     Failure,
     /// It looked, and there is something to say.
     Findings,
+    /// It looked for something that is not there.
+    Absent,
     /// The configuration cannot be used: `EX_CONFIG`. A restart does not help, and systemd can be told so.
     Config,
 }
@@ -209,6 +215,7 @@ impl From<ExitStatus> for ExitCode {
             ExitStatus::Ok => Self::SUCCESS,
             ExitStatus::Failure => Self::from(1),
             ExitStatus::Findings => Self::from(3),
+            ExitStatus::Absent => Self::from(4),
             ExitStatus::Config => Self::from(78),
         }
     }

@@ -52,6 +52,9 @@ pub mod stream;
 pub mod doctor;
 pub mod explain;
 
+#[cfg(target_os = "linux")]
+pub mod intercept;
+
 pub mod admin;
 pub mod app;
 pub mod cli;

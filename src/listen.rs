@@ -2,6 +2,7 @@
 
 pub mod proxy_protocol;
 mod taken;
+mod twin;
 
 use std::io;
 use std::net::IpAddr;
@@ -42,6 +43,23 @@ pub async fn serve(
     limits: Limits,
     stop: CancellationToken,
 ) {
+    let twin = listener.local_addr().ok().and_then(twin::of);
+    let beside = async {
+        let address = twin?;
+        let listener = twin::bind(address, &stop).await?;
+        serve_at(listener, &door, limits, &stop).await;
+        Some(())
+    };
+    tokio::join!(serve_at(listener, &door, limits, &stop), beside);
+}
+
+async fn serve_at(
+    listener: TcpListener,
+    door: &Arc<Door>,
+    limits: Limits,
+    stop: &CancellationToken,
+) {
+    // Its own for each address: whoever waits for a client holds a place for it.
     let places = Arc::new(Semaphore::new(limits.connections));
     let connections = TaskTracker::new();
     loop {
@@ -52,7 +70,7 @@ pub async fn serve(
         let Some((mut stream, peer, place)) = accepted else {
             continue;
         };
-        let (door, stop) = (Arc::clone(&door), stop.clone());
+        let (door, stop) = (Arc::clone(door), stop.clone());
         connections.spawn(async move {
             let Some(client) = client(&mut stream, peer.ip(), &door, limits).await else {
                 return;

@@ -8,8 +8,8 @@ use clap::Parser as _;
 
 use scope_shim::cli::{
     Cli, Command, ExitStatus, Missed, Page, Said, Settings, Status, Style, Target, approve, check,
-    completions, devices, doctor, explain, man, mode, page as status_page, reload, repair, status,
-    unpair, upgrade,
+    completions, devices, doctor, explain, intercept, man, mode, page as status_page, reload,
+    repair, status, unpair, upgrade,
 };
 use scope_shim::config::{Config, Environment, Problems};
 use scope_shim::{app, demo, log};
@@ -42,6 +42,15 @@ fn main() -> ExitCode {
             repair::run(&config, &options, style).await
         }),
         Command::Page(options) => page(&options, no_color),
+        Command::Intercept(options) => match &options.action {
+            intercept::Action::Up(up) => ask(&up.settings, no_color, async |config, style| {
+                intercept::up(&config, up, style).await
+            }),
+            intercept::Action::Down => tell(no_color, async |_| intercept::down()),
+            intercept::Action::Status(options) => tell(no_color, async |style| {
+                intercept::status(options, style).await
+            }),
+        },
         Command::Unpair(options) => ask(&options.settings, no_color, async |config, style| {
             unpair::run(&config, &options, style).await
         }),
@@ -138,11 +147,16 @@ fn ask(
         Ok(config) => config,
         Err(problems) => return refuse(&problems, no_color),
     };
+    tell(no_color, async |style| work(config, style).await)
+}
+
+/// A command that prints what came of it.
+fn tell(no_color: bool, work: impl AsyncFnOnce(Style) -> Result<Said, app::Failure>) -> ExitStatus {
     let style = Style::of(&std::io::stdout(), no_color);
     let mut status = ExitStatus::Ok;
     let ended = block_on(
         async {
-            let said = work(config, style).await?;
+            let said = work(style).await?;
             status = match print(&said.text) {
                 ExitStatus::Ok => said.status,
                 failed => failed,

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -100,6 +100,15 @@ impl Client {
         Self {
             place: Place::Socket(super::socket(data)),
             data: data.to_owned(),
+        }
+    }
+
+    /// A client of the shim whose admin socket this is.
+    #[must_use]
+    pub fn at(socket: &Path) -> Self {
+        Self {
+            place: Place::Socket(socket.to_owned()),
+            data: socket.parent().unwrap_or(socket).to_owned(),
         }
     }
 

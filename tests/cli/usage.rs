@@ -92,6 +92,31 @@ fn doctor_and_devices_take_what_run_takes_and_write_json() {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn intercept_says_what_it_takes_and_how_it_ends() {
+    let help = Shim::new(&["intercept", "-h"]).run();
+    for promised in [
+        "up",
+        "down",
+        "status",
+        "0 if so, 3 if",
+        "4 if nothing",
+        "CAP_NET_ADMIN",
+    ] {
+        assert!(help.contains(promised), "{promised}: {help}");
+    }
+    let help = Shim::new(&["intercept", "up", "-h"]).run();
+    for flag in ["--data <DIR>", "--watch", "--remote"] {
+        assert!(help.contains(flag), "{flag}: {help}");
+    }
+    let help = Shim::new(&["intercept", "down", "-h"]).run();
+    assert!(
+        !help.contains("--data"),
+        "it needs no configuration: {help}"
+    );
+}
+
 #[test]
 fn demo_says_what_it_takes() {
     insta::assert_snapshot!(Shim::new(&["demo", "-h"]).run(), @r#"

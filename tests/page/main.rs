@@ -15,6 +15,8 @@
 #[path = "../support/chromium.rs"]
 mod chromium;
 mod orders;
+#[path = "../support/packages.rs"]
+mod packages;
 mod stage;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "shared with the other test programs")]

@@ -102,7 +102,7 @@ fn sessions_in(log: &str) -> usize {
 }
 
 /// Has the gateway run the tool with which an agent lists its sessions.
-fn list_sessions(gateway: &RealGateway) -> Result<Outcome> {
+pub(crate) fn list_sessions(gateway: &RealGateway) -> Result<Outcome> {
     invoke(gateway, &json!({ "tool": "sessions_list", "args": {} }))
 }
 

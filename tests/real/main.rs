@@ -17,9 +17,13 @@ mod commands;
 mod deadlock;
 mod fleet;
 mod handshakes;
+#[cfg(target_os = "linux")]
+mod intercept;
 mod loops;
 mod options;
 mod outcome;
+#[path = "../support/packages.rs"]
+mod packages;
 mod place;
 mod promise;
 mod proxies;
@@ -61,6 +65,13 @@ fn main() -> ExitCode {
     }
     if let Err(error) = shim::program() {
         report.trouble(error.to_string());
+    }
+    #[cfg(target_os = "linux")]
+    if options.wants("intercept")
+        && options.versions.iter().any(intercept::concerns)
+        && let Some(why) = intercept::missing()
+    {
+        report.skip(why.to_owned());
     }
     let mut tried = Vec::new();
     for version in &options.versions {
@@ -137,6 +148,16 @@ fn run_column(installed: &Installed, options: &Options, column: Column) -> Tried
             troubles.push(format!("{} ({group}): {error}", column.name()));
         }
     };
+    #[cfg(target_os = "linux")]
+    if options.wants("intercept")
+        && intercept::concerns(&installed.version)
+        && intercept::missing().is_none()
+    {
+        note(
+            "intercept",
+            intercept::run(installed, column, &mut recorder),
+        );
+    }
     if options.wants("clients") {
         note("clients", run_clients(installed, column, &mut recorder));
     }

@@ -34,7 +34,7 @@ usage: cargo test --test real -- [--versions VERSION,…] [--all] [--direct] [--
   --versions  the gateways to try; by default three and one that changes every day
   --all       every gateway it knows
   --direct    only what the gateways do by themselves, without the shim
-  --only      one group: clients, agents, deadlock, repairs, proxies, users, loops or fleet
+  --only      one group: intercept, clients, agents, deadlock, repairs, proxies, users, loops or fleet
 with SCOPE_SHIM_REAL=required in the environment, what cannot be tried here fails instead of being skipped;
 with SCOPE_SHIM_REAL=off, or the name of another test, nothing is tried;
 with SCOPE_SHIM_REAL_KEEP, the homes of the gateways, with their logs and the shim's, are kept.";

@@ -48,6 +48,11 @@ impl Promise {
                 Self::Works
             }
             _ if is_behind_a_proxy(scenario) => Self::Same,
+            "the gateway answers, shim killed under --watch"
+            | "a network of its own knows no redirect" => Self::Works,
+            "health, after intercept down" | "an agent lists sessions, after intercept down" => {
+                Self::Refused
+            }
             "a command asks for more, explained" | "a wrong token, explained" => Self::Explains,
             _ if DECIDED_BY_THE_GATEWAY.contains(&scenario) => Self::Same,
             _ => Self::NoWorse,
@@ -136,7 +141,7 @@ const fn report(
 
 const NOT_FIXED: (u16, u16) = (13, 0);
 
-const REPORTS: [Report; 26] = [
+const REPORTS: [Report; 28] = [
     report(
         (3, 22),
         (5, 9),
@@ -148,6 +153,18 @@ const REPORTS: [Report; 26] = [
         (5, 9),
         "Control UI of a user whom nginx names, a paired browser",
         "missing scope",
+    ),
+    report(
+        (2, 19),
+        (2, 21),
+        "health, nothing reconfigured",
+        "pairing required",
+    ),
+    report(
+        (2, 19),
+        (2, 21),
+        "an agent lists sessions, nothing reconfigured",
+        "tool execution failed",
     ),
     report(
         (2, 19),

@@ -10,8 +10,7 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
 
-use rustix::process::geteuid;
-use scope_shim::demo::npm::process::{Group, poll, run_to_end};
+use scope_shim::demo::npm::process::{Group, poll};
 use scope_shim::demo::npm::{Credential, Installed, Version};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -19,6 +18,7 @@ use serde_json::{Value, json};
 use crate::Result;
 use crate::browser;
 use crate::outcome::Outcome;
+use crate::packages;
 use crate::place::{Column, Place, TOKEN, free_port};
 use crate::report::Recorder;
 use crate::shim::{Settings, Shim};
@@ -437,34 +437,7 @@ impl Proxy {
 
     /// The program; where a CI job runs as root, the one that the distribution has.
     fn program(self) -> Option<PathBuf> {
-        static INSTALLING: Mutex<()> = Mutex::new(());
-        let _one_at_a_time = INSTALLING.lock();
-        self.installed().or_else(|| {
-            let may_install = std::env::var_os("CI").is_some() && geteuid().is_root();
-            may_install.then(|| self.install())?;
-            self.installed()
-        })
-    }
-
-    fn installed(self) -> Option<PathBuf> {
-        let directories = std::env::var_os("PATH")?;
-        let mut directories: Vec<_> = std::env::split_paths(&directories).collect();
-        directories.push("/usr/sbin".into());
-        let files = directories.into_iter().map(|at| at.join(self.command()));
-        files.into_iter().find(|file| file.is_file())
-    }
-
-    fn install(self) {
-        println!("installing {} with apt-get", self.name());
-        let script = format!(
-            "apt-get update && apt-get install -y --no-install-recommends {}",
-            self.command()
-        );
-        let mut command = Command::new("sh");
-        command.args(["-c", &script]);
-        if let Err(error) = run_to_end(&mut command, &std::env::temp_dir(), TIME_TO_INSTALL) {
-            println!("apt-get cannot be run: {error}");
-        }
+        packages::provide(&[self.command()], self.command())
     }
 }
 

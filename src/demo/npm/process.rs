@@ -43,6 +43,13 @@ impl Group {
         poll(limit, || self.ended())
     }
 
+    /// Kills the leader alone, which gets no chance to clean up; what it started is left to itself.
+    pub fn kill_leader(&mut self) {
+        // One that has ended is as good.
+        let _ = self.leader.kill();
+        let _ = self.leader.wait();
+    }
+
     /// Asks every process of the group to end, and makes those that do not.
     pub fn stop(&mut self) {
         if kill_process_group(self.id, Signal::TERM).is_ok() && self.gone_within(GRACE).is_none() {
