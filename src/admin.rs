@@ -3,7 +3,7 @@
 //! Mostly it is HTTP on a Unix socket in the data directory. Whoever may open that may do everything: it lies where only
 //! its owner can enter, and so does the key of the delegate. A port on loopback does the same for whoever has the token
 //! ([`token`]), and one more port answers the probes of an orchestrator, and nothing else. What may come in where is
-//! decided in one place ([`gate`]), what is answered in another ([`route`]).
+//! decided in one place (`gate`), what is answered in another (`route`).
 //!
 //! It serves until the last session is over, so that a shim that drains can be watched.
 

@@ -57,6 +57,10 @@ printf 'scope-shim (%s) unstable; urgency=medium\n\n  * As released.\n\n -- %s  
     "$version" "$maintainer" "$date" | gzip -9n > "$doc/changelog.gz"
 
 mkdir "$root/DEBIAN"
+# The redirect belongs to the shim, and to nothing else that starts.
+install -d "$root/usr/share/lintian/overrides"
+echo 'scope-shim: systemd-service-file-refers-to-unusual-wantedby-target scope-shim.service *' \
+    > "$root/usr/share/lintian/overrides/scope-shim"
 for script in postinst prerm postrm; do
     install -m 755 "$deploy/debian/$script" "$root/DEBIAN/$script"
 done

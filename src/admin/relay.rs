@@ -1,7 +1,7 @@
 //! The status page where the shim has no port for it: one on loopback, for as long as a command runs, that passes on what
 //! the page needs and nothing else.
 //!
-//! It wants what the shim's own port wants ([`super::gate`]), with a token made for this one run.
+//! It wants what the shim's own port wants (the gate), with a token made for this one run.
 
 use std::convert::Infallible;
 use std::io;

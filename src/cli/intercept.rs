@@ -28,7 +28,7 @@ pub struct Intercept {
 #[derive(Debug, Subcommand)]
 pub enum Action {
     /// Put the redirect in place, prove that it works, and take it away again if it does not
-    Up(Up),
+    Up(Box<Up>),
     /// Take the redirect away, whoever put it there; it needs neither a configuration nor a shim
     Down,
     /// Say what is in place and whether it works: 0 if so, 3 if it is broken, 4 if nothing is in place
@@ -48,7 +48,7 @@ pub struct Up {
     pub watch: bool,
 
     /// Redirect connections from other machines as well, where the gateway listens for them; the shim must listen on 0.0.0.0
-    /// or [::]
+    /// or `[::]`
     #[arg(long)]
     pub remote: bool,
 }

@@ -176,6 +176,12 @@ fn the_example_for_one_client_in_the_commented_file_is_valid() {
     let client = config.policy.clients.get("openclaw-control-ui").unwrap();
     assert_eq!(client.grant.to_string(), "approvals");
     assert_eq!(client.device_less, Some(DeviceLess::Off));
+}
+
+#[test]
+fn the_example_for_users_in_the_commented_file_is_valid() {
+    let example = example("[policy.users.\"alice@example.com\"]");
+    let config = Case::new(&example).gateway(GOOD).load().unwrap();
     let held = |user: &str| config.policy.user(user).unwrap().scopes.to_string();
     assert_eq!(held("alice@example.com"), "admin");
     assert_eq!(held("bob@example.com"), "read");

@@ -296,7 +296,9 @@ fn a_data_directory_that_cannot_be_is_refused_by_run_in_the_words_of_check() {
 
 #[test]
 fn an_address_that_is_not_of_this_machine_is_refused() {
-    let mut shim = Shim::new(&["check", "--listen", "192.0.2.1:18780"]).gateway(GOOD);
+    let mut shim = Shim::new(&["check", "--listen", "192.0.2.1:18780"])
+        .gateway(GOOD)
+        .with("SCOPE_SHIM_TLS_PLAINTEXT", "allowed");
     let output = shim.run();
     assert!(output.starts_with("exit: 78\n"), "{output}");
     let (_, errors) = output.split_once("----- stderr -----\n").unwrap();

@@ -12,6 +12,7 @@ fn check_says_what_holds_for_all_and_what_for_each() {
     listen  127.0.0.1:0  valid/several_gateways.toml:1:10
     data  /tmp  valid/several_gateways.toml:2:8
     trusted_proxies  []  default
+    proxy_protocol  off  default
     log.format  text  default
     log.level  info  default
     log.sessions  on  default
@@ -21,6 +22,7 @@ fn check_says_what_holds_for_all_and_what_for_each() {
     gateway.local_source  127.0.0.1  default
     gateway.remote_source  127.0.0.2  default
     gateway.connect_timeout  3s  default
+    gateway.plaintext  refused  default
     policy.max_scopes  every scope  default
     policy.entitled_repairs  approve  default
     policy.local_upgrades  ask  default
@@ -35,6 +37,13 @@ fn check_says_what_holds_for_all_and_what_for_each() {
     limits.handshake_timeout  15s  default
     limits.idle_timeout  off  default
     limits.gateway_handshakes  24  default
+    limits.drain  5s  default
+    tls.certificate  none  default
+    tls.key  none  default
+    tls.plaintext  refused  default
+    admin.socket  /tmp/admin.sock  default
+    admin.listen  off  default
+    admin.probes  off  default
 
     staging
     mode  on  default
@@ -42,6 +51,7 @@ fn check_says_what_holds_for_all_and_what_for_each() {
     gateway.hosts  [staging.example, *.staging.example]  valid/several_gateways.toml:9:9
     gateway.data  /tmp/staging  valid/several_gateways.toml:2:8
     gateway.url  ws://127.0.0.1:1  valid/several_gateways.toml:10:7
+    gateway.certificate  none  valid/several_gateways.toml:10:7
     policy.device_less  off  valid/several_gateways.toml:5:15
 
     production
@@ -50,6 +60,7 @@ fn check_says_what_holds_for_all_and_what_for_each() {
     gateway.hosts  []  default
     gateway.data  /tmp/production  valid/several_gateways.toml:2:8
     gateway.url  ws://127.0.0.1:2  valid/several_gateways.toml:15:7
+    gateway.certificate  none  valid/several_gateways.toml:15:7
     policy.device_less  local  valid/several_gateways.toml:18:15
     policy.clients.cli.max_scopes  [operator.read]  valid/several_gateways.toml:21:14
 

@@ -25,6 +25,8 @@ fn help_fits_one_screen() {
       repair  Widen, for all devices at once, what the gateway holds too narrow
       explain  Walk the decision about a session step by step: one that was, one that could be, or
                    one that was saved
+      page  Show the status page of the shim that runs, in a browser on this machine
+      intercept  Have the gateway's own port lead to the shim: nothing else is reconfigured (Linux)
       unpair  Remove the shim's own device from the gateway, and say what is left to undo
       demo  See the failure and its cure on a gateway made for it
       completions  Write the completions of a shell to standard output

@@ -509,5 +509,4 @@ const USER: &str = "alice@example.com";
 const OWN_USER: &str = "scope-shim@localhost";
 const TIME_LIMIT: Duration = Duration::from_secs(240);
 const TIME_TO_BEGIN: Duration = Duration::from_secs(120);
-const TIME_TO_INSTALL: Duration = Duration::from_secs(600);
 const TIME_TO_LISTEN: Duration = Duration::from_secs(20);
