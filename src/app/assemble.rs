@@ -1,11 +1,12 @@
 //! Everything that stands before one gateway, put together from its configuration.
 
+use std::fs;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tracing::Instrument as _;
+use tracing::{Instrument as _, warn};
 
 use super::{Circle, Failure, Shim};
 use crate::approver;
@@ -196,6 +197,16 @@ fn store(config: &Config, control: &Control, beside: &mut JoinSet<()>) -> Arc<dy
     let Some(state) = &config.gateway.state else {
         return Arc::new(ControlStore::new(control.clone()));
     };
+    if config.gateway.store == StoreKind::Auto
+        && let Err(error) = fs::read_dir(state)
+    {
+        warn!(
+            "{}: {error}; the gateway is asked for its devices instead, and those that come with a token of their own are \
+             left to it",
+            state.display()
+        );
+        return Arc::new(ControlStore::new(control.clone()));
+    }
     match config.gateway.store {
         StoreKind::Auto => {
             let store = Arc::new(LastGood::new(AutoStore::new(state), config.cache.ttl));

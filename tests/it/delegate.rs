@@ -3,10 +3,13 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use scope_shim::app;
+use scope_shim::config::{Config, Environment};
 use scope_shim::delegate::Delegate;
 use scope_shim::demo::simulated::{Options, Profile, SimulatedGateway};
 use scope_shim::scope::ALL;
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 
 use crate::stage::{Shim, Stage, TOKEN, eventually, until};
 use crate::support::client::{Connect, FULL, LEGACY, READ};
@@ -246,6 +249,28 @@ async fn the_shims_own_session_reconnects_after_the_gateway_restarts() {
         outcome.session.is_some()
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_gateway_whose_files_are_out_of_reach_is_asked_for_its_devices() {
+    let stage = Stage::new(Profile::Literal).await;
+    let home = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let file = home.path().join("scope-shim.toml");
+    let gateway = stage.gateway.addr();
+    let text = format!("listen = '{addr}'\n[gateway]\nurl = 'ws://{gateway}'\ntoken = '{TOKEN}'\n");
+    std::fs::write(&file, text).unwrap();
+    let environment = Environment::from_iter([("HOME", home.path().to_str().unwrap())]);
+    let config = Config::load(Some(&file), &[], &environment).unwrap();
+    let state = config.gateway.state.clone().unwrap();
+    assert!(!state.exists(), "{}", state.display());
+    let serving = tokio::spawn(app::serve(config, listener, std::future::pending()));
+    let device = stage.paired(LEGACY);
+    let reads = Connect::to(addr).token(TOKEN).device(&device);
+    let reads = reads.scopes(&["operator.read"]);
+    until(&reads, "it heals", |outcome| outcome.session.is_some()).await;
+    serving.abort();
 }
 
 #[tokio::test]
