@@ -88,6 +88,7 @@ fn contained(directory: &Path, gateway: &SimulatedGateway, words: &[&str]) -> Co
             "SCOPE_SHIM_GATEWAY",
             &format!("ws://gateway.example:{}", gateway.addr().port()),
         ),
+        ("SCOPE_SHIM_GATEWAY_PLAINTEXT", "allowed"),
         ("SCOPE_SHIM_GATEWAY_STATE", "/gateway"),
         (
             "SCOPE_SHIM_GATEWAY_TOKEN_FILE",
