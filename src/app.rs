@@ -128,8 +128,9 @@ async fn run_as(configs: Vec<Config>, again: Loader, start: &mut Start) -> Resul
             signal = signals.next() => match signal {
                 Signal::Stop => break false,
                 Signal::Reload => {
-                    // What came of it is in the log.
-                    let _ = running.shim.reload().await;
+                    let shim = Arc::clone(&running.shim);
+                    // What comes of it is in the log, and whatever it waits for, the shim can be stopped.
+                    tokio::spawn(async move { shim.reload().await });
                     continue;
                 }
                 Signal::Upgrade => None,
@@ -194,7 +195,7 @@ pub async fn serve_reloading(
     listener: TcpListener,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Failure> {
-    let listeners = vec![(config.listen, listener)];
+    let listeners = vec![Listener::new(config.listen, listener)];
     serve_opened(vec![config], again, listeners, shutdown).await
 }
 
@@ -210,13 +211,16 @@ pub async fn serve_all(
 ) -> Result<(), Failure> {
     let same = configs.clone();
     let again: Loader = Box::new(move || Ok(same.clone()));
+    let listeners = listeners.into_iter();
+    let listeners = listeners.map(|(address, listener)| Listener::new(address, listener));
+    let listeners = listeners.collect();
     serve_opened(configs, again, listeners, shutdown).await
 }
 
 async fn serve_opened(
     configs: Vec<Config>,
     again: Loader,
-    listeners: Vec<(SocketAddr, TcpListener)>,
+    listeners: Vec<Listener>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Failure> {
     let (wishes, _) = Wishes::new();
@@ -226,15 +230,31 @@ async fn serve_opened(
     Ok(())
 }
 
-async fn listen_at(
-    configs: &[Config],
-    sockets: &Sockets,
-) -> Result<Vec<(SocketAddr, TcpListener)>, Failure> {
+/// Where a door opens.
+struct Listener {
+    /// The address, as the configuration says it.
+    configured: SocketAddr,
+    listener: TcpListener,
+    /// The same port of the other loopback address, where it could be had at once.
+    twin: Option<TcpListener>,
+}
+
+impl Listener {
+    const fn new(configured: SocketAddr, listener: TcpListener) -> Self {
+        Self {
+            configured,
+            listener,
+            twin: None,
+        }
+    }
+}
+
+async fn listen_at(configs: &[Config], sockets: &Sockets) -> Result<Vec<Listener>, Failure> {
     let handed_over = sockets.any();
-    let mut listeners: Vec<(SocketAddr, TcpListener)> = Vec::new();
+    let mut listeners: Vec<Listener> = Vec::new();
     for config in configs {
         let address = config.listen;
-        if listeners.iter().any(|(known, _)| *known == address) {
+        if listeners.iter().any(|known| known.configured == address) {
             continue;
         }
         let before = sockets.unclaimed().len();
@@ -247,20 +267,24 @@ async fn listen_at(
                 "no socket for {address} was handed over; bound it, so that a restart refuses connections for a moment"
             );
         }
-        listeners.push((address, listener));
+        listeners.push(Listener::new(address, listener));
+    }
+    for listener in &mut listeners {
+        listener.twin = listen::twin(&listener.listener, sockets).await;
     }
     for address in sockets.unclaimed() {
         warn!(
-            "a socket for {address} was handed over, but nothing is configured to listen there; it is not served"
+            "a socket for {address} was handed over, but nothing is configured to listen there; it is closed"
         );
     }
+    sockets.close_unclaimed();
     Ok(listeners)
 }
 
 async fn open(
     configs: Vec<Config>,
     again: Loader,
-    listeners: Vec<(SocketAddr, TcpListener)>,
+    listeners: Vec<Listener>,
     wishes: Wishes,
     takes_over: bool,
 ) -> Result<Running, Failure> {
@@ -298,7 +322,12 @@ async fn open(
         shim.served.push(served);
     }
     let doors = TaskTracker::new();
-    for (address, listener) in listeners {
+    for Listener {
+        configured: address,
+        listener,
+        twin,
+    } in listeners
+    {
         let Some((served, limits)) = behind.remove(&address) else {
             continue;
         };
@@ -313,7 +342,13 @@ async fn open(
         });
         announce(&door);
         shim.doors.push(Arc::clone(&door));
-        doors.spawn(listen::serve(listener, door, limits, shim.stop.clone()));
+        doors.spawn(listen::serve(
+            listener,
+            twin,
+            door,
+            limits,
+            shim.stop.clone(),
+        ));
     }
     doors.close();
     let shim = Arc::new(shim);

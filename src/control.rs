@@ -162,7 +162,7 @@ impl Control {
         let own_record = Arc::default();
         let secret = Arc::clone(&settings.secret);
         let (refused, refusals) = watch::channel(0);
-        let (retired, retired_seen) = watch::channel(false);
+        let (retired, retired_seen) = watch::channel(settings.delegate.is_discarded());
         let settings = Arc::new(settings);
         let keeper = Keeper {
             settings: Arc::clone(&settings),
@@ -401,7 +401,7 @@ impl Keeper {
             standing.link = Link::Down(RETIRED.to_owned());
             standing.retired = true;
         });
-        info!("the delegate is out of use until `scope-shim mode on` or a restart");
+        info!("the delegate is out of use until `scope-shim mode on`");
         if self.retired.wait_for(|retired| !retired).await.is_err() {
             return false;
         }
@@ -579,7 +579,8 @@ impl Backoff {
 }
 
 /// Why there is no control connection after `scope-shim unpair`.
-const RETIRED: &str = "the delegate was removed with `scope-shim unpair`";
+const RETIRED: &str =
+    "the delegate is out of use until `scope-shim mode on`, as `scope-shim unpair` leaves it";
 const CALLS_WAITING: usize = 32;
 const RESOLUTIONS_KEPT: usize = 64;
 const FIRST_WAIT: Duration = Duration::from_millis(500);

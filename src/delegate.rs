@@ -93,6 +93,26 @@ impl Delegate {
         })
     }
 
+    /// The same without leaving anything behind: where there is no key, one that is kept nowhere before
+    /// [`Self::restore`].
+    ///
+    /// # Errors
+    ///
+    /// When the key that is there is broken or readable by others, or none can be made.
+    pub fn load_or_dream(data: &Path) -> Result<Self, DelegateError> {
+        if let Some(delegate) = Self::load(data)? {
+            return Ok(delegate);
+        }
+        let pem = fresh()?;
+        let path = data.join(KEY_FILE);
+        let key = Key::from_pem(&pem).ok_or_else(|| DelegateError::NotAKey(path.clone()))?;
+        Ok(Self {
+            key: ArcSwap::from_pointee(key),
+            path,
+            discarded: AtomicBool::new(true),
+        })
+    }
+
     /// Loads the key, if there is one.
     ///
     /// # Errors
@@ -179,6 +199,8 @@ impl Delegate {
             return Ok(());
         }
         if !self.path.exists() {
+            let data = self.path.parent().unwrap_or(&self.path);
+            private_directory(data).map_err(failed("write", data))?;
             create(&self.path)?;
         }
         self.key.store(Arc::new(read(&self.path)?));
@@ -284,16 +306,21 @@ fn refuse_exposed(_path: &Path, _metadata: &fs::Metadata) -> Result<(), Delegate
     Ok(())
 }
 
-/// Makes a key and puts it in place whole: a full disk leaves no half a key behind, and of two shims that start at
-/// once one wins and both use its key.
-fn create(path: &Path) -> Result<(), DelegateError> {
+/// A new key, as PEM.
+fn fresh() -> Result<Zeroizing<String>, DelegateError> {
     let der = Ed25519KeyPair::generate_pkcs8v1(&aws_lc_rs::rand::SystemRandom::new())
         .map_err(|_| DelegateError::NoRandomness)?;
     let body = Zeroizing::new(STANDARD.encode(der.as_ref()));
-    let pem = Zeroizing::new(format!(
+    Ok(Zeroizing::new(format!(
         "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n",
         body.as_str()
-    ));
+    )))
+}
+
+/// Makes a key and puts it in place whole: a full disk leaves no half a key behind, and of two shims that start at
+/// once one wins and both use its key.
+fn create(path: &Path) -> Result<(), DelegateError> {
+    let pem = fresh()?;
     let draft = path.with_extension(format!("{}.draft", std::process::id()));
     let written =
         write_private(&draft, pem.as_bytes()).and_then(|()| match fs::hard_link(&draft, path) {

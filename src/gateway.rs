@@ -59,6 +59,12 @@ impl GatewayAuth {
         }
     }
 
+    /// Whether a proxy names the user.
+    #[must_use]
+    pub const fn takes_users(&self) -> bool {
+        matches!(self, Self::TrustedProxy { .. })
+    }
+
     /// The shared secret that a client sends, whichever kind it is.
     #[must_use]
     pub fn secret(&self) -> Option<&Secret> {

@@ -4,6 +4,8 @@ pub mod proxy_protocol;
 mod taken;
 mod twin;
 
+pub use twin::listener as twin;
+
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -37,16 +39,21 @@ pub struct Limits {
 }
 
 /// Serves clients until `stop`, and then finishes the requests under way; sessions may run longer.
+///
+/// `twin` is the same port of the other loopback address, where there is one and it was free.
 pub async fn serve(
     listener: TcpListener,
+    twin: Option<TcpListener>,
     door: Arc<Door>,
     limits: Limits,
     stop: CancellationToken,
 ) {
-    let twin = listener.local_addr().ok().and_then(twin::of);
+    let address = listener.local_addr().ok().and_then(twin::of);
     let beside = async {
-        let address = twin?;
-        let listener = twin::bind(address, &stop).await?;
+        let listener = match twin {
+            Some(listener) => listener,
+            None => twin::bind(address?, &stop).await?,
+        };
         serve_at(listener, &door, limits, &stop).await;
         Some(())
     };

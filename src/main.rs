@@ -118,8 +118,10 @@ fn check(settings: &Settings, no_color: bool) -> ExitStatus {
 }
 
 fn show(options: &Status, no_color: bool) -> ExitStatus {
-    let config = match load(&options.settings) {
-        Ok(config) => config,
+    // The admin surface is the same for all gateways.
+    let config = match load_all(&options.settings).map(|configs| configs.into_iter().next()) {
+        Ok(Some(config)) => config,
+        Ok(None) => return ExitStatus::Config,
         Err(problems) => return refuse(&problems, no_color),
     };
     let style = Style::of(&std::io::stdout(), no_color);

@@ -13,7 +13,7 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::future::{pending, poll_fn};
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -174,25 +174,23 @@ enum Moved {
     End,
 }
 
+/// What became of writing.
+enum Written {
+    All,
+    /// All of it, and the session is to end.
+    Stopped(Close),
+    /// The session is to end, and these bytes are not taken.
+    Stuck,
+}
+
 impl Direction<'_> {
     async fn run(mut self, stop: Stop) -> io::Result<DirectionEnd> {
-        let first = std::mem::take(&mut self.pending);
-        self.count(&first);
-        let shown = tapped(&mut self.tap, &first);
-        self.writer.write_all(&shown).await?;
-        drop(shown);
-        drop(first);
-        self.writer.flush_tls().await?;
         let mut stopped = Box::pin(stopped(stop));
+        let mut moved = Moved::Rest(self.take_pending());
         let close = loop {
-            let moved = tokio::select! {
-                biased;
-                close = &mut stopped => break close,
-                moved = self.move_some(usize::MAX) => moved?,
-            };
-            match moved {
-                Moved::All => self.writer.flush_tls().await?,
-                Moved::Rest(rest) => self.write(&rest).await?,
+            let rest = match moved {
+                Moved::All => Vec::new(),
+                Moved::Rest(rest) => rest,
                 Moved::End => {
                     if let Some(tap) = &mut self.tap {
                         self.writer.write_all(&tap.finish()).await?;
@@ -200,10 +198,53 @@ impl Direction<'_> {
                     let _ = self.writer.shutdown().await;
                     return Ok(DirectionEnd::HalfClosed);
                 }
+            };
+            if !rest.is_empty() || self.writer.is_tls() {
+                match self.write_unless_stopped(&rest, &mut stopped).await? {
+                    Written::All => {}
+                    Written::Stopped(close) => break close,
+                    Written::Stuck => return Ok(DirectionEnd::Stopped),
+                }
             }
+            moved = tokio::select! {
+                biased;
+                close = &mut stopped => break close,
+                moved = self.move_some(usize::MAX) => moved?,
+            };
         };
         let _ = timeout(STOP_PATIENCE, self.close_at_boundary(&close)).await;
         Ok(DirectionEnd::Stopped)
+    }
+
+    /// What the handshake read too early.
+    fn take_pending(&mut self) -> Vec<u8> {
+        let first = std::mem::take(&mut self.pending);
+        self.count(&first);
+        tapped(&mut self.tap, &first).into_owned()
+    }
+
+    /// Writes all of the bytes. Whoever does not take them cannot keep a session open that is to end: it has a moment
+    /// left, so that it can still be told why.
+    async fn write_unless_stopped(
+        &mut self,
+        bytes: &[u8],
+        stopped: &mut (impl Future<Output = Close> + Unpin),
+    ) -> io::Result<Written> {
+        let mut write = pin!(self.write(bytes));
+        tokio::select! {
+            biased;
+            written = &mut write => {
+                written?;
+                Ok(Written::All)
+            }
+            close = stopped => match timeout(STOP_PATIENCE, write).await {
+                Ok(written) => {
+                    written?;
+                    Ok(Written::Stopped(close))
+                }
+                Err(_) => Ok(Written::Stuck),
+            },
+        }
     }
 
     /// Waits for bytes, reads them into the thread's buffer and writes them on at once. Nothing is lost where it is

@@ -113,6 +113,12 @@ pub enum WriteEnd<'a> {
 }
 
 impl WriteEnd<'_> {
+    /// Whether it may hold back what was written.
+    #[must_use]
+    pub const fn is_tls(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
+
     /// Sends what TLS may still hold back of what was written; a plain socket holds nothing.
     ///
     /// # Errors

@@ -10,7 +10,11 @@ use crate::app::{Effect, Shim};
 
 /// What changed, or every problem that kept it from being used.
 pub(super) async fn reload(shim: &Arc<Shim>) -> Answer {
-    let reloaded = shim.reload().await.map_err(|problems| Refused {
+    let shim = Arc::clone(shim);
+    // It is finished also where nobody waits for the answer any more: half of it must not hold.
+    let reload = tokio::spawn(async move { shim.reload().await });
+    let reloaded = reload.await.map_err(|_| Refused::broken())?;
+    let reloaded = reloaded.map_err(|problems| Refused {
         status: StatusCode::UNPROCESSABLE_ENTITY,
         kind: "bad_configuration",
         message: problems.to_string(),

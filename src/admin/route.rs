@@ -32,6 +32,16 @@ pub(super) struct Refused {
 }
 
 impl Refused {
+    /// The shim itself failed.
+    pub(super) fn broken() -> Self {
+        Self {
+            status: StatusCode::INTERNAL_SERVER_ERROR,
+            kind: "internal",
+            message: "this failed for a reason that is the shim's own; its log may say more"
+                .to_owned(),
+        }
+    }
+
     /// The request makes no sense.
     pub(super) fn bad(message: impl Into<String>) -> Self {
         Self {
@@ -49,7 +59,12 @@ pub(super) async fn answer(
     request: Request<Incoming>,
 ) -> Response<Body> {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let asked = match read(request).await {
+    // Whoever only looks has nothing to send, and is not waited for.
+    let asked = match method {
+        Method::GET => Ok(Asked { body: Value::Null }),
+        _ => read(request).await,
+    };
+    let asked = match asked {
         Ok(asked) => asked,
         Err(refused) => return respond(Err(refused)),
     };

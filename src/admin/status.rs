@@ -72,6 +72,8 @@ async fn gateway(shim: &Shim, served: &Served) -> Value {
             findings.insert(0, own_finding(code, code.entry().title, &approve));
             (request, command) = (request_id.clone(), Some(approve));
         }
+        // Somebody wanted it so.
+        Link::Down(why_down) if standing.retired => why = Some(why_down.clone()),
         Link::Down(why_down) => {
             let code = Code::GatewayDown;
             let sentence =

@@ -14,6 +14,7 @@ use crate::audit::Audit;
 use crate::breaker::{self, Breaker};
 use crate::config::{Config, Mode, SessionLog, StoreKind};
 use crate::control::{Control, ControlStore, Settings, Standing};
+use crate::delegate::Delegate;
 use crate::delegation::Delegations;
 use crate::dial::Dialer;
 use crate::engine::{self, Engine, HostDevice, ModeSwitch, Rules};
@@ -42,7 +43,12 @@ pub(super) fn front(
     let span = crate::log::span(config);
     // What is started here and names no span of its own takes this one.
     let _entered = span.enter();
-    let settings = Settings::from_config(config)?;
+    // A shim that is off and has no device needs none: `unpair` leaves it so, for a restart and a reload, too.
+    let delegate = match mode.get() {
+        Mode::Off => Delegate::load_or_dream(&config.data)?,
+        Mode::On | Mode::Observe => Delegate::load_or_create(&config.data)?,
+    };
+    let settings = Settings::with_delegate(config, delegate)?;
     let (dialer, delegate) = (Arc::clone(&settings.dialer), Arc::clone(&settings.delegate));
     let telemetry = shim.telemetry.gateway(&config.name)?;
     let control = Control::start(settings);
@@ -128,7 +134,11 @@ fn before(
 
 /// What is believed of a client.
 fn trust(config: &Config) -> Trust {
-    let (user_header, required_headers) = match &config.gateway.auth {
+    // A secret that the shim was given does not change how the gateway takes its users.
+    let gateway = &config.gateway;
+    let said = [&gateway.auth, &gateway.facts.auth];
+    let auth = said.into_iter().find(|auth| auth.takes_users());
+    let (user_header, required_headers) = match auth.unwrap_or(&gateway.auth) {
         GatewayAuth::TrustedProxy {
             user_header,
             required_headers,

@@ -79,6 +79,11 @@ impl Sockets {
         unclaimed.map(|held| held.address).collect()
     }
 
+    /// Closes those that nobody has asked for: their clients would wait for ever.
+    pub fn close_unclaimed(&self) {
+        self.lock().retain(|held| held.claimed);
+    }
+
     /// Whether any were handed over.
     #[must_use]
     pub fn any(&self) -> bool {

@@ -36,6 +36,7 @@ impl Running {
             () = self.idle() => {}
             () = over(patience) => {}
             () = hurry => {}
+            () = systemd::ask_for_time() => {}
         }
         if !sessions.is_empty() {
             warn!(
@@ -47,6 +48,7 @@ impl Running {
         let _ = tokio::time::timeout(FAREWELL, self.idle()).await;
         self.resign.cancel();
         self.answered().await;
+        info!("stopped");
     }
 
     /// Completes when no request and no session is left.

@@ -162,6 +162,7 @@ mod heir {
     use tokio::io::AsyncReadExt as _;
     use tokio::net::UnixStream;
     use tokio::time::timeout;
+    use tracing::error;
 
     use super::Start;
 
@@ -183,7 +184,13 @@ mod heir {
             (Ok(()), b"ready\n") => {
                 let pid = child.id();
                 // It ends long after this process; until then somebody has to take note, should it be the other way round.
-                std::thread::spawn(move || child.wait());
+                std::thread::spawn(move || {
+                    if let Ok(status) = child.wait()
+                        && !status.success()
+                    {
+                        error!(pid, "the process that took over has ended: {status}");
+                    }
+                });
                 return Ok(pid);
             }
             (Err(_), _) => format!("it did not serve within {PATIENCE:?}"),

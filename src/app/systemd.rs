@@ -25,6 +25,15 @@ pub(super) fn stopping(sessions: &Sessions) {
     notify(&[State::Stopping, State::Status(&status)]);
 }
 
+/// Has systemd wait for as long as this goes on, however short its own patience with a service that stops is.
+pub(super) async fn ask_for_time() {
+    loop {
+        #[cfg(unix)]
+        tell(&[sd_notify::NotifyState::ExtendTimeoutUsec(MORE_TIME_USEC)]);
+        tokio::time::sleep(BETWEEN_REQUESTS).await;
+    }
+}
+
 /// Another process is the service now.
 pub(super) fn succeeded_by(pid: u32) {
     notify(&[State::MainPid(pid), State::Ready]);
@@ -77,4 +86,8 @@ fn tell(states: &[sd_notify::NotifyState<'_>]) {
     }
 }
 
+/// Longer than the time between two requests for more.
+#[cfg(unix)]
+const MORE_TIME_USEC: u32 = 30_000_000;
+const BETWEEN_REQUESTS: Duration = Duration::from_secs(10);
 const SHORTEST_BEAT: Duration = Duration::from_millis(10);

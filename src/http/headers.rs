@@ -3,7 +3,7 @@
 //! The gateway trusts the shim, so nothing that a client says about itself gets through: forwarding headers and
 //! identity headers are removed unless they come from one of the shim's own `trusted_proxies`, and then rebuilt.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use hyper::HeaderMap;
 use hyper::header::{HeaderName, HeaderValue};
@@ -41,6 +41,12 @@ impl Peer {
         }
     }
 
+    /// Whoever a trusted proxy speaks of without saying where it is.
+    #[must_use]
+    pub const fn nobody() -> Self {
+        Self::named(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+    }
+
     /// A client that came through a proxy is not on this machine, whatever the proxy says.
     const fn is_nobody(self) -> bool {
         self.named && (self.address.is_loopback() || self.address.is_unspecified())
@@ -76,8 +82,11 @@ impl Trust {
     /// Whether the headers, and the PROXY protocol, of this address are believed.
     #[must_use]
     pub fn trusts(&self, address: IpAddr) -> bool {
+        let lists = |address: IpAddr| self.proxies.iter().any(|net| net.contains(&address));
         let address = address.to_canonical();
-        self.proxies.iter().any(|net| net.contains(&address))
+        // A proxy on this machine that is told `localhost` comes from either of the two.
+        let twin = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        lists(address) || (address == IpAddr::V6(Ipv6Addr::LOCALHOST) && lists(twin))
     }
 
     /// Where a request with these headers from this peer comes from.
@@ -174,8 +183,26 @@ impl Trust {
     }
 
     fn tells_who(&self, name: &str) -> bool {
-        name.starts_with("tailscale-") || self.user_header.as_deref() == Some(name)
+        names_a_user(name)
+            || self.user_header.as_deref() == Some(name)
+            || self.required_headers.iter().any(|header| header == name)
     }
+}
+
+/// The headers in which well-known proxies name whom they have authenticated: a gateway may take its users from any of
+/// them, also where the shim cannot read its configuration.
+fn names_a_user(name: &str) -> bool {
+    const FAMILIES: [&str; 8] = [
+        "tailscale-",
+        "x-remote-",
+        "x-auth-request-",
+        "x-authentik-",
+        "x-pomerium-",
+        "x-goog-authenticated-",
+        "x-ms-client-principal",
+        "cf-access-",
+    ];
+    name == "remote-user" || FAMILIES.iter().any(|family| name.starts_with(family))
 }
 
 impl Attribution {
@@ -276,7 +303,8 @@ pub fn has_loopback_host(headers: &HeaderMap) -> bool {
             .is_ok_and(|address| address.is_loopback())
 }
 
-/// Removes what concerns one connection only (RFC 9110 §7.6.1), with whatever `Connection` names.
+/// Removes what concerns one connection only (RFC 9110 §7.6.1), with whatever `Connection` names: except for what the
+/// gateway decides by, lest a client take away what the shim has just said of it.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(hyper::header::CONNECTION)
@@ -284,6 +312,7 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .filter_map(|name| name.trim().parse().ok())
+        .filter(|name: &HeaderName| !is_decisive(name.as_str()))
         .collect();
     for name in named {
         headers.remove(name);
@@ -291,6 +320,16 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     for name in HOP_BY_HOP {
         headers.remove(name);
     }
+}
+
+/// Whether the gateway decides by it who a client is, where it is or what it may.
+fn is_decisive(name: &str) -> bool {
+    tells_where_from(name)
+        || names_a_user(name)
+        || matches!(
+            name,
+            X_OPENCLAW_SCOPES | "host" | "origin" | "authorization"
+        )
 }
 
 /// What stands for a client whose address nobody vouches for (RFC 5737: an address of no host).
@@ -538,6 +577,50 @@ mod tests {
             assert!(!has_loopback_host(&headers(&[("host", host)])), "{host}");
         }
         assert!(!has_loopback_host(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn nobody_takes_away_what_the_gateway_decides_by() {
+        let decisive = [
+            ("x-forwarded-for", "192.0.2.1"),
+            ("x-forwarded-proto", "https"),
+            ("x-openclaw-scopes", "operator.read"),
+            ("tailscale-user-login", "alice"),
+            ("authorization", "Bearer x"),
+            ("host", "gateway.example"),
+        ];
+        let names = decisive.map(|(name, _)| name).join(", ");
+        let mut map = headers(&decisive);
+        map.insert("connection", HeaderValue::from_str(&names).unwrap());
+        strip_hop_by_hop(&mut map);
+        assert_eq!(map, headers(&decisive));
+    }
+
+    #[test]
+    fn a_stranger_names_no_user_in_any_header_that_a_gateway_may_read() {
+        let pairs = [
+            ("x-auth-request-email", "alice"),
+            ("cf-access-authenticated-user-email", "alice"),
+            ("remote-user", "alice"),
+            ("x-secret-of-the-proxy", "1"),
+            ("x-harmless", "stays"),
+        ];
+        let trust = Trust {
+            required_headers: vec!["x-secret-of-the-proxy".to_owned()],
+            ..trust(&[])
+        };
+        let map = cleansed(&trust, LAN, &pairs);
+        let expected = [("x-harmless", "stays"), ("x-forwarded-for", LAN)];
+        assert_eq!(map, headers(&expected));
+    }
+
+    #[test]
+    fn a_proxy_on_this_machine_may_come_from_either_loopback_address() {
+        let chain = [("x-forwarded-for", "203.0.113.9")];
+        let client = Attribution::Remote("203.0.113.9".parse().unwrap());
+        assert_eq!(attribute(&trust(&["127.0.0.1/32"]), "::1", &chain), client);
+        let other = trust(&["10.0.0.0/8"]);
+        assert_eq!(attribute(&other, "::1", &chain), Attribution::Unattributed);
     }
 
     #[test]

@@ -146,12 +146,9 @@ fn run(script: &str) -> Result<(), NftError> {
 
 fn nft(arguments: &[&str]) -> Command {
     let mut command = Command::new("nft");
-    // It lies where only root's PATH leads, and not always that.
-    let mut path = std::env::var_os("PATH").unwrap_or_default();
-    path.push(":/usr/sbin:/sbin");
     command
         .args(arguments)
-        .env("PATH", path)
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
         .env("LC_ALL", "C")
         .stdin(Stdio::null());
     command

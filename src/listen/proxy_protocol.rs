@@ -56,7 +56,7 @@ pub async fn peer(
         ProxyProtocol::Required => {
             let header = timeout(patience, read(stream)).await;
             let named = header.map_err(|_| Refused::Slow(patience))??;
-            Ok(Peer::named(named.unwrap_or(address)))
+            Ok(named.map_or_else(Peer::nobody, Peer::named))
         }
     }
 }
@@ -238,19 +238,23 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_proxy_that_names_nobody_speaks_for_itself_and_is_not_local() {
+    async fn whom_a_proxy_does_not_place_is_nowhere_and_nobody_whatever_it_says() {
         for header in [
             &b"PROXY UNKNOWN\r\n"[..],
             b"PROXY UNKNOWN ff::1 ff::2 1 2\r\n",
             &local_header(),
         ] {
-            let (peer, left) = sent(PROXY, &[header, REST].concat(), 3).await;
-            assert_eq!(peer.unwrap(), Peer::named(PROXY.parse().unwrap()));
-            assert_eq!(left, REST);
-            let (peer, _) = sent("127.0.0.1", &[header, REST].concat(), 3).await;
-            let attribution =
-                trust(ProxyProtocol::Required).attribute(peer.unwrap(), &HeaderMap::new());
-            assert_eq!(attribution, Attribution::Unattributed);
+            for proxy in [PROXY, "127.0.0.1"] {
+                let (peer, left) = sent(proxy, &[header, REST].concat(), 3).await;
+                let peer = peer.unwrap();
+                assert_eq!(left, REST);
+                let mut headers = HeaderMap::new();
+                let trust = trust(ProxyProtocol::Required);
+                assert_eq!(trust.attribute(peer, &headers), Attribution::Unattributed);
+                // Its own words are not the proxy's.
+                headers.insert("x-forwarded-for", "203.0.113.9".parse().unwrap());
+                assert_eq!(trust.attribute(peer, &headers), Attribution::Unattributed);
+            }
         }
     }
 

@@ -7,12 +7,33 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
+use tracing::{debug, warn};
+
+use crate::app::Sockets;
 
 /// Where else a shim that listens on `address` listens, if it can.
 pub(super) fn of(address: SocketAddr) -> Option<SocketAddr> {
     (address.ip() == Ipv4Addr::LOCALHOST)
         .then(|| SocketAddr::new(Ipv6Addr::LOCALHOST.into(), address.port()))
+}
+
+/// The listener beside this one: one that was handed over, else bound here. `None` where none is needed, or somebody has
+/// the port, which is told: clients that take that address for `localhost` go there.
+pub async fn listener(listener: &TcpListener, sockets: &Sockets) -> Option<TcpListener> {
+    let address = of(listener.local_addr().ok()?)?;
+    match sockets.bind(address).await {
+        Ok(twin) => Some(twin),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            warn!(
+                "{address} is taken by another program: clients that try it first for `localhost` do not come here"
+            );
+            None
+        }
+        Err(error) => {
+            debug!("not listening on {address}: {error}");
+            None
+        }
+    }
 }
 
 /// Binds it. One that is taken may come free: the shim that is being replaced by this one has it until it stops.

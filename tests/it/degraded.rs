@@ -141,7 +141,7 @@ async fn a_healthy_or_delegated_session_gets_the_gateways_own_words() {
 }
 
 /// Two connected sockets.
-async fn pair() -> (TcpStream, TcpStream) {
+pub(crate) async fn pair() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))
         .await
         .unwrap();
@@ -151,7 +151,7 @@ async fn pair() -> (TcpStream, TcpStream) {
     (one, listener.accept().await.unwrap().0)
 }
 
-fn wire(stream: TcpStream) -> Wire {
+pub(crate) fn wire(stream: TcpStream) -> Wire {
     Wire {
         stream: stream.into(),
         unread: Default::default(),

@@ -1,9 +1,15 @@
 use std::time::Duration;
 
 use scope_shim::demo::simulated::Profile;
+use scope_shim::relay::{Stop, relay, was_stopped};
+use scope_shim::ws::frame::encode;
+use scope_shim::ws::{Close, Opcode};
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use crate::degraded::{pair, wire};
 use crate::stage::Stage;
 use crate::support::client::{FULL, LEGACY, READ, Session, WRITE};
 use crate::support::device::TestDevice;
@@ -148,4 +154,30 @@ fn edit_store(stage: &Stage, edit: impl FnOnce(&mut Value)) {
     let draft = path.with_extension("draft");
     std::fs::write(&draft, records.to_string()).unwrap();
     std::fs::rename(draft, path).unwrap();
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_cannot_keep_its_session_open() {
+    let (client, client_end) = pair().await;
+    let (mut gateway, gateway_end) = pair().await;
+    let (stop, stopped) = oneshot::channel::<()>();
+    let close = async move {
+        let _ = stopped.await;
+        Close::new(1008, "no longer approved")
+    };
+    let relaying = tokio::spawn(relay(
+        wire(client_end),
+        wire(gateway_end),
+        None,
+        Stop::Between(Box::pin(close)),
+        None,
+        Default::default(),
+    ));
+    // More than any socket holds: the relay is in the middle of a frame that its client does not take.
+    let frame = encode(Opcode::Binary, &vec![0; 64 << 20], None);
+    tokio::spawn(async move { gateway.write_all(&frame).await });
+    client.peek(&mut [0; 1]).await.unwrap();
+    stop.send(()).unwrap();
+    let ended = timeout(Duration::from_secs(20), relaying).await.unwrap();
+    assert!(was_stopped(&ended.unwrap().unwrap_err()));
 }

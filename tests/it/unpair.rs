@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::time::{Duration, timeout};
 
 use crate::command::Bench;
-use crate::stage::{Stage, eventually};
+use crate::stage::{Shim, Stage, eventually};
 use crate::support::client::{FULL, LEGACY, READ};
 
 const ALL_PROFILES: [Profile; 4] = [
@@ -130,6 +130,39 @@ async fn it_stays_away_until_it_is_switched_on_and_then_pairs_as_another_device(
     .await;
     assert_ne!(after["deviceId"], before);
     assert_eq!(shims_on(&stage), 1);
+}
+
+#[tokio::test]
+async fn it_stays_away_over_a_restart_and_comes_back_when_it_is_switched_on() {
+    let stage = Stage::new(Profile::Latest).await;
+    stage.delegate().await;
+    unpair(&stage).await;
+    let Stage { gateway, shim, dir } = stage;
+    shim.stop().await;
+    let shim = Shim::start(gateway.addr(), &dir, "").await;
+    let stage = Stage { gateway, shim, dir };
+    let admin = admin(&stage);
+    let mode = until_it_answers(&admin).await;
+    assert_eq!(mode["gateways"][0]["mode"], "off");
+    assert!(!key(&stage), "no device, no key");
+    admin.post("/mode", &json!({"mode": "on"})).await.unwrap();
+    eventually("paired again", || {
+        (key(&stage) && shims_on(&stage) == 1).then_some(())
+    })
+    .await;
+}
+
+async fn until_it_answers(admin: &Client) -> Value {
+    timeout(Duration::from_secs(20), async {
+        loop {
+            if let Ok(mode) = admin.get("/mode").await {
+                return mode;
+            }
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap()
 }
 
 #[tokio::test]

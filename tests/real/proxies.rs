@@ -217,7 +217,7 @@ impl Scene {
                 ("127.0.0.1:18780", &format!("127.0.0.1:{first}")),
                 ("127.0.0.1:18781", &format!("127.0.0.1:{second}")),
                 (
-                    "bind :18789",
+                    "bind 127.0.0.1:18789",
                     &format!("bind {}:{}", self.address, self.port),
                 ),
             ],

@@ -67,6 +67,10 @@ fn effect(old: &Config, new: &Config, key: &str) -> Effect {
     if key.starts_with("tls.") && !both_encrypt(old, new) {
         return Effect::Restart;
     }
+    if key == "gateway.auth" && (old.gateway.auth.takes_users() || new.gateway.auth.takes_users()) {
+        // Which header names a user, and how the shim itself gets in, is settled for a whole engine.
+        return Effect::Engine;
+    }
     known(key).unwrap_or(Effect::Restart)
 }
 
@@ -137,7 +141,8 @@ pub(super) fn differences(old: &Config, new: &Config) -> Vec<Change> {
             changes.push(change(key, was, is, effect(old, new, key)));
         } else if key == "gateway.auth" && old.gateway.auth != new.gateway.auth {
             let is = format!("{} (another)", is.unwrap_or(UNSAID));
-            changes.push(change(key, was.unwrap_or(UNSAID), &is, Effect::AtOnce));
+            let effect = effect(old, new, key);
+            changes.push(change(key, was.unwrap_or(UNSAID), &is, effect));
         }
     }
     if changes.is_empty() && old.gateway.facts != new.gateway.facts {

@@ -2,9 +2,10 @@
 
 use std::sync::{Arc, Weak};
 
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use super::super::{Shim, assemble};
+use crate::config::Config;
 use crate::engine::Engine;
 
 /// Whenever the gateway refuses the shim itself, its files are read again. That is as often as the shim's own session
@@ -35,11 +36,18 @@ async fn read_again(shim: &Weak<Shim>, name: &str, engine: &Weak<Engine>) -> Opt
             return Some(());
         }
     };
-    let new = read.iter().find(|config| config.name == name);
-    let mut rules = (*engine.rules()).clone();
-    let Some(new) = new.filter(|new| new.gateway.auth != rules.auth) else {
+    let new = read.iter().find(|config| config.name == name)?;
+    if !is_the_same(&shim, new, &engine) {
         return Some(());
-    };
+    }
+    let mut rules = (*engine.rules()).clone();
+    if new.gateway.auth == rules.auth {
+        return Some(());
+    }
+    if new.gateway.auth.takes_users() || rules.auth.takes_users() {
+        warn!(gateway = %name, "the gateway asks for other proofs than it did; run: scope-shim reload");
+        return Some(());
+    }
     info!(gateway = %name, "the gateway's secret has changed; going on with the new one");
     rules.auth = new.gateway.auth.clone();
     rules.facts = new.gateway.facts.clone();
@@ -51,4 +59,16 @@ async fn read_again(shim: &Weak<Shim>, name: &str, engine: &Weak<Engine>) -> Opt
     }
     shim.reloads.current.store(Arc::new(current));
     Some(())
+}
+
+/// Whether the configuration, as it can be read now, is about the gateway that refuses: a secret is shown to no other.
+fn is_the_same(shim: &Shim, new: &Config, engine: &Arc<Engine>) -> bool {
+    let mut served = shim.served.iter();
+    let in_use = served.any(|served| Arc::ptr_eq(&served.front().engine, engine));
+    let configs = shim.configs();
+    let mut holding = configs.iter().filter(|config| config.name == new.name);
+    let same = |config: &Config| {
+        config.gateway.url == new.gateway.url && config.gateway.state == new.gateway.state
+    };
+    in_use && holding.any(same)
 }
