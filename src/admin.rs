@@ -164,4 +164,4 @@ fn announce(listener: &TcpListener, surface: &Surface) {
 }
 
 /// A shim that runs beside one that drains takes its place when that has ended.
-const TRY_AGAIN: Duration = Duration::from_secs(1);
+const TRY_AGAIN: Duration = Duration::from_millis(200);

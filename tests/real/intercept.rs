@@ -6,6 +6,7 @@
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -130,12 +131,13 @@ fn kill_under_watch(user: &UserOfTheShim, mut shim: Group) -> Result<Outcome> {
     let direct = poll(TIME_TO_GIVE_WAY, || answers().works().then_some(()));
     let waiting = || (user.intercept(&["status"]).ok()?.code == Some(FINDINGS)).then_some(());
     let waits = poll(TIME_LIMIT, waiting);
-    let shim = user.start_shim()?;
+    let mut shim = user.start_shim()?;
     let back = poll(TIME_LIMIT, in_place);
     watcher.kill_leader();
     let absent = || (user.intercept(&["status"]).ok()?.code == Some(ABSENT)).then_some(());
     let gone = poll(TIME_TO_GIVE_WAY, absent);
-    drop(shim);
+    // One that takes its leave would still answer while the next one starts.
+    shim.kill_leader();
     let wrong = [
         (
             direct.is_none(),
@@ -253,7 +255,8 @@ impl UserOfTheShim {
         let shim = Group::spawn(&mut command)?;
         let paired = poll(TIME_LIMIT, || {
             let log = fs::read_to_string(self.home.path().join("shim.log")).ok()?;
-            log.contains("the delegate is paired").then_some(())
+            let answers = UnixStream::connect(self.data().join("admin.sock")).is_ok();
+            (answers && log.contains("the delegate is paired")).then_some(())
         });
         match paired {
             Some(()) => Ok(shim),
@@ -273,8 +276,9 @@ impl UserOfTheShim {
         if output.code == Some(code) {
             return Ok(());
         }
+        let log = fs::read_to_string(self.home.path().join("shim.log")).unwrap_or_default();
         Err(format!(
-            "intercept {} ended with {:?}: {}{}",
+            "intercept {} ended with {:?}: {}{}\nthe shim's log:\n{log}",
             arguments.join(" "),
             output.code,
             output.stdout,
