@@ -174,7 +174,7 @@ fn platform(look: &Look, subject: &Subject<'_>) -> Option<Finding> {
 
 fn over_wide(look: &Look, subject: &Subject<'_>) -> Option<Finding> {
     let record = subject.record;
-    if !record.approved_scopes.names(ADMIN) {
+    if !record.approved_scopes.names(ADMIN) || is_of_a_shim(record) {
         return None;
     }
     let provenance = look.store.provenance.get(&record.device_id);
@@ -196,10 +196,17 @@ fn over_wide(look: &Look, subject: &Subject<'_>) -> Option<Finding> {
     )))
 }
 
-/// A client that only looks, by what it calls itself.
+/// The device of this shim or another: it stands for others, and needs what they may hold.
+fn is_of_a_shim(record: &DeviceRecord) -> bool {
+    let name = record.display_name.as_deref().unwrap_or_default();
+    name == "scope-shim" || name.starts_with("scope-shim ")
+}
+
+/// A client that only looks, by what it calls itself. A mode alone tells nothing: a command line that probed last
+/// (`status --all`) is recorded as a probe, and is a whole command line all the same.
 fn modest_client(record: &DeviceRecord) -> Option<&'static str> {
     match (record.client_id.as_deref(), record.client_mode.as_deref()) {
-        (_, Some("probe")) | (Some("openclaw-probe"), _) => Some("a probe"),
+        (Some("openclaw-probe"), _) => Some("a probe"),
         (Some("fingerprint"), _) => Some("a fingerprint client"),
         (Some("test"), _) | (_, Some("test")) => Some("a test client"),
         _ => None,

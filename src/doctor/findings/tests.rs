@@ -419,11 +419,20 @@ fn grants_that_nobody_needed() {
     };
     assert_eq!(silent(&FIVE), "over-wide-grant");
     assert_eq!(silent(&FIVE[1..]), "");
-    let probe = DeviceRecord {
-        client_mode: Some("probe".into()),
-        ..record("d", &FIVE)
+    let client = |id: &str, mode: &str, name: &str| {
+        let record = DeviceRecord {
+            client_id: Some(id.into()),
+            client_mode: Some(mode.into()),
+            display_name: Some(name.into()),
+            ..record("d", &FIVE)
+        };
+        codes(&look(4, 21).with([record]))
     };
-    assert_eq!(codes(&look(4, 21).with([probe])), "over-wide-grant");
+    assert_eq!(client("openclaw-probe", "probe", ""), "over-wide-grant");
+    assert_eq!(client("test", "test", "a test"), "over-wide-grant");
+    // What `status --all` leaves of a command line's own record.
+    assert_eq!(client("cli", "probe", ""), "");
+    assert_eq!(client("test", "test", "scope-shim 0a1b2c3d4e5f"), "");
 }
 
 #[test]
