@@ -333,7 +333,8 @@ async fn open(
         };
         let tls = certificates.remove(&address);
         if let Some(tls) = &tls {
-            doors.spawn(follow(Arc::clone(tls), shim.stop.clone()));
+            let stop = shim.stop.clone();
+            doors.spawn(stop.run_until_cancelled_owned(Arc::clone(tls).follow()));
         }
         let door = Arc::new(Door {
             address: listener.local_addr()?,
@@ -379,12 +380,7 @@ fn first_mode(config: &Config) -> crate::config::Mode {
         }
         Source::Edited { .. } => {
             info!(gateway = %config.name, "the mode is {mode}, {}", resolved.clause());
-            if let Err(error) = saved::forget(&config.data) {
-                warn!(
-                    "cannot remove {}: {error}",
-                    saved::file(&config.data).display()
-                );
-            }
+            saved::forget_or_warn(&config.data);
         }
     }
     resolved.mode
@@ -439,14 +435,6 @@ impl Running {
             }
         }
         Ok(())
-    }
-}
-
-/// Takes renewed certificates until `stop`.
-async fn follow(tls: Arc<Listening>, stop: CancellationToken) {
-    tokio::select! {
-        () = stop.cancelled() => {}
-        () = tls.follow() => {}
     }
 }
 

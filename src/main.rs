@@ -118,10 +118,8 @@ fn check(settings: &Settings, no_color: bool) -> ExitStatus {
 }
 
 fn show(options: &Status, no_color: bool) -> ExitStatus {
-    // The admin surface is the same for all gateways.
-    let config = match load_all(&options.settings).map(|configs| configs.into_iter().next()) {
-        Ok(Some(config)) => config,
-        Ok(None) => return ExitStatus::Config,
+    let config = match load_first(&options.settings) {
+        Ok(config) => config,
         Err(problems) => return refuse(&problems, no_color),
     };
     let style = Style::of(&std::io::stdout(), no_color);
@@ -175,10 +173,8 @@ fn tell(no_color: bool, work: impl AsyncFnOnce(Style) -> Result<Said, app::Failu
 
 /// A command that goes on until it is told to stop.
 fn page(options: &Page, no_color: bool) -> ExitStatus {
-    // The admin surface is the same for all gateways.
-    match load_all(&options.settings).map(|configs| configs.into_iter().next()) {
-        Ok(Some(config)) => block_on(status_page::run(&config, options), no_color),
-        Ok(None) => ExitStatus::Config,
+    match load_first(&options.settings) {
+        Ok(config) => block_on(status_page::run(&config, options), no_color),
         Err(problems) => refuse(&problems, no_color),
     }
 }
@@ -219,6 +215,12 @@ fn load(settings: &Settings) -> Result<Config, Problems> {
         &Environment::of_process(),
         settings.gateway_name.as_deref(),
     )
+}
+
+/// The configuration of the first gateway: what the whole process shares, such as its admin surface, is in each.
+fn load_first(settings: &Settings) -> Result<Config, Problems> {
+    let first = load_all(settings)?.into_iter().next();
+    first.ok_or_else(|| Problems(Vec::new()))
 }
 
 /// Those of all gateways, which one process serves.

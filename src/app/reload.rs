@@ -232,12 +232,7 @@ impl Step {
         restrain_past(shim, &served.name, &config).await;
         if mode_edited {
             served.mode.set(config.mode);
-            if let Err(error) = saved::forget(&config.data) {
-                warn!(
-                    "cannot remove {}: {error}",
-                    saved::file(&config.data).display()
-                );
-            }
+            saved::forget_or_warn(&config.data);
         }
     }
 }

@@ -8,6 +8,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use tracing::warn;
 
 use crate::clock;
 use crate::config::{Config, Mode};
@@ -146,6 +147,13 @@ pub fn forget(data: &Path) -> io::Result<()> {
         Ok(()) => settle(data),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
+    }
+}
+
+/// The same, for who has nobody to answer to but the log.
+pub(super) fn forget_or_warn(data: &Path) {
+    if let Err(error) = forget(data) {
+        warn!("cannot remove {}: {error}", file(data).display());
     }
 }
 
