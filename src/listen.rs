@@ -25,6 +25,7 @@ use crate::http::Connection;
 use crate::http::headers::Peer;
 use crate::served::Door;
 use crate::stream::Stream;
+use crate::telemetry::meters::Connection as Counted;
 use crate::tls;
 
 /// How many clients, and how patient the shim is with each.
@@ -98,6 +99,10 @@ async fn serve_at(
 
 type Place = tokio::sync::OwnedSemaphorePermit;
 
+/// A client's place among the connections, held for as long as a clone of this is.
+#[derive(Clone, Debug)]
+pub struct Admitted(#[expect(dead_code, reason = "held, not read")] Arc<(Place, Option<Counted>)>);
+
 async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
@@ -170,10 +175,10 @@ async fn serve_connection(
     place: Place,
 ) -> Result<(), hyper::Error> {
     // It counts for as long as it holds its place.
-    let place = Arc::new((place, connection.door.connection()));
+    let admitted = Admitted(Arc::new((place, connection.door.connection())));
     let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         // An upgraded session keeps its client's place: the extension travels with the request.
-        request.extensions_mut().insert(Arc::clone(&place));
+        request.extensions_mut().insert(admitted.clone());
         Arc::clone(&connection).serve(request)
     });
     let served = http1::Builder::new()
