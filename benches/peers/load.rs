@@ -41,6 +41,8 @@ pub enum Kind {
     Stream(usize),
     /// The same, with one write a frame.
     Frames(usize),
+    /// So many echoes of 256 bytes, one after the other on each connection.
+    Messages(usize),
     /// So many sessions are opened and closed.
     Handshakes(usize),
     /// Sessions that say nothing, until standard input ends.
@@ -128,7 +130,7 @@ impl<'a> Load<'a> {
             .map(|number| frame(1, Device::nth(number).connect(way).as_bytes(), true))
             .collect();
         let path = match job.kind {
-            Kind::Echo(_) | Kind::Paced(_) => "/echo".to_owned(),
+            Kind::Echo(_) | Kind::Messages(_) | Kind::Paced(_) => "/echo".to_owned(),
             Kind::Stream(size) => format!("/stream/{size}"),
             Kind::Frames(size) => format!("/frames/{size}"),
             Kind::Handshakes(_) | Kind::Idle => "/idle".to_owned(),
@@ -140,7 +142,7 @@ impl<'a> Load<'a> {
         );
         let size = match job.kind {
             Kind::Echo(size) => size,
-            Kind::Paced(_) => 256,
+            Kind::Messages(_) | Kind::Paced(_) => 256,
             _ => 1,
         };
         Ok(Self {
@@ -238,18 +240,25 @@ impl<'a> Load<'a> {
                 self.say(index)?;
             }
         }
+        let enough = match self.job.kind {
+            Kind::Messages(count) => Some(count),
+            _ => None,
+        };
         let started = Instant::now();
-        let mut begun = None;
+        let mut begun: Option<Instant> = None;
         let mut events = Events::with_capacity(1024);
         let mut said = 0;
         loop {
             let now = started.elapsed();
-            if begun.is_none() && now >= WARM_UP {
+            if begun.is_none() && (now >= WARM_UP || enough.is_some()) {
                 begun = Some(Instant::now());
                 self.seen.begin();
             }
             if let Some(begun) = begun
-                && begun.elapsed().as_secs_f64() >= self.job.seconds
+                && enough.map_or_else(
+                    || begun.elapsed().as_secs_f64() >= self.job.seconds,
+                    |enough| self.seen.latencies.len() >= enough,
+                )
             {
                 return Ok(self.seen.outcome(begun.elapsed()));
             }
@@ -279,7 +288,7 @@ impl<'a> Load<'a> {
         } = self;
         let client = &mut clients[index];
         client.wire.flush()?;
-        let echo = matches!(job.kind, Kind::Echo(_) | Kind::Paced(_));
+        let echo = !matches!(job.kind, Kind::Stream(_) | Kind::Frames(_));
         let (counter, mut frames) = (&mut client.counter, 0);
         let open = client
             .wire

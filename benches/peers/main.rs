@@ -19,9 +19,12 @@
 )]
 
 #[cfg(target_os = "linux")]
+#[allow(dead_code, reason = "shared with the bench of the parts")]
 mod fixture;
 #[cfg(target_os = "linux")]
 mod gateway;
+#[cfg(target_os = "linux")]
+mod instructions;
 #[cfg(target_os = "linux")]
 mod load;
 #[cfg(target_os = "linux")]

@@ -86,6 +86,23 @@ impl Running {
         running
     }
 
+    /// Starts a shim inside another program.
+    pub fn under(outer: &[&str], kind: &Kind, place: &Place, port: u16) -> Self {
+        let Kind::Shim { program, .. } = kind else {
+            panic!("{} is no shim", kind.name());
+        };
+        let inner = place.shim(kind, program, port, false);
+        let mut command = Command::new(outer[0]);
+        command.args(&outer[1..]).arg(program).args(inner.get_args());
+        command.env("HOME", &place.directory).env("NO_COLOR", "1");
+        Self {
+            child: Some(place.spawned(command, kind, port)),
+            kind: kind.clone(),
+            addr: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+            certificate: None,
+        }
+    }
+
     /// Starts a proxy, without waiting.
     pub fn spawn(kind: &Kind, place: &Place, port: u16, tls: bool) -> Self {
         let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
@@ -97,14 +114,7 @@ impl Running {
             Kind::Node => Some(place.node(port)),
             Kind::Shim { program, .. } => Some(place.shim(kind, program, port, tls)),
         };
-        let child = command.map(|mut command| {
-            let log = File::create(place.log(kind, port)).unwrap();
-            let errors = log.try_clone().unwrap();
-            let command = command.stdin(Stdio::null()).stdout(log).stderr(errors);
-            command
-                .spawn()
-                .unwrap_or_else(|error| panic!("{}: {error}", kind.name()))
-        });
+        let child = command.map(|command| place.spawned(command, kind, port));
         Self {
             kind: kind.clone(),
             addr: if child.is_some() { addr } else { place.gateway },
@@ -126,15 +136,15 @@ impl Drop for Running {
     }
 }
 
-/// Asks a process to end, so that it ends its workers, and insists after a moment.
-pub fn stop(child: &mut Child) {
+/// Asks a process to end, so that it ends its workers, and insists after a while.
+fn stop(child: &mut Child) {
     if let Some(pid) = i32::try_from(child.id())
         .ok()
         .and_then(rustix::process::Pid::from_raw)
     {
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
     }
-    let deadline = Instant::now() + Duration::from_secs(2);
+    let deadline = Instant::now() + STOP_PATIENCE;
     while Instant::now() < deadline {
         if let Ok(Some(_)) = child.try_wait() {
             return;
@@ -146,6 +156,15 @@ pub fn stop(child: &mut Child) {
 }
 
 impl Place {
+    fn spawned(&self, mut command: Command, kind: &Kind, port: u16) -> Child {
+        let log = File::create(self.log(kind, port)).unwrap();
+        let errors = log.try_clone().unwrap();
+        let command = command.stdin(Stdio::null()).stdout(log).stderr(errors);
+        command
+            .spawn()
+            .unwrap_or_else(|error| panic!("{}: {error}", kind.name()))
+    }
+
     fn log(&self, kind: &Kind, port: u16) -> PathBuf {
         let name = kind.name().replace(' ', "-");
         self.directory.join(format!("{name}-{port}.log"))
@@ -330,3 +349,5 @@ impl Place {
 /// How far a shim's admin port is above its own.
 const ADMIN: u16 = 100;
 const START_PATIENCE: Duration = Duration::from_secs(10);
+/// Under callgrind everything takes its time.
+const STOP_PATIENCE: Duration = Duration::from_secs(20);

@@ -15,7 +15,7 @@ use crate::process::Tree;
 use crate::proxies::{Kind, Place, Running};
 use crate::table::{Results, Sample, head};
 use crate::works::{Group, WORKS, Work};
-use crate::{gateway, start, tls};
+use crate::{gateway, instructions, start, tls};
 
 /// Measures the shim beside its peers and prints a table.
 #[derive(Parser)]
@@ -38,6 +38,12 @@ struct Options {
     /// Another build of the shim to measure, instead of this one; may be given again
     #[arg(long, value_name = "[NAME=]PROGRAM")]
     shim: Vec<String>,
+    /// Count instructions instead, by valgrind, and hold them against benches/instructions.txt
+    #[arg(long)]
+    instructions: bool,
+    /// Write them into that file
+    #[arg(long, requires = "instructions")]
+    record: bool,
     /// The Node that the proxy under Node runs on
     #[arg(long, env = "BENCH_NODE", default_value = "node")]
     node: PathBuf,
@@ -97,6 +103,11 @@ fn measure(options: &Options) {
     let kinds = taking_part(options, &place);
     place.pair(&kinds);
     let _gateway = Helper::start(&["--as-gateway", &place.gateway.to_string()]);
+    if options.instructions {
+        let shim = kinds.iter().find(|kind| kind.is_shim()).unwrap();
+        let kept = instructions::run(shim, &place, options.ports + 1, options.record);
+        std::process::exit(i32::from(!kept));
+    }
     let rounds = if options.quick { 1 } else { options.rounds };
     let mut bench = Bench {
         place,
@@ -286,7 +297,7 @@ fn takes(kind: &Kind, work: &Work) -> bool {
 }
 
 /// This program in another process: the gateway, or clients.
-struct Helper {
+pub struct Helper {
     child: Child,
     output: BufReader<std::process::ChildStdout>,
 }
@@ -303,16 +314,16 @@ impl Helper {
         helper
     }
 
-    fn load(job: &Job) -> Self {
+    pub fn load(job: &Job) -> Self {
         Self::start(&["--as-load", &serde_json::to_string(job).unwrap()])
     }
 
-    fn go(&mut self) {
+    pub fn go(&mut self) {
         let mut input = self.child.stdin.as_ref().unwrap();
         input.write_all(b"go\n").unwrap();
     }
 
-    fn line(&mut self) -> String {
+    pub fn line(&mut self) -> String {
         let mut line = String::new();
         self.output.read_line(&mut line).unwrap();
         line.trim().to_owned()
