@@ -29,6 +29,7 @@ use crate::listen;
 use crate::served::{Door, Served};
 use crate::telemetry::Telemetry;
 use crate::tls::Listening;
+use crate::workers::Workers;
 
 pub use reload::{Change, Effect, Failed, Loader, Reloaded, Reloads};
 use saved::Source;
@@ -93,6 +94,8 @@ impl Shim {
 struct Running {
     shim: Arc<Shim>,
     doors: TaskTracker,
+    /// The threads of the sessions, which may outlive the doors.
+    _workers: Arc<Workers>,
     admin: admin::Admin,
     /// Cancelled when the admin surface is no longer this process's to serve.
     resign: CancellationToken,
@@ -322,6 +325,7 @@ async fn open(
         shim.served.push(served);
     }
     let doors = TaskTracker::new();
+    let workers = Arc::new(Workers::start()?);
     for Listener {
         configured: address,
         listener,
@@ -348,6 +352,7 @@ async fn open(
             twin,
             door,
             limits,
+            Arc::clone(&workers),
             shim.stop.clone(),
         ));
     }
@@ -361,6 +366,7 @@ async fn open(
     Ok(Running {
         shim,
         doors,
+        _workers: workers,
         admin,
         resign,
     })

@@ -13,6 +13,7 @@
 //! nothing.
 
 pub mod listen;
+pub mod workers;
 
 pub mod http;
 
