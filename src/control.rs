@@ -16,7 +16,7 @@ use arc_swap::ArcSwapOption;
 use serde_json::Value;
 use thiserror::Error;
 use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
-use tracing::{Instrument as _, debug, info, warn};
+use tracing::{Instrument as _, debug, error, info, warn};
 
 use crate::delegate::Delegate;
 use crate::device::DeviceId;
@@ -162,7 +162,8 @@ impl Control {
         let own_record = Arc::default();
         let secret = Arc::clone(&settings.secret);
         let (refused, refusals) = watch::channel(0);
-        let (retired, retired_seen) = watch::channel(settings.delegate.is_discarded());
+        let (retired, retired_seen) =
+            watch::channel(settings.delegate.is_discarded() || settings.delegate.is_retired());
         let settings = Arc::new(settings);
         let keeper = Keeper {
             settings: Arc::clone(&settings),
@@ -211,8 +212,12 @@ impl Control {
     }
 
     /// Takes the delegate out of use: its session is closed, nothing is signed in its name, and it does not pair again
-    /// before [`Self::resume`]. Returns when that is so.
+    /// before [`Self::resume`]. Whoever else has its key, another engine or another process, keeps to that, too. Returns
+    /// when it is so here.
     pub async fn retire(&self) {
+        if let Err(error) = self.settings.delegate.retire() {
+            error!("{error}; another process of this shim could pair its device again");
+        }
         self.retired.send_replace(true);
         let mut standing = self.standing.clone();
         let retired = standing.wait_for(|standing| standing.retired);
@@ -221,7 +226,10 @@ impl Control {
 
     /// Lets a delegate that was retired pair again.
     pub fn resume(&self) {
-        self.retired.send_if_modified(std::mem::take);
+        if let Err(error) = self.settings.delegate.reinstate() {
+            error!("{error}; until then the delegate stays out of use");
+        }
+        self.retired.send_replace(false);
     }
 
     /// Removes a retired delegate from the gateway, with everything that is left of it there.
@@ -344,11 +352,14 @@ impl Keeper {
         let mut backoff = Backoff::default();
         let wanted = wanted_scopes();
         loop {
-            if *self.retired.borrow_and_update() {
+            if self.is_out_of_use() {
                 if !self.rest().await {
                     return;
                 }
                 backoff = Backoff::default();
+            }
+            if let Err(error) = self.settings.delegate.look_again() {
+                debug!("the delegate goes on with the key that it has: {error}");
             }
             let opened = tokio::select! {
                 opened = Session::open(&self.settings, &wanted) => opened,
@@ -394,6 +405,11 @@ impl Keeper {
         }
     }
 
+    /// Whether it was retired: here, or by another process.
+    fn is_out_of_use(&mut self) -> bool {
+        *self.retired.borrow_and_update() || self.settings.delegate.is_retired()
+    }
+
     /// Does nothing until the delegate may pair again; `false` where nobody is left to say so.
     async fn rest(&mut self) -> bool {
         self.standing.send_modify(|standing| {
@@ -402,8 +418,10 @@ impl Keeper {
             standing.retired = true;
         });
         info!("the delegate is out of use until `scope-shim mode on`");
-        if self.retired.wait_for(|retired| !retired).await.is_err() {
-            return false;
+        while self.is_out_of_use() {
+            if self.retired.changed().await.is_err() {
+                return false;
+            }
         }
         if let Err(error) = self.settings.delegate.restore() {
             warn!("{error}");
