@@ -422,7 +422,7 @@ fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 const KEY_FILE: &str = "delegate.key";
 /// Empty, and there from `scope-shim unpair` until the shim is switched on again.
-const RETIRED_FILE: &str = "delegate.retired";
+const RETIRED_FILE: &str = "retired";
 
 #[cfg(test)]
 mod tests {
