@@ -99,14 +99,17 @@ impl Admin {
     /// Takes its socket's place back from a process that was to take over, and did not come to serve.
     pub async fn reclaim(&self) {
         #[cfg(unix)]
+        if let Some((path, surface)) = &self.place
+            && self.has_lost_its_place()
         {
-            let held = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
-            let lost = held.as_ref().is_some_and(|socket| !socket.is_there());
-            drop(held);
-            if lost && let Some((path, surface)) = &self.place {
-                listen_on_socket(self, path, surface.clone(), true).await;
-            }
+            listen_on_socket(self, path, surface.clone(), true).await;
         }
+    }
+
+    #[cfg(unix)]
+    fn has_lost_its_place(&self) -> bool {
+        let held = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
+        held.as_ref().is_some_and(|socket| !socket.is_there())
     }
 }
 

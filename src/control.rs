@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use futures_util::FutureExt as _;
 use serde_json::Value;
 use thiserror::Error;
 use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
@@ -426,6 +427,8 @@ impl Keeper {
         if let Err(error) = self.settings.delegate.restore() {
             warn!("{error}");
         }
+        // What was said of the device that it was before does not hold for the one that it is now.
+        let _ = self.lost.notified().now_or_never();
         self.announced = None;
         self.standing.send_modify(|standing| {
             standing.link = Link::Starting;

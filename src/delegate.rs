@@ -207,9 +207,11 @@ impl Delegate {
     ///
     /// When the directory cannot be written.
     pub fn retire(&self) -> Result<(), DelegateError> {
+        use io::ErrorKind::{AlreadyExists, NotFound};
         let mark = self.mark();
         match write_private(&mark, b"") {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            // Where there is no directory there is no key that anybody could have loaded.
+            Err(error) if !matches!(error.kind(), AlreadyExists | NotFound) => {
                 Err(failed("retire", &mark)(error))
             }
             _ => Ok(()),

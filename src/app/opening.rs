@@ -13,7 +13,7 @@ use super::doors::{Closed, Listener, limits};
 use super::succession::Wishes;
 use super::{Failure, Loader, Reloads, Sessions, Shim, assemble, reload, saved};
 use crate::admin::{self, Admin};
-use crate::config::Config;
+use crate::config::{Config, Mode};
 use crate::engine::ModeSwitch;
 use crate::listen;
 use crate::served::{Door, Served};
@@ -116,7 +116,7 @@ impl Prepared {
                 served.mode.set(mode);
             }
             let engine = Arc::clone(&served.front().engine);
-            if engine.delegate.is_retired() {
+            if mode == Mode::Off && engine.delegate.is_retired() {
                 engine.control.retire().await;
             }
         }

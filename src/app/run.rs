@@ -46,7 +46,7 @@ async fn run_as(configs: Vec<Config>, again: Loader, start: &mut Start) -> Resul
     let watchdog = AbortOnDropHandle::new(tokio::spawn(systemd::watchdog()));
     let handed_over = running.work(&mut signals, &mut wished, start).await;
     start.sockets.close();
-    drop(watchdog);
+    drop((watchdog, wished));
     if handed_over && running.outlast(&mut signals).await {
         info!("the last session has ended; the new process goes on alone");
         return Ok(());

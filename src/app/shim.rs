@@ -76,12 +76,13 @@ impl Shim {
     ///
     /// Why this one goes on.
     pub async fn upgrade(&self) -> Result<u32, String> {
-        if let Some(pid) = self.successor() {
-            return Err(format!("process {pid} has taken over from this one"));
+        let outcome = match self.draining() {
+            true => Err("this shim is about to end".to_owned()),
+            false => self.wishes.ask().await,
+        };
+        match (outcome, self.successor()) {
+            (Err(_), Some(pid)) => Err(format!("process {pid} has taken over from this one")),
+            (outcome, _) => outcome,
         }
-        if self.draining() {
-            return Err("this shim is about to end".to_owned());
-        }
-        self.wishes.ask().await
     }
 }
