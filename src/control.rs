@@ -420,8 +420,12 @@ impl Keeper {
         });
         info!("the delegate is out of use until `scope-shim mode on`");
         while self.is_out_of_use() {
-            if self.retired.changed().await.is_err() {
-                return false;
+            tokio::select! {
+                changed = self.retired.changed() => if changed.is_err() {
+                    return false;
+                },
+                // Whoever has marked it in the data directory may take the mark away there, too.
+                () = tokio::time::sleep(LONGEST_WAIT) => {}
             }
         }
         if let Err(error) = self.settings.delegate.restore() {
