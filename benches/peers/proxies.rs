@@ -93,7 +93,10 @@ impl Running {
         };
         let inner = place.shim(kind, program, port, false);
         let mut command = Command::new(outer[0]);
-        command.args(&outer[1..]).arg(program).args(inner.get_args());
+        command
+            .args(&outer[1..])
+            .arg(program)
+            .args(inner.get_args());
         command.env("HOME", &place.directory).env("NO_COLOR", "1");
         Self {
             child: Some(place.spawned(command, kind, port)),
@@ -274,7 +277,9 @@ impl Place {
         );
         if tls {
             let (certificate, key) = (&self.tls.certificate, &self.tls.key);
-            text.push_str(&format!("[tls]\ncertificate = {certificate:?}\nkey = {key:?}\n"));
+            text.push_str(&format!(
+                "[tls]\ncertificate = {certificate:?}\nkey = {key:?}\n"
+            ));
         }
         let file = self.write(&format!("scope-shim-{port}.toml"), &text);
         let mut command = Command::new(program);

@@ -153,7 +153,8 @@ fn taking_part(options: &Options, place: &Place) -> Vec<Kind> {
         ("caddy", Kind::Caddy),
         ("node", Kind::Node),
     ];
-    let named = |name: &str| options.peers.is_empty() || options.peers.iter().any(|peer| peer == name);
+    let named =
+        |name: &str| options.peers.is_empty() || options.peers.iter().any(|peer| peer == name);
     let others = others.into_iter().filter(|(name, _)| named(name));
     let shims = shims.into_iter().filter(|_| named("shim"));
     let kinds = others.map(|(_, kind)| kind).chain(shims);
@@ -184,7 +185,12 @@ impl Bench {
             return self.starts();
         }
         for work in WORKS.iter().filter(|work| work.group == group) {
-            let kinds: Vec<_> = self.kinds.iter().filter(|kind| takes(kind, work)).cloned().collect();
+            let kinds: Vec<_> = self
+                .kinds
+                .iter()
+                .filter(|kind| takes(kind, work))
+                .cloned()
+                .collect();
             // Memory is measured from a fresh start; everything else with all of them running, whoever's turn it is.
             let mut running: Vec<Running> = Vec::new();
             if !matches!(work.kind, LoadKind::Idle) {
@@ -242,7 +248,13 @@ impl Bench {
     fn sample(&self, work: &Work, running: &Running) -> Sample {
         let mut load = Helper::load(&self.job(work, running));
         load.go();
-        assert_eq!(load.line(), "begin", "{} with {}", work.name, running.kind.name());
+        assert_eq!(
+            load.line(),
+            "begin",
+            "{} with {}",
+            work.name,
+            running.kind.name()
+        );
         let before = running.tree().map_or(0.0, Tree::cpu);
         let outcome: Outcome = serde_json::from_str(&load.line()).unwrap();
         let cpu = running.tree().map_or(0.0, Tree::cpu) - before;
@@ -272,7 +284,12 @@ impl Bench {
     }
 
     fn starts(&mut self) {
-        let shims: Vec<_> = self.kinds.iter().filter(|kind| kind.is_shim()).cloned().collect();
+        let shims: Vec<_> = self
+            .kinds
+            .iter()
+            .filter(|kind| kind.is_shim())
+            .cloned()
+            .collect();
         for shim in shims {
             let starts = (0..self.rounds).map(|_| {
                 let port = self.port();

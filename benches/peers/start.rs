@@ -48,12 +48,24 @@ pub fn rows(kind: &Kind, columns: usize, starts: Vec<Start>) -> Vec<String> {
     let row = |what: &str, value: f64, most: f64| {
         let met = if value <= most { "✓" } else { "✗" };
         let blank = "| – ".repeat(columns - 1);
-        format!("| {}, {what} {blank}| {} | ≤ {most} | {met} |", kind.name(), number(value))
+        format!(
+            "| {}, {what} {blank}| {} | ≤ {most} | {met} |",
+            kind.name(),
+            number(value)
+        )
     };
     vec![
-        row("start to first handshake: ms", median(times).unwrap_or_default(), 50.0),
+        row(
+            "start to first handshake: ms",
+            median(times).unwrap_or_default(),
+            50.0,
+        ),
         row("size of the program: MiB", size, 12.0),
-        row("resident at rest: MiB", median(resident).unwrap_or_default(), 12.0),
+        row(
+            "resident at rest: MiB",
+            median(resident).unwrap_or_default(),
+            12.0,
+        ),
     ]
 }
 
