@@ -39,6 +39,13 @@ pub enum Pass {
     Unidentified(Unidentified),
     /// These scopes are not covered by what was approved.
     NotEntitled(ScopeSet),
+    /// They are, and a cap keeps them from it all the same.
+    Capped {
+        /// The scopes.
+        scopes: ScopeSet,
+        /// What says so: a key of the configuration, or a header.
+        by: String,
+    },
     /// The gateway accepts it as it stands.
     Accepted,
     /// On this gateway a session by device token manages its own device only; the delegate's would manage all.
@@ -162,7 +169,25 @@ fn obstacle(case: Case<'_>, trace: &mut impl Trace) -> Option<Pass> {
         };
         Step::new(Question::Entitled, answer, evidence::entitled(case))
     });
-    granted.is_empty().then_some(Pass::NotEntitled(missing))
+    granted.is_empty().then(|| not_granted(case, missing))
+}
+
+/// Whether it is for want of an approval, or a cap alone stands against it.
+fn not_granted(case: Case<'_>, missing: ScopeSet) -> Pass {
+    let capped = missing.iter().all(|scope| {
+        matches!(
+            barrier(case, scope),
+            Some(Barrier::Policy | Barrier::Header)
+        )
+    });
+    if !capped {
+        return Pass::NotEntitled(missing);
+    }
+    let by = case.policy.cap(&case.claims.client_id, &missing);
+    Pass::Capped {
+        scopes: missing,
+        by: by.map_or_else(|| HEADER.to_owned(), |capped| capped.setting),
+    }
 }
 
 /// What the delegate asks for in the session's place: all that is asked for, or nothing.
@@ -407,6 +432,8 @@ impl Decision {
     }
 }
 
+const HEADER: &str = "the header x-openclaw-scopes";
+
 /// Why, in a few words.
 impl std::fmt::Display for Decision {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -415,6 +442,7 @@ impl std::fmt::Display for Decision {
             Self::Pass(Pass::NothingRequested) => f.write_str("no scope requested"),
             Self::Pass(Pass::Unidentified(why)) => write!(f, "{why}"),
             Self::Pass(Pass::NotEntitled(missing)) => write!(f, "not approved for {missing}"),
+            Self::Pass(Pass::Capped { scopes, by }) => write!(f, "{by} keeps {scopes} from it"),
             Self::Pass(Pass::Accepted) => f.write_str("the gateway accepts it as it stands"),
             Self::Pass(Pass::ConfinedToken) => {
                 f.write_str("a session by device token may manage its own device only")

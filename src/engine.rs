@@ -29,6 +29,7 @@ use crate::explain::{CaseTrace, Taken, Traces};
 use crate::gateway::{GatewayAuth, GatewayFacts};
 use crate::handshake::message::{Claims, Connect, Refusal};
 use crate::identity::Resolver;
+use crate::invocation::Invocation;
 use crate::identity::identify::{Circumstances, Credential, Identity};
 use crate::profile::Lesson;
 use crate::rewrite::SharedSecret;
@@ -43,8 +44,8 @@ pub use who::{Moment, Who};
 /// What every session shares.
 #[derive(Debug)]
 pub struct Engine {
-    /// What the gateway is called, where there are several.
-    pub name: Option<String>,
+    /// How commands are given that mean this shim and gateway.
+    pub invocation: Invocation,
     /// On, observing or off.
     pub mode: Arc<ModeSwitch>,
     /// What a reload may change.

@@ -78,7 +78,8 @@ async fn gateway(shim: &Shim, served: &Served) -> Value {
             let code = Code::GatewayDown;
             let sentence =
                 format!("scope-shim has no session of its own with the gateway: {why_down}");
-            findings.insert(0, own_finding(code, &sentence, "scope-shim doctor"));
+            let look = engine.invocation.command(&["doctor"]);
+            findings.insert(0, own_finding(code, &sentence, &look));
             why = Some(why_down.clone());
         }
         Link::Starting | Link::Up => {}
@@ -87,6 +88,7 @@ async fn gateway(shim: &Shim, served: &Served) -> Value {
     json!({
         "name": served.name,
         "mode": served.mode.get().as_str(),
+        "max_scopes": engine.rules().policy.max_scopes.iter().collect::<Vec<_>>(),
         "listen": shim.door(served).map(|address| address.to_string()),
         "hosts": served.hosts,
         "url": front.dialer.gateway.to_string(),
@@ -104,7 +106,7 @@ async fn gateway(shim: &Shim, served: &Served) -> Value {
             "paired": scopes.is_some(),
             "scopes": scopes.map(|scopes| scopes.iter().collect::<Vec<_>>()).unwrap_or_default(),
         },
-        "requests": waiting.iter().map(request_json).collect::<Vec<_>>(),
+        "requests": waiting.iter().map(|one| request_json(engine, one)).collect::<Vec<_>>(),
         "findings": findings,
     })
 }
@@ -126,7 +128,7 @@ fn waiting(engine: &Engine, store: &Snapshot) -> Vec<Candidate> {
     waiting
 }
 
-fn request_json(candidate: &Candidate) -> Value {
+fn request_json(engine: &Engine, candidate: &Candidate) -> Value {
     let request = &candidate.request;
     let held = candidate.held();
     let filed = request.ts_ms.and_then(|filed| i64::try_from(filed).ok());
@@ -139,7 +141,7 @@ fn request_json(candidate: &Candidate) -> Value {
         "held": held.iter().collect::<Vec<_>>(),
         "age_ms": filed.map(|filed| clock::now_ms().saturating_sub(filed).max(0)),
         "remote": !candidate.is_from_here(),
-        "command": format!("scope-shim approve {}", request.request_id),
+        "command": engine.invocation.command(&["approve", &request.request_id]),
     })
 }
 

@@ -64,7 +64,7 @@ pub(super) fn front(
     .counted(telemetry.lookups());
     let kept = || traces.unwrap_or_else(|| Traces::start(&config.data));
     let engine = Arc::new(Engine {
-        name: config.label.clone(),
+        invocation: config.invocation.clone(),
         mode,
         rules: ArcSwap::from_pointee(rules(config)),
         audit: Audit::new(&config.data),

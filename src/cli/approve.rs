@@ -297,7 +297,7 @@ impl Command<'_> {
     }
 
     fn command(&self, id: &str) -> String {
-        phrase::command(&self.options.settings, &["approve", id])
+        self.config.invocation.clone().here().command(&["approve", id])
     }
 }
 

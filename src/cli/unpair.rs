@@ -4,6 +4,7 @@ mod left;
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
+use std::net::SocketAddr;
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -16,7 +17,7 @@ use crate::config::{Config, Environment};
 use crate::control::{self, Removal};
 use crate::delegate::Delegate;
 use crate::text::safe;
-use left::Left;
+use left::{Front, Left};
 
 /// What to unpair.
 #[derive(Args, Debug)]
@@ -47,13 +48,22 @@ pub async fn run(config: &Config, options: &Unpair, style: Style) -> Result<Said
         return Err("nothing was changed".into());
     }
     let body = json!({"gateway": options.settings.gateway_name});
-    let (outcomes, running) = match Client::new(config).post("/unpair", &body).await {
+    let client = Client::new(config);
+    let (outcomes, running) = match client.post("/unpair", &body).await {
         Ok(answer) => (read(&answer), true),
         Err(ClientError::NotRunning { .. }) => (vec![alone(config, options).await?], false),
         Err(error) => return Err(error.into()),
     };
     let failed = outcomes.iter().any(|outcome| !outcome.is_complete());
-    let left = Left::look(config, &Environment::of_process(), running);
+    let listen = match running {
+        true => listens(&client, &config.name).await,
+        false => None,
+    };
+    let front = Front {
+        running,
+        listen: listen.unwrap_or(config.listen),
+    };
+    let left = Left::look(config, &Environment::of_process(), front);
     let mut text = String::new();
     for outcome in &outcomes {
         outcome.show(&mut text, config, style, running);
@@ -65,6 +75,14 @@ pub async fn run(config: &Config, options: &Unpair, style: Style) -> Result<Said
         ExitStatus::Ok
     };
     Ok(Said { text, status })
+}
+
+/// Where the running shim lets the gateway's clients in: a flag may have said so that this command was not given.
+async fn listens(client: &Client, name: &str) -> Option<SocketAddr> {
+    let status = client.get("/status").await.ok()?;
+    let gateways = status.get("gateways")?.as_array()?;
+    let gateway = gateways.iter().find(|gateway| gateway["name"] == name)?;
+    gateway["listen"].as_str()?.parse().ok()
 }
 
 fn agreed(config: &Config) -> Result<bool, Failure> {
@@ -146,7 +164,8 @@ impl Outcome {
         };
         let _ = writeln!(text, "{title} {gateway}");
         if running {
-            row(text, style, "mode", "off, until `scope-shim mode on`");
+            let on = config.invocation.clone().here().command(&["mode", "on"]);
+            row(text, style, "mode", &format!("off, until `{on}`"));
         }
         if self.sessions_ended > 0 {
             let ended = format!("{} ended; their clients connect again", self.sessions_ended);

@@ -571,7 +571,7 @@ proptest! {
             prop_assert_eq!(requested, unless(decision == Decision::Pass(Pass::NothingRequested)));
         }
         if let Some(entitled) = said(Question::Entitled) {
-            prop_assert_eq!(entitled, unless(matches!(decision, Decision::Pass(Pass::NotEntitled(_)))));
+            prop_assert_eq!(entitled, unless(matches!(decision, Decision::Pass(Pass::NotEntitled(_) | Pass::Capped { .. }))));
         }
         if let Some(delegate) = said(Question::Delegate) {
             prop_assert_eq!(delegate == "yes", matches!(decision, Decision::Rewrite(_)));
