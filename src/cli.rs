@@ -16,6 +16,7 @@ pub mod repair;
 pub mod status;
 mod style;
 mod target;
+mod unchanged;
 pub mod unpair;
 pub mod upgrade;
 

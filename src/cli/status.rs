@@ -11,10 +11,9 @@ use clap::Args;
 use serde_json::Value;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{ExitStatus, Settings, Style};
+use super::{ExitStatus, Missed, Settings, Style, Target};
 use crate::admin::{Client, ClientError};
 use crate::app::Failure;
-use crate::config::Config;
 
 /// What to show.
 #[derive(Args, Debug, Default)]
@@ -37,14 +36,25 @@ pub struct Status {
 /// # Errors
 ///
 /// When none runs, or it does not answer.
-pub async fn run(config: &Config, options: &Status, style: Style) -> Result<ExitStatus, Failure> {
-    let client = Client::new(config);
-    let status = client.get("/status").await?;
+pub async fn run(target: &Target, options: &Status, style: Style) -> Result<ExitStatus, Missed> {
+    let client = target.client()?;
+    let status = client.get("/status").await;
+    let status = status.map_err(|error| target.missed(error))?;
+    let shown = show(client, status, options, style).await;
+    shown.map_err(Missed::Failed)
+}
+
+async fn show(
+    client: &Client,
+    status: Value,
+    options: &Status,
+    style: Style,
+) -> Result<ExitStatus, Failure> {
     if options.watch {
         let interrupted = async {
             let _ = tokio::signal::ctrl_c().await;
         };
-        return watch(&client, status, style, interrupted).await;
+        return watch(client, status, style, interrupted).await;
     }
     let text = if options.json {
         format!("{status:#}\n")

@@ -10,12 +10,13 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::phrase::row;
-use super::{ExitStatus, Said, Settings, Style};
+use super::{ExitStatus, Missed, Said, Settings, Style, Target};
 use crate::admin::{Client, ClientError};
 use crate::app::Failure;
 use crate::config::{Config, Environment};
 use crate::control::{self, Removal};
 use crate::delegate::Delegate;
+use crate::invocation::Invocation;
 use crate::text::safe;
 use left::{Front, Left};
 
@@ -44,7 +45,12 @@ struct Outcome {
 ///
 /// When the answer at the terminal was no, there is no gateway of that name, or the running shim does not answer.
 pub async fn run(config: &Config, options: &Unpair, style: Style) -> Result<Said, Failure> {
-    if !options.yes && !agreed(config)? {
+    if !options.yes
+        && !agreed(&format!(
+            "the gateway at {}",
+            config.gateway.url.authority()
+        ))?
+    {
         return Err("nothing was changed".into());
     }
     let body = json!({"gateway": options.settings.gateway_name});
@@ -54,7 +60,6 @@ pub async fn run(config: &Config, options: &Unpair, style: Style) -> Result<Said
         Err(ClientError::NotRunning { .. }) => (vec![alone(config, options).await?], false),
         Err(error) => return Err(error.into()),
     };
-    let failed = outcomes.iter().any(|outcome| !outcome.is_complete());
     let listen = match running {
         true => listens(&client, &config.name).await,
         false => None,
@@ -65,16 +70,52 @@ pub async fn run(config: &Config, options: &Unpair, style: Style) -> Result<Said
     };
     let left = Left::look(config, &Environment::of_process(), front);
     let mut text = String::new();
+    let on = config.invocation.clone().here().command(&["mode", "on"]);
     for outcome in &outcomes {
-        outcome.show(&mut text, config, style, running);
+        let gateway = format!(
+            "{} ({})",
+            safe(&outcome.gateway),
+            config.gateway.url.authority()
+        );
+        outcome.show(&mut text, &gateway, style, running.then_some(&*on));
     }
     left.show(&mut text, style);
-    let status = if failed {
-        ExitStatus::Failure
-    } else {
-        ExitStatus::Ok
-    };
+    let status = status(&outcomes);
     Ok(Said { text, status })
+}
+
+/// The same through the shim that runs, where its configuration cannot be used any more, and so what is left to undo is
+/// not known.
+///
+/// # Errors
+///
+/// When no shim answers, or it refuses; or the answer at the terminal was no.
+pub async fn through(target: &Target, options: &Unpair, style: Style) -> Result<Said, Missed> {
+    let client = target.client()?;
+    let asked = "the gateway of the shim that runs";
+    if !options.yes && !agreed(asked).unwrap_or(false) {
+        let text = "nothing was changed\n".to_owned();
+        let status = ExitStatus::Failure;
+        return Ok(Said { text, status });
+    }
+    let body = json!({"gateway": options.settings.gateway_name});
+    let answer = client.post("/unpair", &body).await;
+    let outcomes = read(&answer.map_err(|error| target.missed(error))?);
+    let mut text = String::new();
+    for outcome in &outcomes {
+        let on = Invocation::default().command(&["mode", "on"]);
+        outcome.show(&mut text, &safe(&outcome.gateway), style, Some(&on));
+    }
+    let status = status(&outcomes);
+    Ok(Said { text, status })
+}
+
+fn status(outcomes: &[Outcome]) -> ExitStatus {
+    if outcomes.iter().all(Outcome::is_complete) {
+        ExitStatus::Ok
+    } else {
+        ExitStatus::Failure
+    }
 }
 
 /// Where the running shim lets the gateway's clients in: a flag may have said so that this command was not given.
@@ -85,15 +126,14 @@ async fn listens(client: &Client, name: &str) -> Option<SocketAddr> {
     gateway["listen"].as_str()?.parse().ok()
 }
 
-fn agreed(config: &Config) -> Result<bool, Failure> {
+fn agreed(gateway: &str) -> Result<bool, Failure> {
     if !std::io::stdin().is_terminal() {
         return Ok(true);
     }
-    let gateway = config.gateway.url.authority();
     let mut terminal = std::io::stderr();
     write!(
         terminal,
-        "Switch the shim off and remove its device from the gateway at {gateway}? Sessions that it repaired will end. [y/N] "
+        "Switch the shim off and remove its device from {gateway}? Sessions that it repaired will end. [y/N] "
     )?;
     terminal.flush()?;
     let mut answer = String::new();
@@ -148,12 +188,8 @@ impl Outcome {
         self.removal.as_ref().is_ok_and(Removal::is_complete)
     }
 
-    fn show(&self, text: &mut String, config: &Config, style: Style, running: bool) {
-        let gateway = format!(
-            "{} ({})",
-            safe(&self.gateway),
-            config.gateway.url.authority()
-        );
+    /// `on` is the command that switches the shim that runs on again.
+    fn show(&self, text: &mut String, gateway: &str, style: Style, on: Option<&str>) {
         let title = match &self.removal {
             Err(_) => style.bad("not unpaired:"),
             Ok(removal) if !removal.is_complete() => style.doubtful("not quite unpaired:"),
@@ -163,8 +199,7 @@ impl Outcome {
             Ok(_) => style.good("unpaired:"),
         };
         let _ = writeln!(text, "{title} {gateway}");
-        if running {
-            let on = config.invocation.clone().here().command(&["mode", "on"]);
+        if let Some(on) = on {
             row(text, style, "mode", &format!("off, until `{on}`"));
         }
         if self.sessions_ended > 0 {

@@ -107,7 +107,12 @@ impl Config {
         };
         let mut reader = Reader::new(&raw);
         let data = data_directory(&mut reader);
-        reader.problems.is_empty().then_some(data)
+        let usual = || Some(environment.data_directory()?.join("scope-shim"));
+        if reader.problems.is_empty() {
+            Some(data)
+        } else {
+            usual()
+        }
     }
 }
 

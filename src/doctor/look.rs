@@ -256,9 +256,7 @@ impl ShimLook {
     /// The version that the gateway has told the shim that runs.
     fn told_version(&self) -> Option<(Version, String)> {
         let running = self.running.as_ref()?;
-        let version = running
-            .gateway_version
-            .filter(|_| running.state == "up")?;
+        let version = running.gateway_version.filter(|_| running.state == "up")?;
         Some((version, "the running scope-shim".to_owned()))
     }
 }
@@ -273,7 +271,9 @@ async fn shim(config: &Config) -> ShimLook {
         Ok(running) => (running, None),
         Err(why) => (None, Some(why)),
     };
-    let said = running.as_ref().and_then(|running| running.listen.as_deref());
+    let said = running
+        .as_ref()
+        .and_then(|running| running.listen.as_deref());
     let listen = said
         .and_then(|listen| listen.parse().ok())
         .unwrap_or(config.listen);

@@ -107,12 +107,17 @@ fn shim_lines(look: &Look) -> Vec<String> {
             (None, true) => "something listens there, and it is no shim with this data directory",
             (None, false) => "nothing listens there",
         };
-        return vec![format!("{}: {runs}; {}", look.shim.listen, device_words(look))];
+        return vec![format!(
+            "{}: {runs}; {}",
+            look.shim.listen,
+            device_words(look)
+        )];
     };
     let listen = running.listen.as_deref().unwrap_or("no port");
-    let gateway = running
-        .gateway_version
-        .map_or_else(|| "of a version that it was not told".to_owned(), |version| version.to_string());
+    let gateway = running.gateway_version.map_or_else(
+        || "of a version that it was not told".to_owned(),
+        |version| version.to_string(),
+    );
     vec![
         safe(&format!(
             "{listen}: scope-shim {} runs as process {}; {}",

@@ -39,7 +39,10 @@ impl Left {
         steps.extend(origin(config, front.listen));
         steps.extend(package(Path::new("/")));
         steps.extend(audit(config));
-        steps.extend(remove(config.data.exists().then_some(&config.data), config.file.as_ref()));
+        steps.extend(remove(
+            config.data.exists().then_some(&config.data),
+            config.file.as_ref(),
+        ));
         Self(steps)
     }
 

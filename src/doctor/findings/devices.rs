@@ -77,7 +77,9 @@ fn literal(look: &Look, subject: &Subject<'_>) -> Option<Finding> {
             every_scope()
         )
     } else {
-        format!("go through the shim; for good: {repair}, or openclaw devices approve for each request")
+        format!(
+            "go through the shim; for good: {repair}, or openclaw devices approve for each request"
+        )
     };
     finding.fix(fix).if_holds(certainty)
 }

@@ -98,12 +98,15 @@ fn churn(look: &Look, waiting: &[&PendingRequest]) -> Vec<Finding> {
     let many = by_device.into_iter().filter(|(_, number)| *number > 1);
     many.map(|(device, number)| {
         let short: String = device.chars().take(SHORT).collect();
-        Finding::new(Code::RequestChurn, format!("device {}", brief(&short, LONGEST_NAME)))
-            .seen(format!("{} wait at once", count(number, "request")))
-            .fix(format!(
-                "go through the shim, which keeps one request; or stop the client, then {}",
-                look.shim.invocation.command(&["approve", "--all-local"])
-            ))
+        Finding::new(
+            Code::RequestChurn,
+            format!("device {}", brief(&short, LONGEST_NAME)),
+        )
+        .seen(format!("{} wait at once", count(number, "request")))
+        .fix(format!(
+            "go through the shim, which keeps one request; or stop the client, then {}",
+            look.shim.invocation.command(&["approve", "--all-local"])
+        ))
     })
     .collect()
 }

@@ -20,6 +20,8 @@ pub struct Running {
     pub listen: Option<String>,
     /// `policy.max_scopes`.
     pub max_scopes: ScopeSet,
+    /// Whether its own device is paired.
+    pub delegate_paired: bool,
     /// Whether it is in touch with the gateway.
     pub state: String,
     /// The gateway's version, where the gateway has told it.
@@ -46,6 +48,7 @@ fn read(status: &Value, name: &str) -> Option<Running> {
         mode: text(gateway, "mode"),
         listen: gateway["listen"].as_str().map(str::to_owned),
         max_scopes: scopes.filter_map(Value::as_str).collect(),
+        delegate_paired: gateway["delegate"]["paired"] == true,
         state: text(&gateway["gateway"], "state"),
         gateway_version: gateway["gateway"]["version"]
             .as_str()
