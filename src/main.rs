@@ -4,18 +4,21 @@ use std::future::Future;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::FromArgMatches as _;
 
 use scope_shim::cli::{
-    Cli, Command, ExitStatus, Missed, Page, Said, Settings, Status, Style, Target, approve, check,
-    completions, devices, doctor, explain, intercept, man, mode, page as status_page, reload,
-    repair, status, unpair, upgrade,
+    Cli, Command, ExitStatus, Explain, Missed, Page, Said, Settings, Status, Style, Target,
+    approve, check, completions, devices, doctor, explain, intercept, man, mode,
+    page as status_page, program, reload, repair, status, unpair, upgrade,
 };
 use scope_shim::config::{Config, Environment, Problems};
 use scope_shim::{app, demo, log};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::from_arg_matches(&program().get_matches()) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
     let no_color = cli.no_color;
     let status = match cli.command {
         Command::Run(settings) => run(&settings, no_color),
@@ -32,9 +35,12 @@ fn main() -> ExitCode {
         Command::Devices(report) => ask(&report.settings, no_color, async |config, style| {
             devices::run(&config, report.json, style).await
         }),
-        Command::Explain(options) => ask(&options.settings, no_color, async |config, style| {
-            explain::run(&config, &options, style).await
-        }),
+        Command::Explain(options) => match load_for(&options) {
+            Ok(config) => tell(no_color, async |style| {
+                explain::run(&config, &options, style).await
+            }),
+            Err(problems) => refuse(&problems, no_color),
+        },
         Command::Approve(options) => ask_or(
             &options.settings,
             no_color,
@@ -253,6 +259,17 @@ fn load(settings: &Settings) -> Result<Config, Problems> {
         &Environment::of_process(),
         settings.gateway_name.as_deref(),
     )
+}
+
+/// The same for a session, whose name tells the gateway.
+fn load_for(options: &Explain) -> Result<Config, Problems> {
+    let settings = &options.settings;
+    if settings.gateway_name.is_none()
+        && let Some(config) = options.of(load_all(settings)?)
+    {
+        return Ok(config);
+    }
+    load(settings)
 }
 
 /// Those of all gateways, which one process serves.

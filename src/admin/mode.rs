@@ -9,6 +9,7 @@ use super::route::{Answer, Asked, Refused};
 use crate::app::{Shim, saved};
 use crate::config::{Config, Mode};
 use crate::served::Served;
+use crate::text::brief;
 
 /// The mode of each gateway, where it comes from, and what observing it has shown.
 pub(super) fn show(shim: &Shim) -> Value {
@@ -43,6 +44,7 @@ pub(super) async fn switch(shim: &Shim, asked: &Asked) -> Answer {
         ));
     };
     let name = asked.body.get("gateway").and_then(Value::as_str);
+    let by = asked.body.get("by").and_then(Value::as_str);
     let configs = shim.configs();
     let all = shim.served.iter().zip(configs.iter());
     let switched: Vec<_> = all
@@ -69,19 +71,25 @@ pub(super) async fn switch(shim: &Shim, asked: &Asked) -> Answer {
     }
     let mut unsaved = Vec::new();
     for ((served, config), before) in switched.iter().zip(before) {
-        if let Err(why) = keep(served, config, mode).await {
+        if let Err(why) = keep(served, config, mode, by).await {
             unsaved.push(json!({"name": served.name, "why": why}));
         }
-        info!(gateway = %served.name, before, "the mode is {} now", mode.as_str());
+        let by = by.map(|by| brief(by, LONGEST_NAME));
+        info!(gateway = %served.name, before, by, "the mode is {} now", mode.as_str());
     }
     let mut answer = show(shim);
     answer["unsaved"] = unsaved.into();
     Ok(answer)
 }
 
-async fn keep(served: &Arc<Served>, config: &Config, mode: Mode) -> Result<(), String> {
-    let kept = config.clone();
-    let saving = tokio::task::spawn_blocking(move || saved::keep(&kept, mode));
+async fn keep(
+    served: &Arc<Served>,
+    config: &Config,
+    mode: Mode,
+    by: Option<&str>,
+) -> Result<(), String> {
+    let (kept, by) = (config.clone(), by.map(str::to_owned));
+    let saving = tokio::task::spawn_blocking(move || saved::keep(&kept, mode, by.as_deref()));
     let outcome = match saving.await {
         Ok(outcome) => outcome.map_err(|error| error.to_string()),
         Err(error) => Err(error.to_string()),
@@ -95,3 +103,6 @@ async fn keep(served: &Arc<Served>, config: &Config, mode: Mode) -> Result<(), S
         why
     })
 }
+
+/// Of whoever switches, in characters.
+const LONGEST_NAME: usize = 80;

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use super::metrics;
 use super::ready::Ready;
-use crate::app::Shim;
+use crate::app::{Shim, saved};
 use crate::approval::Candidate;
 use crate::clock;
 use crate::control::{Link, approve_command};
@@ -88,6 +88,7 @@ async fn gateway(shim: &Shim, served: &Served) -> Value {
     json!({
         "name": served.name,
         "mode": served.mode.get().as_str(),
+        "mode_why": mode_why(shim, served),
         "max_scopes": engine.rules().policy.max_scopes.iter().collect::<Vec<_>>(),
         "listen": shim.door(served).map(|address| address.to_string()),
         "hosts": served.hosts,
@@ -109,6 +110,14 @@ async fn gateway(shim: &Shim, served: &Served) -> Value {
         "requests": waiting.iter().map(|one| request_json(engine, one)).collect::<Vec<_>>(),
         "findings": findings,
     })
+}
+
+/// Who says which mode holds, and since when.
+fn mode_why(shim: &Shim, served: &Served) -> Option<String> {
+    let configs = shim.configs();
+    let config = configs.iter().find(|config| config.name == served.name)?;
+    let resolved = saved::resolve(config);
+    (resolved.mode == served.mode.get()).then(|| resolved.clause())
 }
 
 /// What waits and can be approved through the shim: its own device cannot.

@@ -19,7 +19,7 @@ use crate::served::Served;
 pub(super) async fn unpair(shim: &Shim, asked: &Asked) -> Answer {
     let name = asked.body.get("gateway").and_then(Value::as_str);
     let off = Asked {
-        body: json!({"mode": "off", "gateway": name}),
+        body: json!({"mode": "off", "gateway": name, "by": "`scope-shim unpair`"}),
     };
     mode::switch(shim, &off).await?;
     let meant = |served: &&Arc<Served>| name.is_none_or(|name| name == served.name);

@@ -12,6 +12,7 @@ use tracing::warn;
 
 use crate::clock;
 use crate::config::{Config, Mode};
+use crate::text::brief;
 
 /// What the file says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +22,9 @@ struct Saved {
     over: String,
     /// When, in milliseconds since the epoch.
     at_ms: i64,
+    /// Who, as far as they said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    by: Option<String>,
 }
 
 /// The mode that a start begins in, and where it comes from.
@@ -43,6 +47,8 @@ pub enum Source {
         over: Mode,
         /// When, in milliseconds since the epoch.
         at_ms: i64,
+        /// Who, as far as they said.
+        by: Option<String>,
     },
     /// The configuration, which was edited since somebody had switched it.
     Edited {
@@ -77,6 +83,7 @@ pub fn resolve(config: &Config) -> Resolved {
             let source = Source::Switched {
                 over: config.mode,
                 at_ms: saved.at_ms,
+                by: saved.by,
             };
             (mode, source)
         }
@@ -94,8 +101,10 @@ impl Resolved {
     pub fn clause(&self) -> String {
         match &self.source {
             Source::Configuration => "as the configuration says".to_owned(),
-            Source::Switched { over, at_ms } => format!(
-                "switched with `scope-shim mode` at {}; the configuration says {}",
+            Source::Switched { over, at_ms, by } => format!(
+                "switched by {} at {}; the configuration says {}",
+                by.as_deref()
+                    .map_or_else(|| "somebody".to_owned(), |by| brief(by, LONGEST_NAME)),
                 clock::utc(*at_ms),
                 over.as_str()
             ),
@@ -116,7 +125,7 @@ impl Resolved {
 /// # Errors
 ///
 /// When the directory cannot be written; what was kept before still is.
-pub fn keep(config: &Config, mode: Mode) -> io::Result<()> {
+pub fn keep(config: &Config, mode: Mode, by: Option<&str>) -> io::Result<()> {
     if mode == config.mode {
         return forget(&config.data);
     }
@@ -124,6 +133,7 @@ pub fn keep(config: &Config, mode: Mode) -> io::Result<()> {
         mode: mode.as_str().to_owned(),
         over: config.mode.as_str().to_owned(),
         at_ms: clock::now_ms(),
+        by: by.map(str::to_owned),
     };
     fs::create_dir_all(&config.data)?;
     let path = file(&config.data);
@@ -187,3 +197,5 @@ fn settle(directory: &Path) -> io::Result<()> {
 }
 
 const FILE: &str = "mode.json";
+/// In characters.
+const LONGEST_NAME: usize = 80;

@@ -356,7 +356,7 @@ fn finding_part(findings: &[Finding], style: Style) -> String {
 const fn shim_words(shim: Shim) -> &'static str {
     match shim {
         Shim::Rewrites => {
-            "heals it: sessions that go through it are rewritten where they are entitled"
+            "repairs it: it rewrites the handshakes that come through it and are entitled to what they ask for"
         }
         Shim::Approves => "can approve it",
         Shim::SetsHeaders => "sets the right headers on what goes through it",
