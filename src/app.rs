@@ -424,7 +424,7 @@ impl Running {
         for (served, config) in self.shim.served.iter().zip(self.shim.configs().iter()) {
             let mode = served.mode.get();
             if saved::resolve(config).mode != mode {
-                saved::keep(config, mode, None).map_err(|error| {
+                saved::keep(config, mode).map_err(|error| {
                     let file = saved::file(&config.data);
                     let mode = mode.as_str();
                     format!(

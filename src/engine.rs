@@ -44,8 +44,8 @@ pub use who::{Moment, Who};
 /// What every session shares.
 #[derive(Debug)]
 pub struct Engine {
-    /// How commands are given that mean this shim and gateway.
-    pub invocation: Invocation,
+    /// What the gateway is called, where there are several.
+    pub name: Option<String>,
     /// On, observing or off.
     pub mode: Arc<ModeSwitch>,
     /// What a reload may change.
@@ -81,6 +81,8 @@ pub struct Rules {
     pub auth: GatewayAuth,
     /// What the gateway's own files say.
     pub facts: GatewayFacts,
+    /// How commands are given that mean this shim and gateway.
+    pub invocation: Invocation,
 }
 
 /// The mode, switched while sessions run.

@@ -9,7 +9,6 @@ use super::route::{Answer, Asked, Refused};
 use crate::app::{Shim, saved};
 use crate::config::{Config, Mode};
 use crate::served::Served;
-use crate::text::brief;
 
 /// The mode of each gateway, where it comes from, and what observing it has shown.
 pub(super) fn show(shim: &Shim) -> Value {
@@ -74,8 +73,7 @@ pub(super) async fn switch(shim: &Shim, asked: &Asked) -> Answer {
         if let Err(why) = keep(served, config, mode, by).await {
             unsaved.push(json!({"name": served.name, "why": why}));
         }
-        let by = by.map(|by| brief(by, LONGEST_NAME));
-        info!(gateway = %served.name, before, by, "the mode is {} now", mode.as_str());
+        info!(gateway = %served.name, before, "the mode is {} now", mode.as_str());
     }
     let mut answer = show(shim);
     answer["unsaved"] = unsaved.into();
@@ -89,7 +87,7 @@ async fn keep(
     by: Option<&str>,
 ) -> Result<(), String> {
     let (kept, by) = (config.clone(), by.map(str::to_owned));
-    let saving = tokio::task::spawn_blocking(move || saved::keep(&kept, mode, by.as_deref()));
+    let saving = tokio::task::spawn_blocking(move || saved::keep_as(&kept, mode, by.as_deref()));
     let outcome = match saving.await {
         Ok(outcome) => outcome.map_err(|error| error.to_string()),
         Err(error) => Err(error.to_string()),
@@ -103,6 +101,3 @@ async fn keep(
         why
     })
 }
-
-/// Of whoever switches, in characters.
-const LONGEST_NAME: usize = 80;

@@ -78,7 +78,7 @@ async fn gateway(shim: &Shim, served: &Served) -> Value {
             let code = Code::GatewayDown;
             let sentence =
                 format!("scope-shim has no session of its own with the gateway: {why_down}");
-            let look = engine.invocation.command(&["doctor"]);
+            let look = engine.rules().invocation.command(&["doctor"]);
             findings.insert(0, own_finding(code, &sentence, &look));
             why = Some(why_down.clone());
         }
@@ -88,12 +88,12 @@ async fn gateway(shim: &Shim, served: &Served) -> Value {
     json!({
         "name": served.name,
         "mode": served.mode.get().as_str(),
-        "mode_why": mode_why(shim, served),
-        "max_scopes": engine.rules().policy.max_scopes.iter().collect::<Vec<_>>(),
         "listen": shim.door(served).map(|address| address.to_string()),
         "hosts": served.hosts,
         "url": front.dialer.gateway.to_string(),
         "store": engine.resolver.store().describe(),
+        "mode_why": mode_why(shim, served),
+        "max_scopes": engine.rules().policy.max_scopes.iter().collect::<Vec<_>>(),
         "gateway": {
             "state": metrics::link(&standing.link),
             "why": why,
@@ -150,7 +150,7 @@ fn request_json(engine: &Engine, candidate: &Candidate) -> Value {
         "held": held.iter().collect::<Vec<_>>(),
         "age_ms": filed.map(|filed| clock::now_ms().saturating_sub(filed).max(0)),
         "remote": !candidate.is_from_here(),
-        "command": engine.invocation.command(&["approve", &request.request_id]),
+        "command": engine.rules().invocation.command(&["approve", &request.request_id]),
     })
 }
 

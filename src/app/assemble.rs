@@ -64,7 +64,7 @@ pub(super) fn front(
     .counted(telemetry.lookups());
     let kept = || traces.unwrap_or_else(|| Traces::start(&config.data));
     let engine = Arc::new(Engine {
-        invocation: config.invocation.clone(),
+        name: config.label.clone(),
         mode,
         rules: ArcSwap::from_pointee(rules(config)),
         audit: Audit::new(&config.data),
@@ -160,6 +160,7 @@ pub(super) fn rules(config: &Config) -> Rules {
         policy: config.policy.clone(),
         auth: config.gateway.auth.clone(),
         facts: config.gateway.facts.clone(),
+        invocation: config.invocation.clone(),
     }
 }
 

@@ -125,7 +125,16 @@ impl Resolved {
 /// # Errors
 ///
 /// When the directory cannot be written; what was kept before still is.
-pub fn keep(config: &Config, mode: Mode, by: Option<&str>) -> io::Result<()> {
+pub fn keep(config: &Config, mode: Mode) -> io::Result<()> {
+    keep_as(config, mode, None)
+}
+
+/// The same, with who wants it so.
+///
+/// # Errors
+///
+/// As [`keep`].
+pub fn keep_as(config: &Config, mode: Mode, by: Option<&str>) -> io::Result<()> {
     if mode == config.mode {
         return forget(&config.data);
     }

@@ -159,7 +159,7 @@ fn not_running(error: &ClientError, configs: &[Config], options: &Switch) -> Res
     for config in configs.iter().filter(meant) {
         let name = &config.name;
         if let Some(mode) = options.to
-            && let Err(error) = saved::keep(config, mode, Some(&who()))
+            && let Err(error) = saved::keep_as(config, mode, Some(&who()))
         {
             status = ExitStatus::Failure;
             let file = saved::file(&config.data);

@@ -4,7 +4,6 @@ mod left;
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
-use std::net::SocketAddr;
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -16,7 +15,6 @@ use crate::app::Failure;
 use crate::config::{Config, Environment};
 use crate::control::{self, Removal};
 use crate::delegate::Delegate;
-use crate::invocation::Invocation;
 use crate::text::safe;
 use left::{Front, Left};
 
@@ -103,7 +101,7 @@ pub async fn through(target: &Target, options: &Unpair, style: Style) -> Result<
     let outcomes = read(&answer.map_err(|error| target.missed(error))?);
     let mut text = String::new();
     for outcome in &outcomes {
-        let on = Invocation::default().command(&["mode", "on"]);
+        let on = crate::invocation::Invocation::default().command(&["mode", "on"]);
         outcome.show(&mut text, &safe(&outcome.gateway), style, Some(&on));
     }
     let status = status(&outcomes);
@@ -119,7 +117,7 @@ fn status(outcomes: &[Outcome]) -> ExitStatus {
 }
 
 /// Where the running shim lets the gateway's clients in: a flag may have said so that this command was not given.
-async fn listens(client: &Client, name: &str) -> Option<SocketAddr> {
+async fn listens(client: &Client, name: &str) -> Option<std::net::SocketAddr> {
     let status = client.get("/status").await.ok()?;
     let gateways = status.get("gateways")?.as_array()?;
     let gateway = gateways.iter().find(|gateway| gateway["name"] == name)?;

@@ -59,7 +59,7 @@ impl Session {
             delegated: refused.delegated,
             approver: standing.link == Link::Up,
             policy: &rules.policy,
-            invocation: &engine.invocation,
+            invocation: &rules.invocation,
             waiting: refused.waiting.as_ref(),
             newcomers: self.newcomers(claims, &judgement.identity, &refused.refusal),
         });
