@@ -489,6 +489,9 @@ mod tests {
     #[test]
     fn a_scope_is_written_in_full() {
         assert!(scopes(&Value::Plain("operator.read,operator.later")).is_ok());
+        let slip = scopes(&Value::Plain("operator.raed")).unwrap_err();
+        let hint = slip.first().and_then(|wrong| wrong.hint.clone());
+        assert_eq!(hint, Some(did_you_mean("operator.read")));
         let wrong = scopes(&Value::Plain("read")).unwrap_err();
         let hint = wrong.first().and_then(|wrong| wrong.hint.clone());
         assert_eq!(hint.as_deref(), Some("did you mean \"operator.read\"?"));

@@ -196,6 +196,50 @@ async fn a_broken_configuration_keeps_nobody_from_switching() {
 }
 
 #[tokio::test]
+async fn a_broken_configuration_keeps_nobody_from_what_the_shim_itself_can_answer() {
+    let (bench, program, connect) = scene().await;
+    let waits = bench.ask(connect.device(&bench.paired(&[READ])).scopes(FULL));
+    let waits = waits.await;
+    let broken = format!(
+        "listen = \"{}\"\ndata = \"data\"\nnonsense = = 1\n",
+        program.listen
+    );
+    configure(&bench, &broken);
+    let listed = bench.run(&["approve"]).await;
+    assert!(
+        listed.starts_with("exit: 0\n") && listed.contains(&waits),
+        "{listed}"
+    );
+    assert!(listed.contains("could not start again"), "{listed}");
+    let approved = bench.run(&["approve", &waits[..8]]).await;
+    assert!(
+        approved.starts_with(&format!("exit: 0\napproved: {waits}")),
+        "{approved}"
+    );
+    let status = bench.run(&["status"]).await;
+    assert!(status.contains("mode on"), "{status}");
+    let gone = bench.run(&["unpair"]).await;
+    assert!(gone.starts_with("exit: 0\nunpaired: "), "{gone}");
+}
+
+#[tokio::test]
+async fn doctor_asks_the_shim_that_runs() {
+    let (bench, program, _) = scene().await;
+    let report = bench.run(&["doctor"]).await;
+    let runs = format!(
+        "{}: scope-shim {}",
+        program.listen,
+        env!("CARGO_PKG_VERSION")
+    );
+    assert!(report.contains(&runs), "{report}");
+    assert!(report.contains("mode on; the gateway is up"), "{report}");
+    assert!(
+        report.contains("policy.max_scopes allows all 10 scopes"),
+        "{report}"
+    );
+}
+
+#[tokio::test]
 async fn observing_says_what_on_would_have_done_beside_what_the_gateway_answered() {
     let (bench, _program, entitled) = scene().await;
     said(&bench, &["mode", "observe"]).await;

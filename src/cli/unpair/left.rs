@@ -238,4 +238,33 @@ mod tests {
         fs::write(root.path().join("proc/1/comm"), "scope-shim\n").unwrap();
         assert!(container(root.path(), &bare).is_some());
     }
+
+    #[test]
+    fn of_one_of_several_only_what_is_its_own_is_left() {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("scope-shim.toml");
+        let text = "data = \"data\"\n[[gateway]]\nname = \"a\"\nhosts = [\"a.example\"]\nurl = \"ws://127.0.0.1:1\"\n\
+                    [[gateway]]\nname = \"b\"\nurl = \"ws://127.0.0.1:2\"\n";
+        fs::write(&file, text).unwrap();
+        fs::create_dir_all(root.path().join("data/a")).unwrap();
+        let environment = Environment::from_iter([("HOME", root.path().to_str().unwrap())]);
+        let configs = Config::load_all(Some(&file), &[], &environment).unwrap();
+        let front = Front {
+            running: true,
+            listen: "127.0.0.1:9".parse().unwrap(),
+        };
+        let Left(steps) = Left::look(&configs[0], &environment, front);
+        let data = root.path().join("data/a");
+        assert_eq!(
+            steps,
+            [
+                "point clients back from 127.0.0.1:9 (a.example) to ws://127.0.0.1:1".to_owned(),
+                format!(
+                    "take [[gateway]] \"a\" out of {}, and restart the shim",
+                    file.display()
+                ),
+                format!("remove {}", data.display()),
+            ]
+        );
+    }
 }
