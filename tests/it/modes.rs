@@ -226,6 +226,7 @@ async fn a_broken_configuration_keeps_nobody_from_what_the_shim_itself_can_answe
 async fn doctor_asks_the_shim_that_runs() {
     let (bench, program, _) = scene().await;
     let report = bench.run(&["doctor"]).await;
+    let report = report.split_whitespace().collect::<Vec<_>>().join(" ");
     let runs = format!(
         "{}: scope-shim {}",
         program.listen,
