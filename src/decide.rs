@@ -112,7 +112,7 @@ fn rewrite_unless<T: Trace>(
     trace: &mut T,
 ) -> Decision {
     let decision = match obstacle(case, trace) {
-        Some(pass) => Decision::Pass(pass),
+        Some(pass) => Decision::Pass(named(case, pass)),
         None => match cause(case, trace) {
             None => Decision::Pass(Pass::Accepted),
             Some(cause) => match delegate_lacks(case, trace) {
@@ -129,6 +129,27 @@ fn rewrite_unless<T: Trace>(
         )
     });
     decision
+}
+
+/// What a session is not entitled to for want of an approval, or because a cap alone stands against it.
+fn named(case: Case<'_>, pass: Pass) -> Pass {
+    let Pass::NotEntitled(missing) = pass else {
+        return pass;
+    };
+    let capped = missing.iter().all(|scope| {
+        matches!(
+            barrier(case, scope),
+            Some(Barrier::Policy | Barrier::Header)
+        )
+    });
+    if !capped {
+        return Pass::NotEntitled(missing);
+    }
+    let by = case.policy.cap(&case.claims.client_id, &missing);
+    Pass::Capped {
+        scopes: missing,
+        by: by.map_or_else(|| HEADER.to_owned(), |capped| capped.setting),
+    }
 }
 
 /// Why this session may not be rewritten, whatever the gateway makes of it.
@@ -169,25 +190,7 @@ fn obstacle(case: Case<'_>, trace: &mut impl Trace) -> Option<Pass> {
         };
         Step::new(Question::Entitled, answer, evidence::entitled(case))
     });
-    granted.is_empty().then(|| not_granted(case, missing))
-}
-
-/// Whether it is for want of an approval, or a cap alone stands against it.
-fn not_granted(case: Case<'_>, missing: ScopeSet) -> Pass {
-    let capped = missing.iter().all(|scope| {
-        matches!(
-            barrier(case, scope),
-            Some(Barrier::Policy | Barrier::Header)
-        )
-    });
-    if !capped {
-        return Pass::NotEntitled(missing);
-    }
-    let by = case.policy.cap(&case.claims.client_id, &missing);
-    Pass::Capped {
-        scopes: missing,
-        by: by.map_or_else(|| HEADER.to_owned(), |capped| capped.setting),
-    }
+    granted.is_empty().then_some(Pass::NotEntitled(missing))
 }
 
 /// What the delegate asks for in the session's place: all that is asked for, or nothing.

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use super::metrics;
 use super::ready::Ready;
-use crate::app::{Shim, saved};
+use crate::app::Shim;
 use crate::approval::Candidate;
 use crate::clock;
 use crate::control::{Link, approve_command};
@@ -116,7 +116,7 @@ async fn gateway(shim: &Shim, served: &Served) -> Value {
 fn mode_why(shim: &Shim, served: &Served) -> Option<String> {
     let configs = shim.configs();
     let config = configs.iter().find(|config| config.name == served.name)?;
-    let resolved = saved::resolve(config);
+    let resolved = crate::app::saved::resolve(config);
     (resolved.mode == served.mode.get()).then(|| resolved.clause())
 }
 

@@ -12,7 +12,6 @@ use tracing::warn;
 
 use crate::clock;
 use crate::config::{Config, Mode};
-use crate::text::brief;
 
 /// What the file says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,8 +102,10 @@ impl Resolved {
             Source::Configuration => "as the configuration says".to_owned(),
             Source::Switched { over, at_ms, by } => format!(
                 "switched by {} at {}; the configuration says {}",
-                by.as_deref()
-                    .map_or_else(|| "somebody".to_owned(), |by| brief(by, LONGEST_NAME)),
+                by.as_deref().map_or_else(
+                    || "somebody".to_owned(),
+                    |by| crate::text::brief(by, LONGEST_NAME)
+                ),
                 clock::utc(*at_ms),
                 over.as_str()
             ),

@@ -84,7 +84,7 @@ fn render(command: clap::Command, path: &str) -> io::Result<String> {
     if several {
         page.render_subcommands_section(&mut text)?;
     }
-    let mut text = String::from_utf8_lossy(&text).into_owned();
+    let mut text = once(&String::from_utf8_lossy(&text));
     if let Some(notes) = notes.filter(|_| !settings) {
         let _ = write!(text, ".SH NOTES\n.nf\n{}\n.fi\n", escaped(&notes));
     }
@@ -96,6 +96,17 @@ fn render(command: clap::Command, path: &str) -> io::Result<String> {
     text.push_str(&see_also(path));
     // An empty date has to be quoted, or what follows is taken for it.
     Ok(text.replacen(" 1  \"", " 1 \"\" \"", 1))
+}
+
+/// Each section comes with the preamble of a whole page, of which one will do.
+fn once(text: &str) -> String {
+    match text.find(".TH") {
+        Some(end) => {
+            let (preamble, rest) = text.split_at(end);
+            format!("{preamble}{}", rest.replace(preamble, ""))
+        }
+        None => text.to_owned(),
+    }
 }
 
 /// Of a command that has others below it all that there are; the pages of those are more exact.

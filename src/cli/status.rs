@@ -26,7 +26,7 @@ pub struct Status {
     #[arg(long, conflicts_with = "json")]
     pub watch: bool,
 
-    /// Write the whole document as JSON
+    /// Write the whole document as JSON, as config/status.schema.json documents it
     #[arg(long)]
     pub json: bool,
 }

@@ -52,10 +52,11 @@ impl Left {
         steps.extend(origin(config, front.listen));
         let file = config.file.as_ref();
         let file = file.map_or_else(String::new, |file| format!(" of {}", file.display()));
+        let reload = || config.invocation.clone().here().command(&["reload"]);
         let then = if front.running {
-            ", and restart the shim"
+            format!(", then run: {}", reload())
         } else {
-            ""
+            String::new()
         };
         steps.push(format!("take [[gateway]] {name:?} out{file}{then}"));
         steps.extend(audit(config));
@@ -260,7 +261,7 @@ mod tests {
             [
                 "point clients back from 127.0.0.1:9 (a.example) to ws://127.0.0.1:1".to_owned(),
                 format!(
-                    "take [[gateway]] \"a\" out of {}, and restart the shim",
+                    "take [[gateway]] \"a\" out of {0}, then run: scope-shim reload --config {0}",
                     file.display()
                 ),
                 format!("remove {}", data.display()),
