@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 /// What of a document a definition of its schema does not allow, or demands and does not find.
-pub fn violations(schema: &str, definition: &str, document: &Value) -> Vec<String> {
+pub(crate) fn violations(schema: &str, definition: &str, document: &Value) -> Vec<String> {
     let root: Value = serde_json::from_str(schema).unwrap();
     let mut wrong = Vec::new();
     check(
