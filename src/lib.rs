@@ -63,6 +63,7 @@ pub mod clock;
 pub mod config;
 pub mod demo;
 pub mod gateway;
+pub mod invocation;
 pub mod log;
 pub mod served;
 pub mod telemetry;

@@ -42,10 +42,11 @@ pub(super) async fn switch(shim: &Shim, asked: &Asked) -> Answer {
     let mode = asked_for(asked)?;
     let switched = set(shim, asked.gateway(), mode)?;
     let mut unsaved = Vec::new();
+    let by = asked.body.get("by").and_then(Value::as_str);
     let configs = shim.configs();
     let all = shim.served.iter().zip(configs.iter());
     for (served, config) in all.filter(|(served, _)| switched.contains(&served.name.as_str())) {
-        if let Err(why) = keep(served, config, mode).await {
+        if let Err(why) = keep(served, config, mode, by).await {
             unsaved.push(json!({"name": served.name, "why": why}));
         }
     }
@@ -94,9 +95,14 @@ pub(super) fn set<'a>(
     Ok(meant.iter().map(|served| served.name.as_str()).collect())
 }
 
-async fn keep(served: &Arc<Served>, config: &Config, mode: Mode) -> Result<(), String> {
-    let kept = config.clone();
-    let saving = tokio::task::spawn_blocking(move || saved::keep(&kept, mode));
+async fn keep(
+    served: &Arc<Served>,
+    config: &Config,
+    mode: Mode,
+    by: Option<&str>,
+) -> Result<(), String> {
+    let (kept, by) = (config.clone(), by.map(str::to_owned));
+    let saving = tokio::task::spawn_blocking(move || saved::keep_as(&kept, mode, by.as_deref()));
     let outcome = match saving.await {
         Ok(outcome) => outcome.map_err(|error| error.to_string()),
         Err(error) => Err(error.to_string()),

@@ -92,7 +92,8 @@ async fn gateway(shim: &Shim, served: &Served) -> Value {
             let code = Code::GatewayDown;
             let sentence =
                 format!("scope-shim has no session of its own with the gateway: {why_down}");
-            findings.insert(0, own_finding(code, &sentence, "scope-shim doctor"));
+            let look = engine.rules().invocation.command(&["doctor"]);
+            findings.insert(0, own_finding(code, &sentence, &look));
             why = Some(why_down.clone());
         }
         Link::Starting | Link::Up => {}
@@ -105,6 +106,8 @@ async fn gateway(shim: &Shim, served: &Served) -> Value {
         "hosts": served.hosts,
         "url": front.dialer.gateway.to_string(),
         "store": engine.resolver.store().describe(),
+        "mode_why": mode_why(shim, served),
+        "max_scopes": engine.rules().policy.max_scopes.iter().collect::<Vec<_>>(),
         "gateway": {
             "state": metrics::link(&standing.link),
             "why": why,
@@ -118,9 +121,17 @@ async fn gateway(shim: &Shim, served: &Served) -> Value {
             "paired": scopes.is_some(),
             "scopes": scopes.map(|scopes| scopes.iter().collect::<Vec<_>>()).unwrap_or_default(),
         },
-        "requests": waiting.iter().map(request_json).collect::<Vec<_>>(),
+        "requests": waiting.iter().map(|one| request_json(engine, one)).collect::<Vec<_>>(),
         "findings": findings,
     })
+}
+
+/// Who says which mode holds, and since when.
+fn mode_why(shim: &Shim, served: &Served) -> Option<String> {
+    let configs = shim.configs();
+    let config = configs.iter().find(|config| config.name == served.name)?;
+    let resolved = crate::app::saved::resolve(config);
+    (resolved.mode == served.mode.get()).then(|| resolved.clause())
 }
 
 /// What waits and can be approved through the shim: its own device cannot.
@@ -140,7 +151,7 @@ fn waiting(engine: &Engine, store: &Snapshot) -> Vec<Candidate> {
     waiting
 }
 
-fn request_json(candidate: &Candidate) -> Value {
+fn request_json(engine: &Engine, candidate: &Candidate) -> Value {
     let request = &candidate.request;
     let held = candidate.held();
     let filed = request.ts_ms.and_then(|filed| i64::try_from(filed).ok());
@@ -153,7 +164,7 @@ fn request_json(candidate: &Candidate) -> Value {
         "held": held.iter().collect::<Vec<_>>(),
         "age_ms": filed.map(|filed| clock::now_ms().saturating_sub(filed).max(0)),
         "remote": !candidate.is_from_here(),
-        "command": format!("scope-shim approve {}", request.request_id),
+        "command": engine.rules().invocation.command(&["approve", &request.request_id]),
     })
 }
 

@@ -27,7 +27,7 @@ pub(super) type Ended = BTreeMap<String, u64>;
 pub(super) async fn unpair(shim: &Shim, asked: &Asked) -> Answer {
     let name = asked.gateway();
     let off = Asked {
-        body: json!({"mode": "off", "gateway": name}),
+        body: json!({"mode": "off", "gateway": name, "by": "`scope-shim unpair`"}),
     };
     mode::switch(shim, &off).await?;
     let _turn = shim.undisturbed().await;

@@ -165,6 +165,7 @@ pub(super) fn rules(config: &Config) -> Rules {
         policy: config.policy.clone(),
         auth: config.gateway.auth.clone(),
         facts: config.gateway.facts.clone(),
+        invocation: config.invocation.clone(),
     }
 }
 

@@ -21,6 +21,9 @@ struct Saved {
     over: String,
     /// When, in milliseconds since the epoch.
     at_ms: i64,
+    /// Who, as far as they said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    by: Option<String>,
 }
 
 /// The mode that a start begins in, and where it comes from.
@@ -43,6 +46,8 @@ pub enum Source {
         over: Mode,
         /// When, in milliseconds since the epoch.
         at_ms: i64,
+        /// Who, as far as they said.
+        by: Option<String>,
     },
     /// The configuration, which was edited since somebody had switched it.
     Edited {
@@ -77,6 +82,7 @@ pub fn resolve(config: &Config) -> Resolved {
             let source = Source::Switched {
                 over: config.mode,
                 at_ms: saved.at_ms,
+                by: saved.by,
             };
             (mode, source)
         }
@@ -94,8 +100,12 @@ impl Resolved {
     pub fn clause(&self) -> String {
         match &self.source {
             Source::Configuration => "as the configuration says".to_owned(),
-            Source::Switched { over, at_ms } => format!(
-                "switched with `scope-shim mode` at {}; the configuration says {}",
+            Source::Switched { over, at_ms, by } => format!(
+                "switched by {} at {}; the configuration says {}",
+                by.as_deref().map_or_else(
+                    || "somebody".to_owned(),
+                    |by| crate::text::brief(by, LONGEST_NAME)
+                ),
                 clock::utc(*at_ms),
                 over.as_str()
             ),
@@ -137,6 +147,15 @@ pub(super) fn at_start(config: &Config) -> Mode {
 ///
 /// When the directory cannot be written; what was kept before still is.
 pub fn keep(config: &Config, mode: Mode) -> io::Result<()> {
+    keep_as(config, mode, None)
+}
+
+/// The same, with who wants it so.
+///
+/// # Errors
+///
+/// As [`keep`].
+pub fn keep_as(config: &Config, mode: Mode, by: Option<&str>) -> io::Result<()> {
     if mode == config.mode {
         return forget(&config.data);
     }
@@ -144,6 +163,7 @@ pub fn keep(config: &Config, mode: Mode) -> io::Result<()> {
         mode: mode.as_str().to_owned(),
         over: config.mode.as_str().to_owned(),
         at_ms: clock::now_ms(),
+        by: by.map(str::to_owned),
     };
     fs::create_dir_all(&config.data)?;
     let path = file(&config.data);
@@ -207,3 +227,5 @@ fn settle(directory: &Path) -> io::Result<()> {
 }
 
 const FILE: &str = "mode.json";
+/// In characters.
+const LONGEST_NAME: usize = 80;

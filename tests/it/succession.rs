@@ -91,10 +91,7 @@ async fn a_signal_upgrades_too_and_the_mode_goes_with_it() {
     let new = serving(&bench).await;
     let _ended_later = Foundling(u32::try_from(new).unwrap());
     let outcome = said(&bench, &["mode"]).await;
-    assert!(
-        outcome.contains("gateway: observe, switched with"),
-        "{outcome}"
-    );
+    assert!(outcome.contains("mode observe, switched by"), "{outcome}");
 }
 
 #[tokio::test]

@@ -37,7 +37,7 @@ async fn unpair(stage: &Stage) -> Value {
 
 /// Has the delegate paired by a command, so that nothing goes on in the background.
 async fn pair(bench: &Bench) {
-    let said = bench.run(&["approve"]).await;
+    let said = bench.run(&["approve", "--all-local"]).await;
     assert!(said.starts_with("exit: 0\n"), "{said}");
 }
 
@@ -228,7 +228,7 @@ async fn a_request_that_only_others_can_reject_is_named_with_its_command() {
         options.trusted_proxies = vec!["127.0.0.1".into()];
     })
     .await;
-    let said = bench.run(&["approve"]).await;
+    let said = bench.run(&["approve", "--all-local"]).await;
     assert!(said.starts_with("exit: 1\n"), "{said}");
     let said = bench.run(&["unpair"]).await;
     assert!(said.starts_with("exit: 1\nnot quite unpaired: "), "{said}");
