@@ -1,6 +1,8 @@
 //! From a configuration to a running shim, and to its end.
 
 mod assemble;
+mod doors;
+mod fleet;
 mod reload;
 pub mod saved;
 mod sessions;
@@ -10,13 +12,13 @@ mod stop;
 mod succession;
 mod systemd;
 
-use std::collections::BTreeMap;
 use std::error::Error;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -26,11 +28,12 @@ use crate::admin;
 use crate::config::Config;
 use crate::engine::ModeSwitch;
 use crate::listen;
-use crate::served::{Door, Served};
 use crate::telemetry::Telemetry;
-use crate::tls::Listening;
 
-pub use reload::{Change, Effect, Failed, Loader, Reloaded, Reloads};
+use assemble::Parts;
+use doors::{Listener, Opening};
+pub use fleet::Fleet;
+pub use reload::{Change, Effect, History, Loader, Refused, Reloaded, Reloads, Waiting};
 use saved::Source;
 pub use sessions::{Circle, Sessions};
 use signals::{Signal, Signals};
@@ -44,10 +47,11 @@ pub type Failure = Box<dyn Error + Send + Sync>;
 /// A running shim, as the admin surface sees it.
 #[derive(Debug)]
 pub struct Shim {
-    /// The gateways that it stands before, in the order of the configuration.
-    pub served: Vec<Arc<Served>>,
-    /// Where clients come in.
-    pub doors: Vec<Arc<Door>>,
+    /// The gateways that it stands before, and the doors to them.
+    fleet: ArcSwap<Fleet>,
+    /// What goes on at the doors.
+    clients: TaskTracker,
+    sockets: Arc<Sockets>,
     /// What it knows of its own work.
     pub telemetry: Telemetry,
     /// When it started.
@@ -62,12 +66,16 @@ pub struct Shim {
 }
 
 impl Shim {
-    /// Where clients of this gateway come in.
+    /// The gateways that it stands before, and the doors to them, as they are now.
     #[must_use]
-    pub fn door(&self, served: &Served) -> Option<SocketAddr> {
-        let leads_there =
-            |door: &&Arc<Door>| door.served.iter().any(|one| std::ptr::eq(&**one, served));
-        self.doors.iter().find(leads_there).map(|door| door.address)
+    pub fn fleet(&self) -> Arc<Fleet> {
+        self.fleet.load_full()
+    }
+
+    /// The configurations that hold now, one for each gateway.
+    #[must_use]
+    pub fn configs(&self) -> Arc<Vec<Config>> {
+        Arc::clone(&self.fleet.load().configs)
     }
 
     /// Whether it has stopped listening, and waits for its sessions to end.
@@ -116,7 +124,16 @@ async fn run_as(configs: Vec<Config>, again: Loader, start: &mut Start) -> Resul
     let mut signals = Signals::listen()?;
     let listeners = listen_at(&configs, &start.sockets).await?;
     let (wishes, mut wished) = Wishes::new();
-    let mut running = open(configs, again, listeners, wishes, start.takes_over()).await?;
+    let sockets = Arc::clone(&start.sockets);
+    let mut running = open(
+        configs,
+        again,
+        listeners,
+        sockets,
+        wishes,
+        start.takes_over(),
+    )
+    .await?;
     if start.takes_over() {
         running.settle().await;
     }
@@ -224,29 +241,11 @@ async fn serve_opened(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Failure> {
     let (wishes, _) = Wishes::new();
-    let mut running = open(configs, again, listeners, wishes, false).await?;
+    let sockets = Arc::default();
+    let mut running = open(configs, again, listeners, sockets, wishes, false).await?;
     shutdown.await;
     running.stop(std::future::pending()).await;
     Ok(())
-}
-
-/// Where a door opens.
-struct Listener {
-    /// The address, as the configuration says it.
-    configured: SocketAddr,
-    listener: TcpListener,
-    /// The same port of the other loopback address, where it could be had at once.
-    twin: Option<TcpListener>,
-}
-
-impl Listener {
-    const fn new(configured: SocketAddr, listener: TcpListener) -> Self {
-        Self {
-            configured,
-            listener,
-            twin: None,
-        }
-    }
 }
 
 async fn listen_at(configs: &[Config], sockets: &Sockets) -> Result<Vec<Listener>, Failure> {
@@ -285,82 +284,58 @@ async fn open(
     configs: Vec<Config>,
     again: Loader,
     listeners: Vec<Listener>,
+    sockets: Arc<Sockets>,
     wishes: Wishes,
     takes_over: bool,
 ) -> Result<Running, Failure> {
-    let stop = CancellationToken::new();
-    let mut shim = Shim {
-        served: Vec::new(),
-        doors: Vec::new(),
+    let shim = Shim {
+        fleet: ArcSwap::default(),
+        clients: TaskTracker::new(),
+        sockets,
         telemetry: Telemetry::new()?,
         started: Instant::now(),
         sessions: Sessions::default(),
-        reloads: Reloads::new(configs.clone(), again),
+        reloads: Reloads::new(again),
         wishes,
-        stop,
+        stop: CancellationToken::new(),
     };
     shim.telemetry.keep_time();
-    let mut behind: BTreeMap<SocketAddr, (Vec<Arc<Served>>, listen::Limits)> = BTreeMap::new();
-    let mut certificates: BTreeMap<SocketAddr, Arc<Listening>> = BTreeMap::new();
-    for config in &configs {
-        if let (Some(files), false) = (&config.tls.files, certificates.contains_key(&config.listen))
-        {
-            let listening = Listening::open(files.clone())?;
-            certificates.insert(config.listen, Arc::new(listening));
-        }
+    let openings = listeners
+        .into_iter()
+        .filter_map(|listener| Opening::prepare(listener, &configs, &shim.stop).transpose());
+    let openings = openings.collect::<Result<Vec<_>, _>>()?;
+    let gathered = configs.iter().map(|config| {
         let mode = Arc::new(ModeSwitch::new(first_mode(config)));
-        let front = assemble::front(config, &shim, mode, None)?;
-        let served = Arc::new(Served::new(
-            config.name.clone(),
-            config.hosts.clone(),
-            front,
-        ));
-        let (others, _) = behind
-            .entry(config.listen)
-            .or_insert_with(|| (Vec::new(), limits(config)));
-        others.push(Arc::clone(&served));
-        shim.served.push(served);
+        Parts::gather(config, &shim.telemetry, mode)
+    });
+    let gathered = gathered.collect::<Result<Vec<_>, _>>()?;
+    let served = gathered.into_iter().map(|parts| parts.start_anew(&shim));
+    let fleet = Fleet {
+        served: served.collect(),
+        doors: openings.iter().map(|one| Arc::clone(&one.door)).collect(),
+        configs: Arc::new(configs),
+    };
+    doors::lead(&fleet);
+    for opening in openings {
+        opening.open(&shim.clients);
     }
-    let doors = TaskTracker::new();
-    for Listener {
-        configured: address,
-        listener,
-        twin,
-    } in listeners
-    {
-        let Some((served, limits)) = behind.remove(&address) else {
-            continue;
-        };
-        let tls = certificates.remove(&address);
-        if let Some(tls) = &tls {
-            let stop = shim.stop.clone();
-            doors.spawn(stop.run_until_cancelled_owned(Arc::clone(tls).follow()));
-        }
-        let door = Arc::new(Door {
-            address: listener.local_addr()?,
-            tls,
-            served,
-        });
-        announce(&door);
-        shim.doors.push(Arc::clone(&door));
-        doors.spawn(listen::serve(
-            listener,
-            twin,
-            door,
-            limits,
-            shim.stop.clone(),
-        ));
-    }
-    doors.close();
+    shim.clients.close();
+    shim.fleet.store(Arc::new(fleet));
     let shim = Arc::new(shim);
-    for served in &shim.served {
+    for served in &shim.fleet().served {
         reload::follow_secret(&shim, &served.name, &served.front().engine);
     }
     let resign = CancellationToken::new();
-    let admin = admin::start(&configs, Arc::clone(&shim), resign.clone(), takes_over).await;
+    let admin = admin::start(
+        &shim.configs(),
+        Arc::clone(&shim),
+        resign.clone(),
+        takes_over,
+    )
+    .await;
     Ok(Running {
+        doors: shim.clients.clone(),
         shim,
-        doors,
         admin,
         resign,
     })
@@ -394,7 +369,8 @@ impl Running {
 
     /// Waits until it knows the gateways as well as a shim before it did, so that nobody notices the change.
     async fn settle(&self) {
-        let engines = self.shim.served.iter().map(|served| served.front());
+        let fleet = self.shim.fleet();
+        let engines = fleet.served.iter().map(|served| served.front());
         for front in engines {
             front.engine.control.settled(SETTLING).await;
         }
@@ -421,7 +397,7 @@ impl Running {
             let text = "this is the first process of a container, which ends with it; start a new container instead";
             return Err(text.to_owned());
         }
-        for (served, config) in self.shim.served.iter().zip(self.shim.configs().iter()) {
+        for (served, config) in self.shim.fleet().each() {
             let mode = served.mode.get();
             if saved::resolve(config).mode != mode {
                 saved::keep(config, mode).map_err(|error| {
@@ -435,29 +411,6 @@ impl Running {
             }
         }
         Ok(())
-    }
-}
-
-fn announce(door: &Door) {
-    for served in &door.served {
-        let front = served.front();
-        let _entered = front.span.enter();
-        info!(
-            gateway = %front.dialer.gateway.authority(),
-            store = %front.engine.resolver.store().describe(),
-            mode = served.mode.get().as_str(),
-            "listening on {}{}",
-            door.address,
-            if door.tls.is_some() { ", TLS" } else { "" }
-        );
-    }
-}
-
-const fn limits(config: &Config) -> listen::Limits {
-    listen::Limits {
-        connections: config.limits.connections,
-        header_bytes: config.limits.header_bytes,
-        header_timeout: config.limits.header_timeout,
     }
 }
 

@@ -43,8 +43,6 @@ pub use who::{Moment, Who};
 /// What every session shares.
 #[derive(Debug)]
 pub struct Engine {
-    /// What the gateway is called, where there are several.
-    pub name: Option<String>,
     /// On, observing or off.
     pub mode: Arc<ModeSwitch>,
     /// What a reload may change.
@@ -74,6 +72,8 @@ pub struct Engine {
 /// What holds for a session, and may be another for the next one.
 #[derive(Clone, Debug)]
 pub struct Rules {
+    /// What the gateway is called, where there are several.
+    pub label: Option<String>,
     /// What the operator allows.
     pub policy: Policy,
     /// What the gateway asks of everyone.

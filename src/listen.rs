@@ -1,10 +1,13 @@
 //! Accepting clients: a place first, then a connection; one that fails never ends the others.
 
+mod places;
 pub mod proxy_protocol;
 mod taken;
 mod twin;
 
-pub use twin::listener as twin;
+pub use twin::{listener as twin, of as twin_of};
+
+use places::{Place, Places};
 
 use std::io;
 use std::net::IpAddr;
@@ -15,7 +18,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
@@ -28,7 +31,7 @@ use crate::stream::Stream;
 use crate::tls;
 
 /// How many clients, and how patient the shim is with each.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Client connections at a time; more wait in the system's queue.
     pub connections: usize,
@@ -38,46 +41,35 @@ pub struct Limits {
     pub header_timeout: Duration,
 }
 
-/// Serves clients until `stop`, and then finishes the requests under way; sessions may run longer.
+/// Serves clients until the door is closed, and then finishes the requests under way; sessions may run longer.
 ///
 /// `twin` is the same port of the other loopback address, where there is one and it was free.
-pub async fn serve(
-    listener: TcpListener,
-    twin: Option<TcpListener>,
-    door: Arc<Door>,
-    limits: Limits,
-    stop: CancellationToken,
-) {
-    let address = listener.local_addr().ok().and_then(twin::of);
+pub async fn serve(listener: TcpListener, twin: Option<TcpListener>, door: Arc<Door>) {
+    let address = listener.local_addr().ok().and_then(twin_of);
     let beside = async {
         let listener = match twin {
             Some(listener) => listener,
-            None => twin::bind(address?, &stop).await?,
+            None => twin::bind(address?, door.closed()).await?,
         };
-        serve_at(listener, &door, limits, &stop).await;
+        serve_at(listener, &door).await;
         Some(())
     };
-    tokio::join!(serve_at(listener, &door, limits, &stop), beside);
+    tokio::join!(serve_at(listener, &door), beside);
 }
 
-async fn serve_at(
-    listener: TcpListener,
-    door: &Arc<Door>,
-    limits: Limits,
-    stop: &CancellationToken,
-) {
-    // Its own for each address: whoever waits for a client holds a place for it.
-    let places = Arc::new(Semaphore::new(limits.connections));
+async fn serve_at(listener: TcpListener, door: &Arc<Door>) {
+    let places = Places::default();
     let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
-            () = stop.cancelled() => break,
-            accepted = accept(&listener, &places) => accepted,
+            () = door.closed().cancelled() => break,
+            accepted = accept(&listener, &places, door.limits()) => accepted,
         };
         let Some((mut stream, peer, place)) = accepted else {
             continue;
         };
-        let (door, stop) = (Arc::clone(door), stop.clone());
+        let (door, stop) = (Arc::clone(door), door.closed().clone());
+        let limits = *door.limits().borrow();
         connections.spawn(async move {
             let Some(client) = client(&mut stream, peer.ip(), &door, limits).await else {
                 return;
@@ -96,17 +88,25 @@ async fn serve_at(
     connections.wait().await;
 }
 
-type Place = tokio::sync::OwnedSemaphorePermit;
-
+/// `None` where there was nobody, or how many there may be has changed.
 async fn accept(
     listener: &TcpListener,
-    places: &Arc<Semaphore>,
+    places: &Places,
+    mut limits: watch::Receiver<Limits>,
 ) -> Option<(TcpStream, std::net::SocketAddr, Place)> {
-    let place = Arc::clone(places).acquire_owned().await.ok()?;
-    match listener.accept().await {
+    let most = limits.borrow_and_update().connections;
+    let accepted = async {
+        places.one_of(most).await;
+        listener.accept().await
+    };
+    let accepted = tokio::select! {
+        Ok(()) = limits.changed() => return None,
+        accepted = accepted => accepted,
+    };
+    match accepted {
         Ok((stream, peer)) => {
             let _ = stream.set_nodelay(true);
-            Some((stream, peer, place))
+            Some((stream, peer, places.take()))
         }
         Err(error) => {
             // Out of descriptors, mostly: the connection stays in the queue, so a pause is all that helps.
@@ -124,7 +124,7 @@ async fn client(
     door: &Door,
     limits: Limits,
 ) -> Option<Peer> {
-    let front = door.served.first()?.front();
+    let front = door.first()?.front();
     let peer = proxy_protocol::peer(stream, address, &front.trust, limits.header_timeout).await;
     peer.inspect_err(|refused| warn!(client = %address, "refused a connection: {refused}"))
         .ok()

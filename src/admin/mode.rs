@@ -12,9 +12,8 @@ use crate::served::Served;
 
 /// The mode of each gateway, where it comes from, and what observing it has shown.
 pub(super) fn show(shim: &Shim) -> Value {
-    let configs = shim.configs();
-    let gateways = shim.served.iter().zip(configs.iter());
-    let gateways = gateways.map(|(served, config)| {
+    let fleet = shim.fleet();
+    let gateways = fleet.each().map(|(served, config)| {
         let mode = served.mode.get();
         let at_start = saved::resolve(config);
         let mut gateway = json!({
@@ -43,13 +42,13 @@ pub(super) async fn switch(shim: &Shim, asked: &Asked) -> Answer {
         ));
     };
     let name = asked.body.get("gateway").and_then(Value::as_str);
-    let configs = shim.configs();
-    let all = shim.served.iter().zip(configs.iter());
-    let switched: Vec<_> = all
+    let fleet = shim.fleet();
+    let switched: Vec<_> = fleet
+        .each()
         .filter(|(served, _)| name.is_none_or(|name| name == served.name))
         .collect();
     if switched.is_empty() {
-        let names: Vec<&str> = shim
+        let names: Vec<&str> = fleet
             .served
             .iter()
             .map(|served| served.name.as_str())

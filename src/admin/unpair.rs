@@ -24,7 +24,7 @@ pub(super) async fn unpair(shim: &Shim, asked: &Asked) -> Answer {
     mode::switch(shim, &off).await?;
     let meant = |served: &&Arc<Served>| name.is_none_or(|name| name == served.name);
     let mut gateways = Vec::new();
-    for served in shim.served.iter().filter(meant) {
+    for served in shim.fleet().served.iter().filter(meant) {
         gateways.push(unpair_one(served).await);
     }
     if gateways.is_empty() {

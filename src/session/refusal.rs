@@ -58,7 +58,7 @@ impl Session {
             refusal: &refused.refusal,
             delegated: refused.delegated,
             approver: standing.link == Link::Up,
-            gateway: self.engine.name.as_deref(),
+            gateway: rules.label.as_deref(),
             waiting: refused.waiting.as_ref(),
             newcomers: self.newcomers(claims, &judgement.identity, &refused.refusal),
         });

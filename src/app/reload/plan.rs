@@ -1,0 +1,107 @@
+//! What a configuration that was read again comes to: what becomes of each gateway, and whether all of it goes together.
+
+use std::sync::Arc;
+
+use super::Reloaded;
+use super::changes::{Change, Effect, differences, effective, keep_of_process};
+use crate::app::Fleet;
+use crate::config::{Config, Origin, Problem, Problems};
+use crate::served::Served;
+
+/// What becomes of each gateway.
+pub(super) struct Plan {
+    /// Those that there will be, in the order of the configuration.
+    pub(super) wanted: Vec<Wanted>,
+    /// Those that there will not be any more.
+    pub(super) gone: Vec<Arc<Served>>,
+}
+
+/// A gateway that there will be.
+pub(super) struct Wanted {
+    /// What will hold for it.
+    pub(super) config: Config,
+    /// What it was before, where it was.
+    pub(super) before: Option<Before>,
+}
+
+/// A gateway that there was before.
+pub(super) struct Before {
+    pub(super) served: Arc<Served>,
+    pub(super) config: Config,
+    /// Its next sessions need another engine, not the one before with other rules.
+    pub(super) replaced: bool,
+}
+
+impl Plan {
+    /// The plan, and what it changes.
+    ///
+    /// # Errors
+    ///
+    /// When what was read does not go together with what keeps its old value until a restart.
+    pub(super) fn of(fleet: &Fleet, read: Vec<Config>) -> Result<(Self, Reloaded), Problems> {
+        let mut reloaded = Reloaded::default();
+        let gone = fleet.served.iter().filter(|served| {
+            let mut still = read.iter();
+            !still.any(|config| config.name == served.name)
+        });
+        let gone: Vec<_> = gone.cloned().collect();
+        let wanted: Vec<Wanted> = read
+            .into_iter()
+            .map(|new| Wanted::of(fleet, new, &mut reloaded))
+            .collect();
+        let lost = gone.iter().map(|served| Change::gone(&served.name));
+        reloaded.changes.extend(lost);
+        let configs: Vec<Config> = wanted.iter().map(|wanted| wanted.config.clone()).collect();
+        let mut clashes = Config::clashes(&configs);
+        if clashes.is_empty() {
+            return Ok((Self { wanted, gone }, reloaded));
+        }
+        let waiting: Vec<String> = reloaded.waiting().map(ToString::to_string).collect();
+        clashes.push(Problem {
+            origin: Origin::Default,
+            message: format!(
+                "this takes a restart: until then old values hold ({})",
+                waiting.join("; ")
+            ),
+            hint: Some(RESTART.to_owned()),
+        });
+        Err(Problems(clashes))
+    }
+}
+
+impl Wanted {
+    fn of(fleet: &Fleet, new: Config, reloaded: &mut Reloaded) -> Self {
+        let known = |finding: &&_| {
+            let mut before = fleet.configs.iter();
+            !before.any(|old| old.findings.contains(finding))
+        };
+        let findings = new.findings.iter().filter(known);
+        reloaded.findings.extend(findings.cloned());
+        let Some((served, old)) = fleet.named(&new.name) else {
+            reloaded.changes.push(Change::added(&new.name));
+            let mut config = new;
+            if let Some(old) = fleet.configs.first() {
+                keep_of_process(&mut config, old);
+            }
+            return Self {
+                config,
+                before: None,
+            };
+        };
+        let changes = differences(old, &new);
+        let before = Before {
+            served: Arc::clone(served),
+            replaced: changes.iter().any(|change| change.effect == Effect::Engine),
+            config: old.clone(),
+        };
+        let config = effective(old, &new, &changes);
+        reloaded.changes.extend(changes);
+        Self {
+            config,
+            before: Some(before),
+        }
+    }
+}
+
+/// What lets everything hold that was read.
+const RESTART: &str = "restart scope-shim; `scope-shim upgrade` does it without ending a session";
