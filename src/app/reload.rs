@@ -13,6 +13,7 @@ mod secret;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use tracing::field::display;
 use tracing::{error, info, warn};
 
 use super::{Shim, systemd};
@@ -138,14 +139,22 @@ impl Reloaded {
         changes.filter(|change| change.effect == Effect::Restart)
     }
 
+    /// What is the same for all gateways is told once.
+    fn add(&mut self, change: Change) {
+        if change.gateway.is_some() || !self.changes.contains(&change) {
+            self.changes.push(change);
+        }
+    }
+
     fn log(&self) {
         if self.changes.is_empty() {
             info!("read the configuration again; nothing has changed");
         }
         for change in &self.changes {
+            let gateway = change.gateway.as_deref().map(display);
             match change.effect {
-                Effect::Restart => warn!(gateway = %change.gateway, "needs a restart: {change}"),
-                _ => info!(gateway = %change.gateway, "changed: {change}"),
+                Effect::Restart => warn!(gateway, "needs a restart: {change}"),
+                _ => info!(gateway, "changed: {change}"),
             }
         }
         crate::log::findings(&self.findings);

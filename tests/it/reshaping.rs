@@ -32,6 +32,7 @@ impl Reshaped {
         let other = SimulatedGateway::start(Options {
             profile: Profile::Literal,
             state_dir: bench.dir.path().join("other"),
+            trusted_proxies: vec!["127.0.0.2".into()],
             ..Options::default()
         })
         .await
@@ -76,16 +77,19 @@ impl Reshaped {
         self.bench.dir.path().join("data/admin.sock")
     }
 
+    /// What changed, and the codes of what was found.
     async fn reload(&self) -> Result<Vec<String>, ClientError> {
         let told = Client::at(&self.socket())
             .post("/reload", &json!({}))
             .await?;
+        let findings = told["findings"].as_array().unwrap().iter();
+        let codes = findings.map(|finding| finding["code"].as_str().unwrap().to_owned());
         let changes = told["changes"].as_array().unwrap().iter();
         let each = changes.map(|change| {
             let text = change["text"].as_str().unwrap();
             format!("{text} ({})", change["holds"].as_str().unwrap())
         });
-        Ok(each.collect())
+        Ok(each.chain(codes).collect())
     }
 
     fn host(&self, host: &str) -> Connect {
@@ -158,7 +162,8 @@ async fn gateways_and_hosts_come_and_go_while_sessions_go_on() {
     shim.edit(&format!("{a}{elsewhere}"));
     let changes = shim.reload().await.unwrap();
     let hosts = "gateway.hosts: [b.example] → [bb.example] (for-new-sessions)";
-    assert_eq!(changes, [hosts, "gateway: c → none (for-new-sessions)"]);
+    let gone = "gateway: c → none (for-new-sessions)";
+    assert_eq!(changes, [hosts, gone, "delegate-left"]);
     shim.leads_nowhere("b.example").await;
     shim.host("bb.example").run().await.admitted();
     eventually("its door is closed", || {
@@ -305,7 +310,8 @@ async fn the_log_takes_another_level_and_form_at_once() {
 
     let json = "[log]\nlevel = \"info\"\nformat = \"json\"\n[[gateway]]";
     shim.edit(&entries.replacen("[[gateway]]", json, 1));
-    shim.reload().await.unwrap();
+    let changes = shim.reload().await.unwrap();
+    assert_eq!(changes, ["log.format: text → json (now)"], "told once");
     // The spans of both gateways are older than this form.
     for host in ["a.example", "b.example"] {
         shim.host(host).run().await.admitted();

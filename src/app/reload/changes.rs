@@ -7,8 +7,8 @@ use crate::config::{Config, Origin, Setting};
 /// One key that changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// The gateway that it is about.
-    pub gateway: String,
+    /// The gateway that it is about, where there are several and it is not about all of them.
+    pub gateway: Option<String>,
     /// The key in the configuration file, or what else was read.
     pub key: String,
     /// What it said before; a secret as `***`.
@@ -35,17 +35,17 @@ pub enum Effect {
 impl Change {
     /// A gateway that is not configured any more: nobody comes to it, and its sessions go on to their end.
     pub(super) fn gone(name: &str) -> Self {
-        Self::whole(name, name, UNSAID)
+        Self::whole(name, UNSAID)
     }
 
     /// A gateway that was not there before.
     pub(super) fn added(name: &str) -> Self {
-        Self::whole(name, UNSAID, name)
+        Self::whole(UNSAID, name)
     }
 
-    fn whole(name: &str, old: &str, new: &str) -> Self {
+    fn whole(old: &str, new: &str) -> Self {
         Self {
-            gateway: name.to_owned(),
+            gateway: None,
             key: "gateway".to_owned(),
             old: old.to_owned(),
             new: new.to_owned(),
@@ -122,8 +122,9 @@ fn known(key: &str) -> Option<Effect> {
 
 /// Every key whose value is another, and what else of the gateway's own files is.
 pub(super) fn differences(old: &Config, new: &Config) -> Vec<Change> {
+    let label = new.label.as_ref().or(old.label.as_ref());
     let change = |key: &str, was: &str, is: &str, effect| Change {
-        gateway: old.name.clone(),
+        gateway: label.filter(|_| !Config::is_for_all(key)).cloned(),
         key: key.to_owned(),
         old: was.to_owned(),
         new: is.to_owned(),
@@ -142,12 +143,14 @@ pub(super) fn differences(old: &Config, new: &Config) -> Vec<Change> {
         }
     }
     if changes.is_empty() && old.gateway.facts != new.gateway.facts {
-        let key = "the gateway's own files";
-        changes.push(change(key, "as read before", "read again", Effect::AtOnce));
+        changes.push(Change {
+            gateway: label.cloned(),
+            ..change(OWN_FILES, "as read before", "read again", Effect::AtOnce)
+        });
     }
     if old.hosts != new.hosts && !changes.iter().any(|change| change.key.ends_with("hosts")) {
         let (was, is) = (old.hosts.join(", "), new.hosts.join(", "));
-        changes.push(change("hosts", &was, &is, Effect::Next));
+        changes.push(change("gateway.hosts", &was, &is, Effect::Next));
     }
     changes
 }
@@ -200,6 +203,8 @@ pub(super) fn keep_of_process(config: &mut Config, old: &Config) {
     }
 }
 
+/// What else is read.
+const OWN_FILES: &str = "the gateway's own files";
 /// A key that is not there.
 const UNSAID: &str = "none";
 

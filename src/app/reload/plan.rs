@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Reloaded;
 use super::changes::{Change, Effect, differences, effective, keep_of_process};
 use crate::app::Fleet;
-use crate::config::{Config, Origin, Problem, Problems};
+use crate::config::{Config, Finding, Origin, Problem, Problems};
 use crate::served::Served;
 
 /// What becomes of each gateway.
@@ -49,9 +49,14 @@ impl Plan {
             .into_iter()
             .map(|new| Wanted::of(fleet, new, &mut reloaded))
             .collect();
-        let lost = gone.iter().map(|served| Change::gone(&served.name));
-        reloaded.changes.extend(lost);
         let configs: Vec<Config> = wanted.iter().map(|wanted| wanted.config.clone()).collect();
+        for served in &gone {
+            reloaded.add(Change::gone(&served.name));
+            let used = |(_, old): (_, &Config)| configs.iter().any(|new| new.data == old.data);
+            if !fleet.named(&served.name).is_some_and(used) {
+                reloaded.findings.extend(left_behind(served));
+            }
+        }
         let mut clashes = Config::clashes(&configs);
         if clashes.is_empty() {
             return Ok((Self { wanted, gone }, reloaded));
@@ -71,14 +76,15 @@ impl Plan {
 
 impl Wanted {
     fn of(fleet: &Fleet, new: Config, reloaded: &mut Reloaded) -> Self {
-        let known = |finding: &&_| {
-            let mut before = fleet.configs.iter();
-            !before.any(|old| old.findings.contains(finding))
-        };
-        let findings = new.findings.iter().filter(known);
-        reloaded.findings.extend(findings.cloned());
+        for finding in &new.findings {
+            let mut known = fleet.configs.iter().map(|old| &old.findings);
+            let told = reloaded.findings.contains(finding);
+            if !told && !known.any(|known| known.contains(finding)) {
+                reloaded.findings.push(finding.clone());
+            }
+        }
         let Some((served, old)) = fleet.named(&new.name) else {
-            reloaded.changes.push(Change::added(&new.name));
+            reloaded.add(Change::added(&new.name));
             let mut config = new;
             if let Some(old) = fleet.configs.first() {
                 keep_of_process(&mut config, old);
@@ -95,12 +101,29 @@ impl Wanted {
             config: old.clone(),
         };
         let config = effective(old, &new, &changes);
-        reloaded.changes.extend(changes);
+        for change in changes {
+            reloaded.add(change);
+        }
         Self {
             config,
             before: Some(before),
         }
     }
+}
+
+/// The shim's own device, at a gateway that it does not stand before any more.
+fn left_behind(served: &Served) -> Option<Finding> {
+    let engine = &served.front().engine;
+    engine.control.standing().delegate_scopes?;
+    let device = engine.delegate.device_id();
+    Some(Finding::new(
+        "delegate-left",
+        format!(
+            "the shim's own device is still paired with {}, which is gone from the configuration",
+            served.name
+        ),
+        format!("where that gateway runs: openclaw devices remove {device}"),
+    ))
 }
 
 /// What lets everything hold that was read.

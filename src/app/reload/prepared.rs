@@ -28,11 +28,11 @@ pub(super) struct Prepared {
 /// What one gateway gets.
 enum Step {
     /// The same engine, for sessions that are let in by another configuration.
-    Governed(Before, Config, Front),
+    Governed(Before, Config, Box<Front>),
     /// An engine of its own, for its next sessions.
-    Replaced(Before, Config, Parts),
+    Replaced(Before, Config, Box<Parts>),
     /// It was not there before.
-    Added(Config, Parts),
+    Added(Config, Box<Parts>),
 }
 
 impl Prepared {
@@ -168,7 +168,8 @@ impl Step {
         let Wanted { config, before } = wanted;
         let gather = |mode| {
             let parts = Parts::gather(&config, &shim.telemetry, mode);
-            parts.map_err(|error| problem(error.to_string()))
+            let parts = parts.map_err(|error| problem(error.to_string()))?;
+            Ok(Box::new(parts))
         };
         Ok(match before {
             None => {
@@ -183,7 +184,7 @@ impl Step {
             Some(before) => {
                 let front = before.served.front();
                 let front = assemble::around(&config, &before.config, &front);
-                Self::Governed(before, config, front)
+                Self::Governed(before, config, Box::new(front))
             }
         })
     }
@@ -192,7 +193,7 @@ impl Step {
         match self {
             Self::Governed(before, config, front) => {
                 let engine = Arc::clone(&front.engine);
-                before.served.replace(front);
+                before.served.replace(*front);
                 assemble::govern(&engine, assemble::rules(&config)).await;
                 restrain_past(shim, &config).await;
                 before.go_on(&config)
