@@ -9,6 +9,7 @@ use tokio::time::timeout;
 use super::ready::Ready;
 use super::{metrics, reload};
 use crate::app::Shim;
+use crate::app::older::Said;
 use crate::approval::Candidate;
 use crate::clock;
 use crate::config::Config;
@@ -42,6 +43,7 @@ pub(super) async fn status(shim: &Shim) -> Value {
         "now": clock::now_ms(),
         "started": telemetry.started_ms(),
         "draining": draining,
+        "older": shim.older().await.iter().map(older_json).collect::<Vec<_>>(),
         "ready": reached && !draining,
         "reload": reload::history(shim),
         "gateways": gateways,
@@ -50,6 +52,18 @@ pub(super) async fn status(shim: &Shim) -> Value {
         "recent": recent.iter().map(recent_json).collect::<Vec<_>>(),
         "hour": telemetry.hour(),
         "totals": totals(shim),
+    })
+}
+
+/// A process before this one, which keeps the sessions that it had.
+fn older_json(said: &Said) -> Value {
+    let live = said.answer.as_ref().ok();
+    let member = |name: &str| live.and_then(|live| live.get(name)).cloned();
+    json!({
+        "pid": said.pid,
+        "version": member("version"),
+        "sessions": member("sessions"),
+        "why": said.answer.as_ref().err(),
     })
 }
 

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{Instrument as _, warn};
 
-use super::{Circle, Failure, Sessions, Shim};
+use super::{Circle, Failure, Shim};
 use crate::approver;
 use crate::audit::Audit;
 use crate::breaker::{self, Breaker};
@@ -53,7 +53,7 @@ impl Parts {
         // A shim that is off and has no device needs none: `unpair` leaves it so, for a restart and a reload, too.
         let delegate = match mode.get() {
             Mode::Off => Delegate::load_or_dream(&config.data)?,
-            Mode::On | Mode::Observe => Delegate::load_or_create(&config.data)?,
+            Mode::On | Mode::Observe => Delegate::load_for_use(&config.data)?,
         };
         Ok(Self {
             settings: Settings::with_delegate(config, delegate)?,
@@ -67,12 +67,12 @@ impl Parts {
     /// A gateway that the shim did not stand before until now.
     pub(super) fn start_anew(self, shim: &Shim) -> Arc<Served> {
         let name = self.config.name.clone();
-        Arc::new(Served::new(name, self.start(&shim.sessions, None)))
+        Arc::new(Served::new(name, self.start(shim, None)))
     }
 
     /// Puts them together, and starts what runs beside the sessions. `traces` are those of an engine before this one,
     /// where there was one.
-    pub(super) fn start(self, sessions: &Sessions, traces: Option<Traces>) -> Front {
+    pub(super) fn start(self, shim: &Shim, traces: Option<Traces>) -> Front {
         let Self {
             config,
             mode,
@@ -113,9 +113,14 @@ impl Parts {
         beside.spawn(breaker::forget_when_changed(Arc::clone(&engine)).in_current_span());
         let watch = Watch::start(engine.resolver.clone());
         beside.spawn(police(Arc::clone(&engine), watch).in_current_span());
-        beside.spawn(approver::run(Arc::clone(&engine)).in_current_span());
+        // A shim that ends, or whose place another has taken, approves nothing by itself any more.
+        let approve = approver::run(Arc::clone(&engine)).in_current_span();
+        let stop = shim.stop.clone();
+        beside.spawn(async move {
+            stop.run_until_cancelled(approve).await;
+        });
         beside.spawn(resume_when_switched_on(Arc::clone(&engine)).in_current_span());
-        let sessions = sessions.circle();
+        let sessions = shim.sessions.circle();
         let over = sessions.over();
         tokio::spawn(async move {
             over.await;

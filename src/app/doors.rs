@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::Failure;
 use super::fleet::Fleet;
@@ -33,6 +33,42 @@ impl Listener {
             twin: None,
         }
     }
+}
+
+/// Listens where the configurations say, on sockets that were handed over where there are any.
+pub(super) async fn listen_at(
+    configs: &[Config],
+    sockets: &Sockets,
+) -> Result<Vec<Listener>, Failure> {
+    let handed_over = sockets.any();
+    let mut listeners: Vec<Listener> = Vec::new();
+    for config in configs {
+        let address = config.listen;
+        if listeners.iter().any(|known| known.configured == address) {
+            continue;
+        }
+        let before = sockets.unclaimed().len();
+        let listener = sockets
+            .bind(address)
+            .await
+            .map_err(|error| listen::unavailable(config, &error).to_string())?;
+        if handed_over && sockets.unclaimed().len() == before {
+            warn!(
+                "no socket for {address} was handed over; bound it, so that a restart refuses connections for a moment"
+            );
+        }
+        listeners.push(Listener::new(address, listener));
+    }
+    for listener in &mut listeners {
+        listener.twin = listen::twin(&listener.listener, sockets).await;
+    }
+    for address in sockets.unclaimed() {
+        warn!(
+            "a socket for {address} was handed over, but nothing is configured to listen there; it is closed"
+        );
+    }
+    sockets.close_unclaimed();
+    Ok(listeners)
 }
 
 /// A door that nobody has come in by yet.
@@ -107,10 +143,12 @@ pub(super) fn lead(fleet: &Fleet) {
 
 /// Closes a door for good, where another is not: `left` are those that stay open.
 pub(super) fn close(door: &Door, left: &[Arc<Door>], sockets: &Sockets) {
-    info!(
-        "no longer listening on {}; its live sessions go on",
-        door.address
-    );
+    if !door.closed().is_cancelled() {
+        info!(
+            "no longer listening on {}; its live sessions go on",
+            door.address
+        );
+    }
     door.close();
     release(door.address, left, sockets);
 }

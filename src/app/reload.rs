@@ -19,6 +19,7 @@ use tracing::{error, info, warn};
 use super::{Shim, systemd};
 use crate::config::{Config, Finding, Origin, Problem, Problems};
 use crate::engine::Engine;
+use crate::served::Served;
 
 pub use changes::{Change, Effect};
 pub use history::{History, Refused, Waiting};
@@ -98,6 +99,23 @@ impl Shim {
         self.reloads.history().clone()
     }
 
+    /// The engine of a gateway's new sessions, and those that a reload replaced and whose sessions still run.
+    #[must_use]
+    pub fn engines(&self, served: &Served) -> Vec<Arc<Engine>> {
+        let past = self.reloads.past();
+        let past = past.iter().filter(|(of, _)| *of == served.name);
+        let past = past.filter_map(|(_, engine)| engine.upgrade());
+        [Arc::clone(&served.front().engine)]
+            .into_iter()
+            .chain(past)
+            .collect()
+    }
+
+    /// Nothing is read again for as long as what is returned lives, so that no engine comes in the place of another.
+    pub async fn undisturbed(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.reloads.turn.lock().await
+    }
+
     /// Reads everything again, and lets it hold.
     ///
     /// # Errors
@@ -124,7 +142,12 @@ impl Shim {
         outcome
     }
 
-    async fn take(self: &Arc<Self>, read: Vec<Config>) -> Result<Reloaded, Problems> {
+    async fn take(self: &Arc<Self>, mut read: Vec<Config>) -> Result<Reloaded, Problems> {
+        if self.draining() {
+            // Nobody comes to it any more: it follows for the sessions that it has.
+            let fleet = self.fleet();
+            read.retain(|config| fleet.named(&config.name).is_some());
+        }
         let (plan, reloaded) = Plan::of(&self.fleet(), read)?;
         let prepared = Prepared::of(plan, self).await?;
         prepared.commit(self).await;

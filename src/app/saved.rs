@@ -8,7 +8,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use tracing::warn;
+use tracing::{error, info, warn};
 
 use crate::clock;
 use crate::config::{Config, Mode};
@@ -109,6 +109,26 @@ impl Resolved {
             ),
         }
     }
+}
+
+/// The mode to begin in, told to the log: a switch outlives a restart, but not an edit of the configuration.
+pub(super) fn at_start(config: &Config) -> Mode {
+    let resolved = resolve(config);
+    let mode = resolved.mode.as_str();
+    match &resolved.source {
+        Source::Configuration => {}
+        Source::Switched { .. } => {
+            warn!(gateway = %config.name, "the mode is {mode}, {}", resolved.clause());
+        }
+        Source::Unusable { .. } => {
+            error!(gateway = %config.name, "the mode is {mode}, {}", resolved.clause());
+        }
+        Source::Edited { .. } => {
+            info!(gateway = %config.name, "the mode is {mode}, {}", resolved.clause());
+            forget_or_warn(&config.data);
+        }
+    }
+    resolved.mode
 }
 
 /// Keeps the mode for the next start; where the configuration says the same, nothing has to be kept.

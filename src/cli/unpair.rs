@@ -2,8 +2,10 @@
 
 mod left;
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
+use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -11,8 +13,8 @@ use serde_json::{Value, json};
 use super::phrase::row;
 use super::{ExitStatus, Said, Settings, Style};
 use crate::admin::{Client, ClientError};
-use crate::app::Failure;
-use crate::config::{Config, Environment};
+use crate::app::{Failure, older};
+use crate::config::{Config, Environment, Mode};
 use crate::control::{self, Removal};
 use crate::delegate::Delegate;
 use crate::text::safe;
@@ -95,29 +97,59 @@ fn read(answer: &Value) -> Vec<Outcome> {
     gateways.into_iter().flatten().map(one).collect()
 }
 
-/// Without a shim that runs. Without a key there is nothing to prove a device with, and nothing to remove.
+/// Without a shim that runs: at most processes do that wait for their last sessions. Without a key there is nothing to prove a device with, and nothing to remove.
 async fn alone(config: &Config, options: &Unpair) -> Result<Outcome, Failure> {
     if let Some(name) = &options.settings.gateway_name
         && *name != config.name
     {
         return Err(format!("there is no gateway {}", safe(name)).into());
     }
-    let removal = match Delegate::load(&config.data)? {
-        None => Ok(Removal::default()),
-        Some(delegate) => remove(config, delegate).await,
+    let delegate = Delegate::load(&config.data)?;
+    if let Some(delegate) = &delegate {
+        delegate.retire()?;
+    }
+    let (sessions_ended, deaf) = retire_older(config).await;
+    let removal = match delegate {
+        None => Ok(Removal {
+            left: deaf,
+            ..Removal::default()
+        }),
+        Some(delegate) => remove(config, delegate, deaf).await,
     };
     Ok(Outcome {
         gateway: config.name.clone(),
-        sessions_ended: 0,
+        sessions_ended,
         removal,
     })
 }
 
-async fn remove(config: &Config, delegate: Delegate) -> Result<Removal, String> {
+/// Has processes that wait for their last sessions put the delegate away: how many sessions they ended, and the commands
+/// that end those which did not listen.
+async fn retire_older(config: &Config) -> (u64, Vec<String>) {
+    let body = json!({"gateway": config.name, "mode": Mode::Off.as_str()});
+    let tell = |path| older::tell(&config.base, path, &body, OLDER);
+    let switched = tell("/older/mode").await;
+    let retired = tell("/older/retire").await;
+    let deaf = switched.iter().chain(&retired);
+    let deaf: BTreeSet<u32> = deaf
+        .filter(|said| said.answer.is_err())
+        .map(|said| said.pid)
+        .collect();
+    let answers = retired.iter().filter_map(|said| said.answer.as_ref().ok());
+    let ended = answers.map(|answer| {
+        let gateways = read(answer).into_iter();
+        gateways.map(|outcome| outcome.sessions_ended).sum::<u64>()
+    });
+    let commands = deaf.into_iter().map(|pid| format!("kill {pid}"));
+    (ended.sum(), commands.collect())
+}
+
+async fn remove(config: &Config, delegate: Delegate, deaf: Vec<String>) -> Result<Removal, String> {
     let settings =
         control::Settings::with_delegate(config, delegate).map_err(|error| error.to_string())?;
     let removal = control::remove(&settings).await;
-    let removal = removal.map_err(|error| error.to_string())?;
+    let mut removal = removal.map_err(|error| error.to_string())?;
+    removal.left.extend(deaf);
     if removal.is_complete() {
         let discarded = settings.delegate.discard();
         discarded.map_err(|error| error.to_string())?;
@@ -193,3 +225,6 @@ fn show_removal(text: &mut String, style: Style, removal: &Removal) {
         row(text, style, "note", &other);
     }
 }
+
+/// How long a process that waits for its last sessions may take to end those in the delegate's name.
+const OLDER: Duration = Duration::from_secs(13);

@@ -8,7 +8,7 @@ use super::plan::{Before, Plan, Wanted};
 use super::{follow_secret, problem};
 use crate::app::assemble::{self, Parts};
 use crate::app::doors::{self, Listener, Opening, first_at};
-use crate::app::{Fleet, Shim, first_mode, saved};
+use crate::app::{Fleet, Shim, saved};
 use crate::config::{Config, Problems};
 use crate::engine::ModeSwitch;
 use crate::http::Front;
@@ -201,7 +201,7 @@ impl Step {
             Self::Replaced(before, config, parts) => {
                 let past = before.served.front();
                 let traces = past.engine.traces.clone();
-                before.served.replace(parts.start(&shim.sessions, traces));
+                before.served.replace(parts.start(shim, traces));
                 shim.reloads.passed(&config.name, &past.engine);
                 follow_secret(shim, &config.name, &before.served.front().engine);
                 restrain_past(shim, &config).await;
@@ -209,7 +209,7 @@ impl Step {
             }
             Self::Added(config, parts) => {
                 let served = parts.start_anew(shim);
-                served.mode.set(first_mode(&config));
+                served.mode.set(saved::at_start(&config));
                 follow_secret(shim, &config.name, &served.front().engine);
                 restrain_past(shim, &config).await;
                 served

@@ -48,6 +48,9 @@ impl View {
             let _ = write!(line, "  {}", self.style.bad("not ready"));
         }
         line.push('\n');
+        for older in list(status, "older") {
+            let _ = writeln!(line, "{}", self.older(older));
+        }
         line
     }
 
@@ -86,6 +89,24 @@ impl View {
             });
         }
         shown
+    }
+
+    /// A process whose place this one has taken.
+    fn older(&self, older: &Value) -> String {
+        let pid = text(older, "pid");
+        let sessions = match (number(older, "sessions"), said(older, "why")) {
+            (Some(1), _) => "still serves 1 session, and ends with it".to_owned(),
+            (Some(sessions), _) => format!("still serves {sessions} sessions, and ends with them"),
+            (None, why) => format!(
+                "may still serve sessions: {}",
+                why.unwrap_or_else(|| "it does not say".to_owned())
+            ),
+        };
+        let version =
+            said(older, "version").map_or_else(String::new, |version| format!(" ({version})"));
+        self.style
+            .doubtful(format!("an older process, pid {pid}{version}, {sessions}"))
+            .to_string()
     }
 
     fn gateway(&self, gateway: &Value) -> String {
