@@ -59,7 +59,10 @@ pub fn findings_of_all(configs: &[Config]) {
 #[must_use]
 pub fn span(config: &Config) -> Span {
     let name = config.label.as_deref();
-    name.map_or_else(Span::none, |gateway| error_span!(parent: None, "served", %gateway))
+    name.map_or_else(
+        Span::none,
+        |gateway| error_span!(parent: None, "served", %gateway),
+    )
 }
 
 /// Both forms of a line look at every span, so that each knows those that were begun before it had its turn; one of them

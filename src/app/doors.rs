@@ -107,10 +107,12 @@ pub(super) fn lead(fleet: &Fleet) {
 
 /// Closes a door for good, where another is not: `left` are those that stay open.
 pub(super) fn close(door: &Door, left: &[Arc<Door>], sockets: &Sockets) {
-    info!(
-        "no longer listening on {}; its live sessions go on",
-        door.address
-    );
+    if !door.closed().is_cancelled() {
+        info!(
+            "no longer listening on {}; its live sessions go on",
+            door.address
+        );
+    }
     door.close();
     release(door.address, left, sockets);
 }

@@ -124,7 +124,12 @@ impl Shim {
         outcome
     }
 
-    async fn take(self: &Arc<Self>, read: Vec<Config>) -> Result<Reloaded, Problems> {
+    async fn take(self: &Arc<Self>, mut read: Vec<Config>) -> Result<Reloaded, Problems> {
+        if self.draining() {
+            // Nobody comes to it any more: it follows for the sessions that it has.
+            let fleet = self.fleet();
+            read.retain(|config| fleet.named(&config.name).is_some());
+        }
         let (plan, reloaded) = Plan::of(&self.fleet(), read)?;
         let prepared = Prepared::of(plan, self).await?;
         prepared.commit(self).await;
