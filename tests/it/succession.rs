@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use rustix::process::Signal;
 use scope_shim::demo::simulated::Profile;
+use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::time::{Duration, timeout};
 
 use crate::command::Bench;
 use crate::modes::{before, said};
@@ -176,6 +178,38 @@ async fn a_version_that_fails_late_leaves_the_old_one_to_be_asked() {
     let left = std::fs::read_dir(&data).unwrap().flatten();
     let mut left = left.map(|entry| entry.file_name().into_string().unwrap());
     assert!(!left.any(|name| name.starts_with("older-")));
+}
+
+#[tokio::test]
+async fn a_new_process_goes_on_alone_where_the_old_one_dies_before_it_has_taken_over() {
+    let bench = Bench::new(Profile::Literal).await;
+    let path = bench.dir.path().join("scope-shim");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_scope-shim"), &path).unwrap();
+    // A gateway that accepts and says nothing: the new process waits for it before it says that it is ready.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = silent.local_addr().unwrap();
+    let listen = free();
+    let text = format!("listen = \"{listen}\"\n[gateway]\nurl = \"ws://{url}\"\n");
+    configure(&bench, &text);
+    let mut program = Program::of(&path, &bench, listen, None).await;
+    let _first = silent.accept().await.unwrap();
+    program.signal(Signal::USR2);
+    let _second = silent.accept().await.unwrap();
+    let old = u64::from(program.pid());
+    program.signal(Signal::KILL);
+    assert!(!program.ends().await);
+    let socket = bench.dir.path().join("data/admin.sock");
+    let served = async {
+        while UnixStream::connect(&socket).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let served = timeout(Duration::from_secs(20), served).await;
+    served.expect("the new process can be asked");
+    let new = serving(&bench).await;
+    let _ended_later = Foundling(u32::try_from(new).unwrap());
+    assert_ne!(new, old);
+    TcpStream::connect(listen).await.unwrap();
 }
 
 #[tokio::test]
