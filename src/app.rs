@@ -3,6 +3,7 @@
 mod assemble;
 mod doors;
 mod embedded;
+mod fleet;
 mod hand_over;
 pub mod older;
 mod opening;
@@ -20,7 +21,8 @@ mod systemd;
 use std::error::Error;
 
 pub use embedded::{serve, serve_all, serve_reloading};
-pub use reload::{Change, Effect, Failed, Loader, Reloaded, Reloads};
+pub use fleet::Fleet;
+pub use reload::{Change, Effect, History, Loader, Refused, Reloaded, Reloads, Waiting};
 pub use run::run;
 pub use sessions::{Circle, Sessions};
 pub use shim::Shim;

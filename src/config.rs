@@ -104,6 +104,11 @@ impl Config {
         let setting = self.settings.iter().find(|setting| setting.key == key);
         setting.map_or(Origin::Default, |setting| setting.origin.clone())
     }
+
+    /// Whether a key says the same of all gateways, where there are several.
+    pub(crate) fn is_for_all(key: &str) -> bool {
+        raw::own_name(key).is_none()
+    }
 }
 
 /// How the shim logs.

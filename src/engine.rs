@@ -44,8 +44,6 @@ pub use who::{Moment, Who};
 /// What every session shares.
 #[derive(Debug)]
 pub struct Engine {
-    /// What the gateway is called, where there are several.
-    pub name: Option<String>,
     /// On, observing or off.
     pub mode: Arc<ModeSwitch>,
     /// What a reload may change.

@@ -1,10 +1,13 @@
 //! Accepting clients: a place first, then a connection; one that fails never ends the others.
 
+mod places;
 pub mod proxy_protocol;
 mod taken;
 mod twin;
 
-pub use twin::listener as twin;
+pub use twin::{listener as twin, of as twin_of};
+
+use places::{Place, Places};
 
 use std::error::Error;
 use std::io;
@@ -16,7 +19,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
@@ -31,7 +34,7 @@ use crate::tls;
 use crate::workers::{Load, Workers};
 
 /// How many clients, and how patient the shim is with each.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Client connections at a time; more wait in the system's queue.
     pub connections: usize,
@@ -41,43 +44,34 @@ pub struct Limits {
     pub header_timeout: Duration,
 }
 
-/// Serves clients until `stop`, and then finishes the requests under way; sessions may run longer.
+/// Serves clients until the door is closed, and then finishes the requests under way; sessions may run longer.
 ///
 /// `twin` is the same port of the other loopback address, where there is one and it was free.
 pub async fn serve(
     listener: TcpListener,
     twin: Option<TcpListener>,
     door: Arc<Door>,
-    limits: Limits,
     workers: Arc<Workers>,
-    stop: CancellationToken,
 ) {
-    let address = listener.local_addr().ok().and_then(twin::of);
+    let address = listener.local_addr().ok().and_then(twin_of);
     let beside = async {
         let listener = match twin {
             Some(listener) => listener,
-            None => twin::bind(address?, &stop).await?,
+            None => twin::bind(address?, door.closed()).await?,
         };
-        serve_at(listener, &door, limits, &workers, &stop).await;
+        serve_at(listener, &door, &workers).await;
         Some(())
     };
-    tokio::join!(serve_at(listener, &door, limits, &workers, &stop), beside);
+    tokio::join!(serve_at(listener, &door, &workers), beside);
 }
 
-async fn serve_at(
-    listener: TcpListener,
-    door: &Arc<Door>,
-    limits: Limits,
-    workers: &Workers,
-    stop: &CancellationToken,
-) {
-    // Its own for each address: whoever waits for a client holds a place for it.
-    let places = Arc::new(Semaphore::new(limits.connections));
+async fn serve_at(listener: TcpListener, door: &Arc<Door>, workers: &Workers) {
+    let places = Places::default();
     let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
-            () = stop.cancelled() => break,
-            accepted = accept(&listener, &places) => accepted,
+            () = door.closed().cancelled() => break,
+            accepted = accept(&listener, &places, door.limits()) => accepted,
         };
         let Some((stream, peer, place)) = accepted else {
             continue;
@@ -85,11 +79,10 @@ async fn serve_at(
         let Some((worker, load)) = workers.pick() else {
             return;
         };
-        let (door, stop) = (Arc::clone(door), stop.clone());
-        let place = (place, load);
+        let (door, place) = (Arc::clone(door), (place, load));
         connections.spawn_on(
             async move {
-                if let Err(error) = attend(stream, peer.ip(), door, limits, stop, place).await {
+                if let Err(error) = attend(stream, peer.ip(), door, place).await {
                     debug!(client = %peer.ip(), "a client connection ended: {error}");
                 }
             },
@@ -106,36 +99,46 @@ async fn attend(
     stream: StdStream,
     address: IpAddr,
     door: Arc<Door>,
-    limits: Limits,
-    stop: CancellationToken,
-    place: Place,
+    place: Admission,
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let (limits, closed) = (*door.limits().borrow(), door.closed().clone());
     let mut stream = TcpStream::from_std(stream)?;
     stream.set_nodelay(true)?;
     let Some(client) = client(&mut stream, address, &door, limits).await else {
         return Ok(());
     };
-    let Some((stream, connection)) = enter(stream, client, door, limits, &stop).await else {
+    let Some((stream, connection)) = enter(stream, client, door, limits, &closed).await else {
         return Ok(());
     };
-    Ok(serve_connection(stream, connection, limits, stop, place).await?)
+    Ok(serve_connection(stream, connection, limits, closed, place).await?)
 }
 
 /// One of the places for connections, and a worker's care.
-type Place = (OwnedSemaphorePermit, Load);
+type Admission = (Place, Load);
 
 /// A client's place among the connections, held for as long as a clone of this is.
 #[derive(Clone, Debug)]
-pub struct Admitted(#[expect(dead_code, reason = "held, not read")] Arc<(Place, Option<Counted>)>);
+pub struct Admitted(
+    #[expect(dead_code, reason = "held, not read")] Arc<(Admission, Option<Counted>)>,
+);
 
+/// `None` where there was nobody, or how many there may be has changed.
 async fn accept(
     listener: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> Option<(StdStream, std::net::SocketAddr, OwnedSemaphorePermit)> {
-    let place = Arc::clone(places).acquire_owned().await.ok()?;
-    let accepted = listener.accept().await;
+    places: &Places,
+    mut limits: watch::Receiver<Limits>,
+) -> Option<(StdStream, std::net::SocketAddr, Place)> {
+    let most = limits.borrow_and_update().connections;
+    let accepted = async {
+        places.one_of(most).await;
+        listener.accept().await
+    };
+    let accepted = tokio::select! {
+        Ok(()) = limits.changed() => return None,
+        accepted = accepted => accepted,
+    };
     match accepted.and_then(|(stream, peer)| Ok((stream.into_std()?, peer))) {
-        Ok((stream, peer)) => Some((stream, peer, place)),
+        Ok((stream, peer)) => Some((stream, peer, places.take())),
         Err(error) => {
             // Out of descriptors, mostly: the connection stays in the queue, so a pause is all that helps.
             warn!("cannot accept a client: {error}");
@@ -152,7 +155,7 @@ async fn client(
     door: &Door,
     limits: Limits,
 ) -> Option<Peer> {
-    let front = door.served.first()?.front();
+    let front = door.first()?.front();
     let peer = proxy_protocol::peer(stream, address, &front.trust, limits.header_timeout).await;
     peer.inspect_err(|refused| warn!(client = %address, "refused a connection: {refused}"))
         .ok()

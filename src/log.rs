@@ -2,9 +2,15 @@
 
 mod lines;
 
-use tracing::{Span, Subscriber, error_span};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::MakeWriter;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use tracing::{Event, Span, Subscriber, error_span};
+use tracing_subscriber::fmt::format::{JsonFields, Writer};
+use tracing_subscriber::fmt::{self, FmtContext, FormatEvent, FormatFields, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::{EnvFilter, Registry, registry, reload};
 
 use crate::config::{Config, Finding, Log, LogFormat, LogLevel};
 
@@ -12,9 +18,18 @@ use crate::config::{Config, Finding, Log, LogFormat, LogLevel};
 pub fn init(log: Log, no_color: bool) {
     let colour = crate::cli::Style::of(&std::io::stderr(), no_color).is_coloured();
     let directives = std::env::var("RUST_LOG").ok();
-    let subscriber = subscriber(log, colour, directives.as_deref(), std::io::stderr);
+    let (subscriber, switch) = subscriber(log, colour, directives, std::io::stderr);
     // It fails only when a test has set its own.
-    let _ = tracing::subscriber::set_global_default(subscriber);
+    if tracing::subscriber::set_global_default(subscriber).is_ok() {
+        let _ = OF_PROCESS.set(switch);
+    }
+}
+
+/// Writes the lines from now on as this says.
+pub fn change(log: Log) {
+    if let Some(switch) = OF_PROCESS.get() {
+        switch.turn(log);
+    }
 }
 
 /// Logs what an operator should know, one warning each.
@@ -46,28 +61,95 @@ pub fn findings_of_all(configs: &[Config]) {
 #[must_use]
 pub fn span(config: &Config) -> Span {
     let name = config.label.as_deref();
-    name.map_or_else(Span::none, |gateway| error_span!("served", %gateway))
+    name.map_or_else(
+        Span::none,
+        |gateway| error_span!(parent: None, "served", %gateway),
+    )
 }
 
+/// Both forms of a line look at every span, so that each knows those that were begun before it had its turn; one of them
+/// writes.
 fn subscriber<W>(
     log: Log,
     colour: bool,
-    directives: Option<&str>,
+    directives: Option<String>,
     writer: W,
-) -> Box<dyn Subscriber + Send + Sync>
+) -> (impl Subscriber + Send + Sync, Switch)
 where
-    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+    W: for<'w> MakeWriter<'w> + Clone + Send + Sync + 'static,
 {
-    let filter = filter(log.level, directives);
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let (filter, levels) = reload::Layer::new(filter(log.level, directives.as_deref()));
+    let json = Arc::new(AtomicBool::new(log.format == LogFormat::Json));
+    let text_lines = fmt::layer()
+        .with_writer(writer.clone())
+        .with_ansi(colour)
+        .event_format(OnlyWhere {
+            json: false,
+            chosen: Arc::clone(&json),
+            form: lines::Lines,
+        });
+    let json_lines = fmt::layer()
         .with_writer(writer)
-        .with_ansi(colour);
-    match log.format {
-        LogFormat::Text => Box::new(builder.event_format(lines::Lines).finish()),
-        LogFormat::Json => {
-            let builder = builder.json().flatten_event(true);
-            Box::new(builder.with_span_list(false).finish())
+        .with_ansi(false)
+        .fmt_fields(JsonFields::new())
+        .event_format(OnlyWhere {
+            json: true,
+            chosen: Arc::clone(&json),
+            form: fmt::format()
+                .json()
+                .flatten_event(true)
+                .with_span_list(false),
+        });
+    let subscriber = registry().with(filter).with(text_lines).with(json_lines);
+    let switch = Switch {
+        levels,
+        directives,
+        json,
+    };
+    (subscriber, switch)
+}
+
+/// Turns the log to another level and another form.
+#[derive(Debug)]
+struct Switch {
+    levels: reload::Handle<EnvFilter, Registry>,
+    directives: Option<String>,
+    json: Arc<AtomicBool>,
+}
+
+impl Switch {
+    fn turn(&self, log: Log) {
+        self.json
+            .store(log.format == LogFormat::Json, Ordering::Relaxed);
+        let filter = filter(log.level, self.directives.as_deref());
+        // It fails only where there is no log any more.
+        let _ = self.levels.reload(filter);
+    }
+}
+
+/// A form of lines that writes nothing while the other one is chosen.
+struct OnlyWhere<F> {
+    json: bool,
+    chosen: Arc<AtomicBool>,
+    form: F,
+}
+
+impl<F, S, N> FormatEvent<S, N> for OnlyWhere<F>
+where
+    F: FormatEvent<S, N>,
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> std::fmt::Result {
+        if self.chosen.load(Ordering::Relaxed) == self.json {
+            self.form.format_event(context, writer, event)
+        } else {
+            Ok(())
         }
     }
 }
@@ -85,6 +167,9 @@ fn filter(level: LogLevel, directives: Option<&str>) -> EnvFilter {
         })
     })
 }
+
+/// That of this process, once it has begun.
+static OF_PROCESS: OnceLock<Switch> = OnceLock::new();
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
@@ -130,7 +215,8 @@ mod tests {
             level,
             sessions: crate::config::SessionLog::Off,
         };
-        let subscriber = subscriber(log, false, directives, move || writer.clone());
+        let directives = directives.map(str::to_owned);
+        let (subscriber, _) = subscriber(log, false, directives, move || writer.clone());
         tracing::subscriber::with_default(subscriber, work);
         let bytes = lines.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()

@@ -6,9 +6,12 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use hyper::Request;
 use hyper::header::HOST;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::engine::ModeSwitch;
 use crate::http::Front;
+use crate::listen::Limits;
 use crate::telemetry::meters::Connection;
 use crate::tls::Listening;
 
@@ -17,8 +20,6 @@ use crate::tls::Listening;
 pub struct Served {
     /// What the operator calls it.
     pub name: String,
-    /// The host names that lead to it, in lower case, some as `*.suffix`; none where it takes every other host.
-    pub hosts: Vec<String>,
     /// On, observing or off, for its next handshake. A reload keeps it.
     pub mode: Arc<ModeSwitch>,
     front: ArcSwap<Front>,
@@ -27,10 +28,9 @@ pub struct Served {
 impl Served {
     /// A gateway behind this front.
     #[must_use]
-    pub fn new(name: String, hosts: Vec<String>, front: Front) -> Self {
+    pub fn new(name: String, front: Front) -> Self {
         Self {
             name,
-            hosts,
             mode: Arc::clone(&front.engine.mode),
             front: ArcSwap::from_pointee(front),
         }
@@ -51,19 +51,95 @@ impl Served {
 /// Where clients come in.
 #[derive(Debug)]
 pub struct Door {
+    /// The address that is listened on, as the configuration says it.
+    pub configured: SocketAddr,
     /// The address that is listened on.
     pub address: SocketAddr,
     /// What clients are shown who have to speak TLS; `None` where they speak plaintext.
     pub tls: Option<Arc<Listening>>,
-    /// The gateways behind it, never none.
-    pub served: Vec<Arc<Served>>,
+    ways: ArcSwap<Vec<Way>>,
+    limits: watch::Sender<Limits>,
+    closed: CancellationToken,
+}
+
+/// What leads through a door to one gateway.
+#[derive(Clone, Debug)]
+pub struct Way {
+    /// The host names, in lower case, some as `*.suffix`; none where it takes every other host.
+    pub hosts: Vec<String>,
+    /// Whose they are.
+    pub served: Arc<Served>,
 }
 
 impl Door {
+    /// A door that leads nowhere yet. It is closed with `closed`, or by itself.
+    #[must_use]
+    pub fn new(
+        configured: SocketAddr,
+        address: SocketAddr,
+        tls: Option<Arc<Listening>>,
+        limits: Limits,
+        closed: &CancellationToken,
+    ) -> Self {
+        Self {
+            configured,
+            address,
+            tls,
+            ways: ArcSwap::default(),
+            limits: watch::Sender::new(limits),
+            closed: closed.child_token(),
+        }
+    }
+
+    /// Leads to other gateways, or by other hosts, from the next request on.
+    pub fn lead(&self, ways: Vec<Way>) {
+        self.ways.store(Arc::new(ways));
+    }
+
+    /// What leads through it.
+    #[must_use]
+    pub fn ways(&self) -> Arc<Vec<Way>> {
+        self.ways.load_full()
+    }
+
+    /// The first gateway behind it, which its clients' proxies are known to; `None` once it is closed.
+    #[must_use]
+    pub fn first(&self) -> Option<Arc<Served>> {
+        let ways = self.ways.load();
+        Some(Arc::clone(&ways.first()?.served))
+    }
+
+    /// How many clients, and how patient the shim is with each, as it changes.
+    #[must_use]
+    pub fn limits(&self) -> watch::Receiver<Limits> {
+        self.limits.subscribe()
+    }
+
+    /// Has other limits from the next client on.
+    pub fn limit(&self, limits: Limits) {
+        self.limits.send_if_modified(|held| {
+            let differs = *held != limits;
+            *held = limits;
+            differs
+        });
+    }
+
+    /// Lets nobody in any more; what is under way goes on.
+    pub fn close(&self) {
+        self.closed.cancel();
+        self.lead(Vec::new());
+    }
+
+    /// Cancelled when it is closed.
+    #[must_use]
+    pub fn closed(&self) -> &CancellationToken {
+        &self.closed
+    }
+
     /// Counts a client connection for as long as what is returned lives.
     #[must_use]
     pub fn connection(&self) -> Option<Connection> {
-        let served = self.served.first()?;
+        let served = self.first()?;
         Some(served.front().engine.telemetry.all().connection())
     }
 
@@ -71,10 +147,11 @@ impl Door {
     /// different gateways. `sni` is the host that a client under TLS has asked for, where it did.
     #[must_use]
     pub fn leads<B>(&self, request: &Request<B>, sni: Option<&str>) -> Option<Arc<Served>> {
-        if let [only] = self.served.as_slice()
+        let ways = self.ways.load();
+        if let [only] = ways.as_slice()
             && only.hosts.is_empty()
         {
-            return Some(Arc::clone(only));
+            return Some(Arc::clone(&only.served));
         }
         let mut hosts = request.headers().get_all(HOST).iter();
         let host = hosts.next().map(|host| host.to_str().unwrap_or_default());
@@ -84,9 +161,9 @@ impl Door {
         // A proxy's client names the host in the request line, too.
         let names = [host, request.uri().host(), sni];
         let found = route(names.map(|name| name.map(host_name)), |name| {
-            behind(self.served.iter().map(|served| &served.hosts), name)
+            behind(ways.iter().map(|way| &way.hosts), name)
         });
-        found.and_then(|index| self.served.get(index).cloned())
+        found.and_then(|index| Some(Arc::clone(&ways.get(index)?.served)))
     }
 }
 

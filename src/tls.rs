@@ -19,7 +19,7 @@ pub use accept::{Accepted, TurnedAway, accept};
 pub use dialing::{Dialing, Failure, Trust};
 pub use expiry::Expiry;
 pub use fingerprint::Fingerprint;
-pub use listening::Listening;
+pub use listening::{Listening, Renewed};
 pub use pair::{Files, Pair, PairError};
 
 /// The one implementation of the algorithms, whatever another library may have installed for the process.

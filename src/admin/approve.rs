@@ -19,7 +19,8 @@ pub(super) async fn approve(shim: &Shim, asked: &Asked) -> Answer {
     let text = |key: &str| asked.body.get(key).and_then(Value::as_str);
     let id = text("request").ok_or_else(|| Refused::bad("`request`: expected its id"))?;
     let gateway = text("gateway");
-    let mut meant = shim
+    let fleet = shim.fleet();
+    let mut meant = fleet
         .served
         .iter()
         .filter(|served| gateway.is_none_or(|name| name == served.name));

@@ -3,13 +3,13 @@
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
 use prometheus::core::Collector;
-use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{Gauge, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 use tokio::time::timeout;
 
 use super::ready::Ready;
 use super::route::{Refused, respond};
 use super::status::STORE_PATIENCE;
-use crate::app::Shim;
+use crate::app::{History, Shim};
 use crate::control::Link;
 use crate::http::Body;
 use crate::http::respond::full;
@@ -45,6 +45,10 @@ async fn page(shim: &Shim) -> Result<String, prometheus::Error> {
 struct Now {
     registry: Registry,
     draining: IntGauge,
+    reloads: IntCounterVec,
+    reloaded: IntGauge,
+    reloaded_at: Gauge,
+    waiting: IntGauge,
     link: IntGaugeVec,
     info: IntGaugeVec,
     ready: IntGaugeVec,
@@ -71,13 +75,32 @@ impl Now {
                 IntCounterVec::new(Opts::new(name, help), labels)?,
             )
         };
+        let plain = |name: &str, help: &str| enter(&registry, IntGauge::new(name, help)?);
         Ok(Self {
-            draining: enter(
+            draining: plain(
+                "scope_shim_draining",
+                "Whether the shim was told to stop and waits for its last sessions.",
+            )?,
+            reloads: counter(
+                "scope_shim_reloads_total",
+                "Times that the configuration was read again: taken whole, incomplete (but for keys that need a \
+                 restart), or refused.",
+                &["result"],
+            )?,
+            reloaded: plain(
+                "scope_shim_config_last_reload_successful",
+                "Whether the configuration was taken when it was last read.",
+            )?,
+            reloaded_at: enter(
                 &registry,
-                IntGauge::new(
-                    "scope_shim_draining",
-                    "Whether the shim was told to stop and waits for its last sessions.",
+                Gauge::new(
+                    "scope_shim_config_last_reload_success_timestamp_seconds",
+                    "When a configuration was last taken, in seconds since the epoch.",
                 )?,
+            )?,
+            waiting: plain(
+                "scope_shim_config_keys_awaiting_restart",
+                "Keys of the configuration whose new values do not hold before a restart.",
             )?,
             link: gauge(
                 "scope_shim_gateway_link",
@@ -140,14 +163,16 @@ impl Now {
     }
 
     async fn look(&self, shim: &Shim) -> Result<(), prometheus::Error> {
+        let fleet = shim.fleet();
         self.draining.set(shim.draining().into());
-        for (name, reached) in Ready::look(shim).await.0 {
-            let ready = self.ready.get_metric_with_label_values(&[name])?;
+        self.reloads(&shim.reload_history())?;
+        for (name, reached) in Ready::look(&fleet).await.0 {
+            let ready = self.ready.get_metric_with_label_values(&[&name])?;
             ready.set(reached.is_ok().into());
         }
         let live = shim.telemetry.live();
         let (sessions, traffic) = (live.sessions(), live.traffic());
-        for served in &shim.served {
+        for served in &fleet.served {
             let name = served.name.as_str();
             let running = sessions.iter().filter(|session| &*session.gateway == name);
             let count = i64::try_from(running.count()).unwrap_or(i64::MAX);
@@ -158,6 +183,24 @@ impl Now {
             self.traffic(name, stats)?;
             self.gateway(served).await?;
         }
+        Ok(())
+    }
+
+    fn reloads(&self, history: &History) -> Result<(), prometheus::Error> {
+        for (result, count) in [
+            ("taken", history.taken),
+            ("incomplete", history.incomplete),
+            ("refused", history.refusals),
+        ] {
+            let counter = self.reloads.get_metric_with_label_values(&[result])?;
+            counter.inc_by(count);
+        }
+        self.reloaded.set(history.refused.is_none().into());
+        self.reloaded_at
+            .set(history.last_success_ms as f64 / 1000.0);
+        let waiting = history.waiting.as_ref();
+        let waiting = waiting.map_or(0, |waiting| waiting.changes.len());
+        self.waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
         Ok(())
     }
 

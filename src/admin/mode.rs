@@ -14,9 +14,8 @@ use crate::served::Served;
 
 /// The mode of each gateway, where it comes from, and what observing it has shown.
 pub(super) fn show(shim: &Shim) -> Value {
-    let configs = shim.configs();
-    let gateways = shim.served.iter().zip(configs.iter());
-    let gateways = gateways.map(|(served, config)| {
+    let fleet = shim.fleet();
+    let gateways = fleet.each().map(|(served, config)| {
         let mode = served.mode.get();
         let at_start = saved::resolve(config);
         let mut gateway = json!({
@@ -43,9 +42,11 @@ pub(super) async fn switch(shim: &Shim, asked: &Asked) -> Answer {
     let switched = set(shim, asked.gateway(), mode)?;
     let mut unsaved = Vec::new();
     let by = asked.body.get("by").and_then(Value::as_str);
-    let configs = shim.configs();
-    let all = shim.served.iter().zip(configs.iter());
-    for (served, config) in all.filter(|(served, _)| switched.contains(&served.name.as_str())) {
+    let fleet = shim.fleet();
+    for (served, config) in fleet
+        .each()
+        .filter(|(served, _)| switched.contains(&served.name))
+    {
         if let Err(why) = keep(served, config, mode, by).await {
             unsaved.push(json!({"name": served.name, "why": why}));
         }
@@ -65,18 +66,15 @@ pub(super) fn asked_for(asked: &Asked) -> Result<Mode, Refused> {
 }
 
 /// Switches for the next handshakes, and says which gateways.
-pub(super) fn set<'a>(
-    shim: &'a Shim,
-    name: Option<&str>,
-    mode: Mode,
-) -> Result<Vec<&'a str>, Refused> {
-    let meant: Vec<&Arc<Served>> = shim
+pub(super) fn set(shim: &Shim, name: Option<&str>, mode: Mode) -> Result<Vec<String>, Refused> {
+    let fleet = shim.fleet();
+    let meant: Vec<&Arc<Served>> = fleet
         .served
         .iter()
         .filter(|served| name.is_none_or(|name| name == served.name))
         .collect();
     if meant.is_empty() {
-        let names: Vec<&str> = shim
+        let names: Vec<&str> = fleet
             .served
             .iter()
             .map(|served| served.name.as_str())
@@ -92,7 +90,7 @@ pub(super) fn set<'a>(
         served.mode.set(mode);
         info!(gateway = %served.name, before, "the mode is {} now", mode.as_str());
     }
-    Ok(meant.iter().map(|served| served.name.as_str()).collect())
+    Ok(meant.iter().map(|served| served.name.clone()).collect())
 }
 
 async fn keep(

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::gate::Gate;
 use super::route::json;
-use crate::app::Shim;
+use crate::app::{Fleet, Shim};
 use crate::config::Mode;
 use crate::control::Link;
 use crate::dial::Side;
@@ -17,15 +17,15 @@ use crate::http::{Body, Front};
 use crate::served::Served;
 
 /// Whether each gateway could be reached, and why not.
-pub(super) struct Ready<'a>(pub(super) Vec<(&'a str, Result<(), String>)>);
+pub(super) struct Ready(pub(super) Vec<(String, Result<(), String>)>);
 
-impl<'a> Ready<'a> {
+impl Ready {
     /// Looks at every gateway.
-    pub(super) async fn look(shim: &'a Shim) -> Self {
-        let each = shim
+    pub(super) async fn look(fleet: &Fleet) -> Self {
+        let each = fleet
             .served
             .iter()
-            .map(|served| async { (served.name.as_str(), gateway(served).await) });
+            .map(|served| async { (served.name.clone(), gateway(served).await) });
         Self(join_all(each).await)
     }
 }
@@ -33,7 +33,7 @@ impl<'a> Ready<'a> {
 /// Answers `/ready`: a shim that is told to stop is not, so that nobody is sent to it any more.
 pub(super) async fn answer(shim: &Shim, gate: &Gate) -> Response<Body> {
     let draining = shim.draining();
-    let gateways = Ready::look(shim).await.0;
+    let gateways = Ready::look(&shim.fleet()).await.0;
     let ready = !draining && gateways.iter().all(|(_, reached)| reached.is_ok());
     let status = if ready {
         StatusCode::OK

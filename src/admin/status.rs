@@ -1,16 +1,18 @@
 //! Everything at a glance: what `scope-shim status`, the status page and scripts read.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use tokio::time::timeout;
 
-use super::metrics;
 use super::ready::Ready;
+use super::{metrics, reload};
 use crate::app::Shim;
 use crate::app::older::Said;
 use crate::approval::Candidate;
 use crate::clock;
+use crate::config::Config;
 use crate::control::{Link, approve_command};
 use crate::engine::Engine;
 use crate::findings::Code;
@@ -24,11 +26,13 @@ use crate::telemetry::notable::Recent;
 pub(super) async fn status(shim: &Shim) -> Value {
     let telemetry = &shim.telemetry;
     let draining = shim.draining();
-    let reached = Ready::look(shim).await.0;
+    let fleet = shim.fleet();
+    let reached = Ready::look(&fleet).await.0;
     let reached = reached.iter().all(|(_, reached)| reached.is_ok());
     let mut gateways = Vec::new();
-    for served in &shim.served {
-        gateways.push(gateway(shim, served).await);
+    for (served, config) in fleet.each() {
+        let listen = fleet.door(config);
+        gateways.push(gateway(shim, served, config, listen).await);
     }
     let live = telemetry.live().sessions();
     let shown = live.iter().rev().take(MOST_SESSIONS).rev();
@@ -41,6 +45,7 @@ pub(super) async fn status(shim: &Shim) -> Value {
         "draining": draining,
         "older": shim.older().await.iter().map(older_json).collect::<Vec<_>>(),
         "ready": reached && !draining,
+        "reload": reload::history(shim),
         "gateways": gateways,
         "live": live.len(),
         "sessions": shown.map(|session| session_json(session)).collect::<Vec<_>>(),
@@ -62,7 +67,12 @@ fn older_json(said: &Said) -> Value {
     })
 }
 
-async fn gateway(shim: &Shim, served: &Served) -> Value {
+async fn gateway(
+    shim: &Shim,
+    served: &Served,
+    config: &Config,
+    listen: Option<SocketAddr>,
+) -> Value {
     let front = served.front();
     let engine = &front.engine;
     let standing = engine.control.standing();
@@ -102,8 +112,8 @@ async fn gateway(shim: &Shim, served: &Served) -> Value {
     json!({
         "name": served.name,
         "mode": served.mode.get().as_str(),
-        "listen": shim.door(served).map(|address| address.to_string()),
-        "hosts": served.hosts,
+        "listen": listen,
+        "hosts": config.hosts,
         "url": front.dialer.gateway.to_string(),
         "store": engine.resolver.store().describe(),
         "mode_why": mode_why(shim, served),

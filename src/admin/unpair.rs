@@ -10,8 +10,8 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::mode;
 use super::route::{Answer, Asked, Refused};
-use crate::app::Shim;
 use crate::app::older::Said;
+use crate::app::{Fleet, Shim};
 use crate::control::Removal;
 use crate::engine::Engine;
 use crate::served::Served;
@@ -37,7 +37,8 @@ pub(super) async fn unpair(shim: &Shim, asked: &Asked) -> Answer {
         shim.tell_older("/older/retire", &body, OTHERS)
     );
     let deaf = take_note(&older, &mut ended);
-    let gateways = meant(shim, name).map(|served| {
+    let fleet = shim.fleet();
+    let gateways = meant(&fleet, name).map(|served| {
         let ended = ended.get(&served.name).copied().unwrap_or_default();
         unpair_one(served, ended, &deaf)
     });
@@ -48,15 +49,16 @@ pub(super) async fn unpair(shim: &Shim, asked: &Asked) -> Answer {
     Ok(json!({"gateways": gateways}))
 }
 
-fn meant<'a>(shim: &'a Shim, name: Option<&'a str>) -> impl Iterator<Item = &'a Arc<Served>> {
-    let all = shim.served.iter();
+fn meant<'a>(fleet: &'a Fleet, name: Option<&'a str>) -> impl Iterator<Item = &'a Arc<Served>> {
+    let all = fleet.served.iter();
     all.filter(move |served| name.is_none_or(|name| name == served.name))
 }
 
 /// Takes the delegate out of use in every engine, those that a reload has replaced included, and ends the sessions in
 /// its name.
 pub(super) async fn retire(shim: &Shim, name: Option<&str>) -> Ended {
-    let each = meant(shim, name).map(|served| async {
+    let fleet = shim.fleet();
+    let each = meant(&fleet, name).map(|served| async {
         let engines = shim.engines(served);
         let ended = engines.iter().map(|engine| async {
             engine.control.retire().await;

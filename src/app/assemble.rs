@@ -27,75 +27,108 @@ use crate::http::pacing::Pacing;
 use crate::identity::store::{AutoStore, DeviceStore, JsonStore, LastGood, SqliteStore};
 use crate::identity::watch::Watch;
 use crate::identity::{CacheSettings, Resolver};
+use crate::served::Served;
+use crate::telemetry::{GatewayTelemetry, Telemetry};
 
-/// Puts together what stands before one gateway, and starts what runs beside its sessions. `traces` are those of an
-/// engine before this one, where there was one.
-///
-/// # Errors
-///
-/// When the delegate's key cannot be used.
-pub(super) fn front(
-    config: &Config,
-    shim: &Shim,
+/// All that can fail of what stands before one gateway, gathered; nothing of it runs yet.
+pub(super) struct Parts {
+    config: Config,
     mode: Arc<ModeSwitch>,
-    traces: Option<Traces>,
-) -> Result<Front, Failure> {
-    let span = crate::log::span(config);
-    // What is started here and names no span of its own takes this one.
-    let _entered = span.enter();
-    // A shim that is off and has no device needs none: `unpair` leaves it so, for a restart and a reload, too.
-    let delegate = match mode.get() {
-        Mode::Off => Delegate::load_or_dream(&config.data)?,
-        Mode::On | Mode::Observe => Delegate::load_for_use(&config.data)?,
-    };
-    let settings = Settings::with_delegate(config, delegate)?;
-    let (dialer, delegate) = (Arc::clone(&settings.dialer), Arc::clone(&settings.delegate));
-    let telemetry = shim.telemetry.gateway(&config.name)?;
-    let control = Control::start(settings);
-    let mut beside = JoinSet::new();
-    let stop = shim.stop.clone();
-    let resolver = Resolver::new(
-        store(config, &control, &mut beside),
-        CacheSettings {
-            ttl: config.cache.ttl,
-            negative_ttl: config.cache.negative_ttl,
-            capacity: config.cache.capacity as u64,
-        },
-    )
-    .counted(telemetry.lookups());
-    let kept = || traces.unwrap_or_else(|| Traces::start(&config.data));
-    let engine = Arc::new(Engine {
-        name: config.label.clone(),
-        mode,
-        rules: ArcSwap::from_pointee(rules(config)),
-        audit: Audit::new(&config.data),
-        resolver,
-        host: HostDevice::new(config.gateway.state.clone()),
-        delegate,
-        control,
-        delegations: Arc::new(Delegations::default()),
-        traces: (config.log.sessions == SessionLog::On).then(kept),
-        newcomers: std::sync::Mutex::default(),
-        breaker: Breaker::new()?,
-        telemetry,
-    });
-    beside.spawn(breaker::forget_when_changed(Arc::clone(&engine)).in_current_span());
-    let watch = Watch::start(engine.resolver.clone());
-    beside.spawn(police(Arc::clone(&engine), watch).in_current_span());
-    // A shim that ends, or whose place another has taken, approves nothing by itself any more.
-    let approve = approver::run(Arc::clone(&engine)).in_current_span();
-    beside.spawn(async move {
-        stop.run_until_cancelled(approve).await;
-    });
-    beside.spawn(resume_when_switched_on(Arc::clone(&engine)).in_current_span());
-    let sessions = shim.sessions.circle();
-    let over = sessions.over();
-    tokio::spawn(async move {
-        over.await;
-        drop(beside);
-    });
-    let pacing = Arc::new(Pacing::new(config.limits.gateway_handshakes));
-    Ok(before(config, engine, dialer, pacing, sessions))
+    settings: Settings,
+    telemetry: GatewayTelemetry,
+    breaker: Breaker,
+}
+
+impl Parts {
+    /// Gathers them.
+    ///
+    /// # Errors
+    ///
+    /// When the delegate's key cannot be used.
+    pub(super) fn gather(
+        config: &Config,
+        telemetry: &Telemetry,
+        mode: Arc<ModeSwitch>,
+    ) -> Result<Self, Failure> {
+        // A shim that is off and has no device needs none: `unpair` leaves it so, for a restart and a reload, too.
+        let delegate = match mode.get() {
+            Mode::Off => Delegate::load_or_dream(&config.data)?,
+            Mode::On | Mode::Observe => Delegate::load_for_use(&config.data)?,
+        };
+        Ok(Self {
+            settings: Settings::with_delegate(config, delegate)?,
+            telemetry: telemetry.gateway(&config.name)?,
+            breaker: Breaker::new()?,
+            config: config.clone(),
+            mode,
+        })
+    }
+
+    /// A gateway that the shim did not stand before until now.
+    pub(super) fn start_anew(self, shim: &Shim) -> Arc<Served> {
+        let name = self.config.name.clone();
+        Arc::new(Served::new(name, self.start(shim, None)))
+    }
+
+    /// Puts them together, and starts what runs beside the sessions. `traces` are those of an engine before this one,
+    /// where there was one.
+    pub(super) fn start(self, shim: &Shim, traces: Option<Traces>) -> Front {
+        let Self {
+            config,
+            mode,
+            settings,
+            telemetry,
+            breaker,
+        } = self;
+        let span = crate::log::span(&config);
+        // What is started here and names no span of its own takes this one.
+        let _entered = span.enter();
+        let (dialer, delegate) = (Arc::clone(&settings.dialer), Arc::clone(&settings.delegate));
+        let control = Control::start(settings);
+        let mut beside = JoinSet::new();
+        let resolver = Resolver::new(
+            store(&config, &control, &mut beside),
+            CacheSettings {
+                ttl: config.cache.ttl,
+                negative_ttl: config.cache.negative_ttl,
+                capacity: config.cache.capacity as u64,
+            },
+        )
+        .counted(telemetry.lookups());
+        let kept = || traces.unwrap_or_else(|| Traces::start(&config.data));
+        let engine = Arc::new(Engine {
+            mode,
+            rules: ArcSwap::from_pointee(rules(&config)),
+            audit: Audit::new(&config.data),
+            resolver,
+            host: HostDevice::new(config.gateway.state.clone()),
+            delegate,
+            control,
+            delegations: Arc::new(Delegations::default()),
+            traces: (config.log.sessions == SessionLog::On).then(kept),
+            newcomers: std::sync::Mutex::default(),
+            breaker,
+            telemetry,
+        });
+        beside.spawn(breaker::forget_when_changed(Arc::clone(&engine)).in_current_span());
+        let watch = Watch::start(engine.resolver.clone());
+        beside.spawn(police(Arc::clone(&engine), watch).in_current_span());
+        // A shim that ends, or whose place another has taken, approves nothing by itself any more.
+        let approve = approver::run(Arc::clone(&engine)).in_current_span();
+        let stop = shim.stop.clone();
+        beside.spawn(async move {
+            stop.run_until_cancelled(approve).await;
+        });
+        beside.spawn(resume_when_switched_on(Arc::clone(&engine)).in_current_span());
+        let sessions = shim.sessions.circle();
+        let over = sessions.over();
+        tokio::spawn(async move {
+            over.await;
+            drop(beside);
+        });
+        let pacing = Arc::new(Pacing::new(config.limits.gateway_handshakes));
+        before(&config, engine, dialer, pacing, sessions)
+    }
 }
 
 /// The same engine, for sessions that are let in by another configuration.

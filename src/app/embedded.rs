@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use tokio::net::TcpListener;
 
@@ -66,7 +67,7 @@ async fn serve_opened(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Failure> {
     let (wishes, _) = Wishes::new();
-    let prepared = Prepared::new(configs, again, listeners, wishes)?;
+    let prepared = Prepared::new(configs, again, listeners, Arc::default(), wishes)?;
     let mut running = prepared.open(false).await;
     shutdown.await;
     running.stop(std::future::pending()).await;

@@ -64,7 +64,7 @@ fn may_hand_over(shim: &Shim) -> Result<(), String> {
                     instead: launchctl kickstart -k gui/$(id -u)/ai.scope-shim";
         return Err(text.to_owned());
     }
-    for (served, config) in shim.served.iter().zip(shim.configs().iter()) {
+    for (served, config) in shim.fleet().each() {
         let mode = served.mode.get();
         if saved::resolve(config).mode != mode {
             saved::keep(config, mode).map_err(|error| {

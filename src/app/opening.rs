@@ -1,30 +1,27 @@
 //! From configurations to a shim that serves: everything that can fail comes before anybody is let in.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::doors::{Closed, Listener, limits};
+use super::assemble::Parts;
+use super::doors::{self, Listener, Opening};
 use super::succession::Wishes;
-use super::{Failure, Loader, Reloads, Sessions, Shim, assemble, reload, saved};
+use super::{Failure, Fleet, Loader, Reloads, Sessions, Shim, Sockets, reload, saved};
 use crate::admin::{self, Admin};
 use crate::config::{Config, Mode};
 use crate::engine::ModeSwitch;
-use crate::listen;
-use crate::served::{Door, Served};
 use crate::telemetry::Telemetry;
-use crate::tls::Listening;
 use crate::workers::Workers;
 
 /// A shim that lets nobody in yet.
 pub(super) struct Prepared {
     shim: Arc<Shim>,
-    doors: Vec<Closed>,
+    openings: Vec<Opening>,
 }
 
 /// A shim that serves.
@@ -42,15 +39,17 @@ impl Prepared {
         configs: Vec<Config>,
         again: Loader,
         listeners: Vec<Listener>,
+        sockets: Arc<Sockets>,
         wishes: Wishes,
     ) -> Result<Self, Failure> {
-        let mut shim = Shim {
-            served: Vec::new(),
-            doors: Vec::new(),
+        let shim = Shim {
+            fleet: ArcSwap::default(),
+            clients: TaskTracker::new(),
+            sockets,
             telemetry: Telemetry::new()?,
             started: Instant::now(),
             sessions: Sessions::default(),
-            reloads: Reloads::new(configs.clone(), again),
+            reloads: Reloads::new(again),
             workers: Arc::new(Workers::start()?),
             wishes,
             stop: CancellationToken::new(),
@@ -58,52 +57,34 @@ impl Prepared {
             successor: OnceLock::new(),
         };
         shim.telemetry.keep_time();
-        let mut behind: BTreeMap<SocketAddr, (Vec<Arc<Served>>, listen::Limits)> = BTreeMap::new();
-        let mut certificates: BTreeMap<SocketAddr, Arc<Listening>> = BTreeMap::new();
-        for config in &configs {
-            if let (Some(files), false) =
-                (&config.tls.files, certificates.contains_key(&config.listen))
-            {
-                let listening = Listening::open(files.clone())?;
-                certificates.insert(config.listen, Arc::new(listening));
-            }
+        let openings = listeners
+            .into_iter()
+            .filter_map(|listener| Opening::prepare(listener, &configs, &shim.stop).transpose());
+        let openings = openings.collect::<Result<Vec<_>, _>>()?;
+        let gathered = configs.iter().map(|config| {
             let mode = Arc::new(ModeSwitch::new(saved::at_start(config)));
-            let front = assemble::front(config, &shim, mode, None)?;
-            let (name, hosts) = (config.name.clone(), config.hosts.clone());
-            let served = Arc::new(Served::new(name, hosts, front));
-            let (others, _) = behind
-                .entry(config.listen)
-                .or_insert_with(|| (Vec::new(), limits(config)));
-            others.push(Arc::clone(&served));
-            shim.served.push(served);
-        }
-        let mut doors = Vec::new();
-        for listener in listeners {
-            let Some((served, limits)) = behind.remove(&listener.configured) else {
-                continue;
-            };
-            let door = Arc::new(Door {
-                address: listener.listener.local_addr()?,
-                tls: certificates.remove(&listener.configured),
-                served,
-            });
-            shim.doors.push(Arc::clone(&door));
-            doors.push(Closed {
-                listener,
-                door,
-                limits,
-            });
-        }
+            Parts::gather(config, &shim.telemetry, mode)
+        });
+        let gathered = gathered.collect::<Result<Vec<_>, _>>()?;
+        let served = gathered.into_iter().map(|parts| parts.start_anew(&shim));
+        let fleet = Fleet {
+            served: served.collect(),
+            doors: openings.iter().map(|one| Arc::clone(&one.door)).collect(),
+            configs: Arc::new(configs),
+        };
+        doors::lead(&fleet);
+        shim.fleet.store(Arc::new(fleet));
         let shim = Arc::new(shim);
-        for served in &shim.served {
+        for served in &shim.fleet().served {
             reload::follow_secret(&shim, &served.name, &served.front().engine);
         }
-        Ok(Self { shim, doors })
+        Ok(Self { shim, openings })
     }
 
     /// Waits until it knows the gateways as well as a shim before it did, so that nobody notices the change.
     pub(super) async fn settle(&self) {
-        let each = self.shim.served.iter().map(|served| async {
+        let fleet = self.shim.fleet();
+        let each = fleet.served.iter().map(|served| async {
             let front = served.front();
             front.engine.control.settled(SETTLING).await;
         });
@@ -112,7 +93,7 @@ impl Prepared {
 
     /// Follows what the shim before it was told since this one was started.
     pub(super) async fn catch_up(&self) {
-        for (served, config) in self.shim.served.iter().zip(self.shim.configs().iter()) {
+        for (served, config) in self.shim.fleet().each() {
             let mode = saved::resolve(config).mode;
             if served.mode.get() != mode {
                 served.mode.set(mode);
@@ -127,16 +108,15 @@ impl Prepared {
     /// Lets clients and commands in. `takes_over`: the shim that answers commands now is the one whose place this one
     /// takes.
     pub(super) async fn open(self, takes_over: bool) -> Running {
-        let Self { shim, doors } = self;
-        let tasks = TaskTracker::new();
-        for door in doors {
-            door.open(&tasks, &shim.workers, &shim.stop);
+        let Self { shim, openings } = self;
+        for opening in openings {
+            opening.open(&shim.clients, &shim.workers);
         }
-        tasks.close();
+        shim.clients.close();
         let admin = admin::start(&shim.configs(), Arc::clone(&shim), takes_over).await;
         Running {
+            doors: shim.clients.clone(),
             shim,
-            doors: tasks,
             admin,
             older: None,
         }

@@ -1,27 +1,30 @@
 //! Reading the configuration again, and what the gateway's own files say, while sessions run.
 //!
-//! Everything is read and put together before anything is changed: what cannot be used leaves all as it was. A key
-//! either holds from now on, or keeps its old value until a restart and is named; nothing holds in part.
+//! Everything is read, put together and bound before anything is changed: what cannot be used leaves all as it was, for
+//! every gateway. A key either holds from now on, or keeps its old value until a restart and is named; nothing holds in
+//! part.
 
-mod certificates;
 mod changes;
+mod history;
+mod plan;
+mod prepared;
 mod secret;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use arc_swap::ArcSwap;
+use tracing::field::display;
 use tracing::{error, info, warn};
 
-use super::{Shim, assemble, saved, systemd};
-use crate::clock;
+use super::{Shim, systemd};
 use crate::config::{Config, Finding, Origin, Problem, Problems};
 use crate::engine::Engine;
-use crate::http::Front;
 use crate::served::Served;
 
 pub use changes::{Change, Effect};
-use changes::{differences, effective};
+pub use history::{History, Refused, Waiting};
+use plan::Plan;
+use prepared::Prepared;
 pub(super) use secret::follow as follow_secret;
 
 /// Reads the configuration as it was read at the start: the same file, flags and environment.
@@ -30,22 +33,11 @@ pub type Loader = Box<dyn Fn() -> Result<Vec<Config>, Problems> + Send + Sync>;
 /// What reading again needs, and what came of it.
 pub struct Reloads {
     again: Arc<Loader>,
-    /// What holds now.
-    current: ArcSwap<Vec<Config>>,
     /// One at a time.
     turn: tokio::sync::Mutex<()>,
-    failed: Mutex<Option<Failed>>,
-    /// Engines that were replaced, by the name of their gateway: their sessions may still run.
+    history: Mutex<History>,
+    /// Engines that were replaced or whose gateway is gone, by its name: their sessions may still run.
     past: Mutex<Vec<(String, Weak<Engine>)>>,
-}
-
-/// A reload that was refused; the configuration before it still holds.
-#[derive(Clone, Debug)]
-pub struct Failed {
-    /// When, in milliseconds since the epoch.
-    pub at_ms: i64,
-    /// Why.
-    pub problems: Problems,
 }
 
 /// What a reload changed.
@@ -60,18 +52,17 @@ pub struct Reloaded {
 impl fmt::Debug for Reloads {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reloads")
-            .field("failed", &self.failed)
+            .field("history", &self.history)
             .finish_non_exhaustive()
     }
 }
 
 impl Reloads {
-    pub(super) fn new(configs: Vec<Config>, again: Loader) -> Self {
+    pub(super) fn new(again: Loader) -> Self {
         Self {
             again: Arc::new(again),
-            current: ArcSwap::from_pointee(configs),
             turn: tokio::sync::Mutex::new(()),
-            failed: Mutex::default(),
+            history: Mutex::default(),
             past: Mutex::default(),
         }
     }
@@ -89,22 +80,23 @@ impl Reloads {
         self.past.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn failed(&self) -> MutexGuard<'_, Option<Failed>> {
-        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Keeps an engine in mind that no new session goes to.
+    fn passed(&self, name: &str, engine: &Arc<Engine>) {
+        let mut past = self.past();
+        past.retain(|(_, engine)| engine.strong_count() > 0);
+        past.push((name.to_owned(), Arc::downgrade(engine)));
+    }
+
+    fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Shim {
-    /// The configurations that hold now, one for each gateway.
+    /// What became of the reloads so far.
     #[must_use]
-    pub fn configs(&self) -> Arc<Vec<Config>> {
-        self.reloads.current.load_full()
-    }
-
-    /// The last reload, where it was refused.
-    #[must_use]
-    pub fn reload_failed(&self) -> Option<Failed> {
-        self.reloads.failed().clone()
+    pub fn reload_history(&self) -> History {
+        self.reloads.history().clone()
     }
 
     /// The engine of a gateway's new sessions, and those that a reload replaced and whose sessions still run.
@@ -136,7 +128,7 @@ impl Shim {
             Ok(configs) => self.take(configs).await,
             Err(problems) => Err(problems),
         };
-        systemd::ready();
+        systemd::reloaded(outcome.is_ok());
         match &outcome {
             Ok(reloaded) => reloaded.log(),
             Err(problems) => {
@@ -146,134 +138,46 @@ impl Shim {
                 error!("the configuration was not reloaded; what held before still holds");
             }
         }
-        *self.reloads.failed() = outcome.as_ref().err().map(|problems| Failed {
-            at_ms: clock::now_ms(),
-            problems: problems.clone(),
-        });
+        self.reloads.history().note(&outcome);
         outcome
     }
 
-    async fn take(self: &Arc<Self>, read: Vec<Config>) -> Result<Reloaded, Problems> {
-        let before = self.configs();
-        let mut reloaded = Reloaded::default();
-        let mut after = Vec::new();
-        let mut steps = Vec::new();
-        for (served, old) in self.served.iter().zip(before.iter()) {
-            let Some(new) = read.iter().find(|config| config.name == old.name) else {
-                reloaded.changes.push(Change::gone(&old.name));
-                after.push(old.clone());
-                continue;
-            };
-            let changes = differences(old, new);
-            let config = effective(old, new, &changes);
-            let step = Step::prepare(self, served, old, &config, &changes)?;
-            steps.push(step);
-            let known = |finding: &&Finding| !old.findings.contains(finding);
-            reloaded
-                .findings
-                .extend(new.findings.iter().filter(known).cloned());
-            reloaded.changes.extend(changes);
-            after.push(config);
+    async fn take(self: &Arc<Self>, mut read: Vec<Config>) -> Result<Reloaded, Problems> {
+        if self.draining() {
+            // Nobody comes to it any more: it follows for the sessions that it has.
+            let fleet = self.fleet();
+            read.retain(|config| fleet.named(&config.name).is_some());
         }
-        for config in &read {
-            if !before.iter().any(|old| old.name == config.name) {
-                reloaded.changes.push(Change::added(&config.name));
-            }
-        }
-        certificates::renew(&self.doors, &after)?;
-        for step in steps {
-            step.perform(self).await;
-        }
-        self.reloads.current.store(Arc::new(after));
+        let (plan, reloaded) = Plan::of(&self.fleet(), read)?;
+        let prepared = Prepared::of(plan, self).await?;
+        prepared.commit(self).await;
         Ok(reloaded)
     }
 }
 
-/// What one gateway gets, put together and not yet in its place.
-struct Step {
-    served: Arc<Served>,
-    config: Config,
-    front: Front,
-    /// Its engine is another, not the one before with other rules.
-    replaced: bool,
-    /// Somebody edited the mode.
-    mode_edited: bool,
-}
-
-impl Step {
-    fn prepare(
-        shim: &Shim,
-        served: &Arc<Served>,
-        old: &Config,
-        config: &Config,
-        changes: &[Change],
-    ) -> Result<Self, Problems> {
-        let before = served.front();
-        let replaced = changes.iter().any(|change| change.effect == Effect::Engine);
-        let front = if replaced {
-            let traces = before.engine.traces.clone();
-            assemble::front(config, shim, Arc::clone(&served.mode), traces)
-                .map_err(|error| problem(error.to_string()))?
-        } else {
-            assemble::around(config, old, &before)
-        };
-        Ok(Self {
-            served: Arc::clone(served),
-            mode_edited: old.mode != config.mode,
-            config: config.clone(),
-            front,
-            replaced,
-        })
-    }
-
-    async fn perform(self, shim: &Arc<Shim>) {
-        let Self {
-            served,
-            config,
-            front,
-            replaced,
-            mode_edited,
-        } = self;
-        let before = served.front();
-        let engine = Arc::clone(&front.engine);
-        served.replace(front);
-        if replaced {
-            let mut past = shim.reloads.past();
-            past.retain(|(_, engine)| engine.strong_count() > 0);
-            past.push((served.name.clone(), Arc::downgrade(&before.engine)));
-            drop(past);
-            follow_secret(shim, &served.name, &engine);
-        } else {
-            assemble::govern(&engine, assemble::rules(&config)).await;
-        }
-        restrain_past(shim, &served.name, &config).await;
-        if mode_edited {
-            served.mode.set(config.mode);
-            saved::forget_or_warn(&config.data);
-        }
-    }
-}
-
-/// What the operator allows holds for the sessions of past engines, too.
-async fn restrain_past(shim: &Shim, name: &str, config: &Config) {
-    let past = shim.reloads.past().clone();
-    let past = past.iter().filter(|(of, _)| of == name);
-    for engine in past.filter_map(|(_, engine)| engine.upgrade()) {
-        let mut rules = (*engine.rules()).clone();
-        rules.policy = config.policy.clone();
-        assemble::govern(&engine, rules).await;
-    }
-}
-
 impl Reloaded {
+    /// The changes that hold after a restart.
+    pub fn waiting(&self) -> impl Iterator<Item = &Change> {
+        let changes = self.changes.iter();
+        changes.filter(|change| change.effect == Effect::Restart)
+    }
+
+    /// What is the same for all gateways is told once.
+    fn add(&mut self, change: Change) {
+        if change.gateway.is_some() || !self.changes.contains(&change) {
+            self.changes.push(change);
+        }
+    }
+
     fn log(&self) {
         if self.changes.is_empty() {
             info!("read the configuration again; nothing has changed");
         }
         for change in &self.changes {
+            let gateway = change.gateway.as_deref().map(display);
             match change.effect {
-                Effect::Restart => warn!(gateway = %change.gateway, "needs a restart: {change}"),
-                _ => info!(gateway = %change.gateway, "changed: {change}"),
+                Effect::Restart => warn!(gateway, "needs a restart: {change}"),
+                _ => info!(gateway, "changed: {change}"),
             }
         }
         crate::log::findings(&self.findings);

@@ -30,7 +30,8 @@ async fn run_as(configs: Vec<Config>, again: Loader, start: &mut Start) -> Resul
     let mut signals = Signals::listen()?;
     let listeners = doors::listen_at(&configs, &start.sockets).await?;
     let (wishes, mut wished) = Wishes::new();
-    let prepared = Prepared::new(configs, again, listeners, wishes)?;
+    let sockets = Arc::clone(&start.sockets);
+    let prepared = Prepared::new(configs, again, listeners, sockets, wishes)?;
     let takes_over = start.takes_over();
     if takes_over {
         prepared.settle().await;

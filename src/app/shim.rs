@@ -1,25 +1,27 @@
 //! A running shim, as the admin surface sees it.
 
-use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use arc_swap::ArcSwap;
 use tokio::sync::{RwLock, RwLockReadGuard};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::succession::Wishes;
-use super::{Reloads, Sessions};
-use crate::served::{Door, Served};
+use super::{Fleet, Reloads, Sessions, Sockets};
+use crate::config::Config;
 use crate::telemetry::Telemetry;
 use crate::workers::Workers;
 
 /// A running shim.
 #[derive(Debug)]
 pub struct Shim {
-    /// The gateways that it stands before, in the order of the configuration.
-    pub served: Vec<Arc<Served>>,
-    /// Where clients come in.
-    pub doors: Vec<Arc<Door>>,
+    /// The gateways that it stands before, and the doors to them.
+    pub(super) fleet: ArcSwap<Fleet>,
+    /// What goes on at the doors.
+    pub(super) clients: TaskTracker,
+    pub(super) sockets: Arc<Sockets>,
     /// What it knows of its own work.
     pub telemetry: Telemetry,
     /// When it started.
@@ -40,12 +42,16 @@ pub struct Shim {
 }
 
 impl Shim {
-    /// Where clients of this gateway come in.
+    /// The gateways that it stands before, and the doors to them, as they are now.
     #[must_use]
-    pub fn door(&self, served: &Served) -> Option<SocketAddr> {
-        let leads_there =
-            |door: &&Arc<Door>| door.served.iter().any(|one| std::ptr::eq(&**one, served));
-        self.doors.iter().find(leads_there).map(|door| door.address)
+    pub fn fleet(&self) -> Arc<Fleet> {
+        self.fleet.load_full()
+    }
+
+    /// The configurations that hold now, one for each gateway.
+    #[must_use]
+    pub fn configs(&self) -> Arc<Vec<Config>> {
+        Arc::clone(&self.fleet.load().configs)
     }
 
     /// Whether it has stopped listening, and waits for its sessions to end.

@@ -101,6 +101,11 @@ impl Sockets {
         used.map(|held| held.listener.try_clone()).collect()
     }
 
+    /// Lets go of the one at this address, which nobody listens on any more.
+    pub(super) fn release(&self, address: SocketAddr) {
+        self.lock().retain(|held| held.address != address);
+    }
+
     /// Lets go of them: nobody comes in through this process any more.
     pub(super) fn close(&self) {
         self.lock().clear();

@@ -8,6 +8,7 @@
 use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 use tracing::debug;
@@ -22,7 +23,7 @@ pub struct Start {
     program: PathBuf,
     arguments: Vec<OsString>,
     /// The sockets that whoever started it handed over.
-    pub(super) sockets: Sockets,
+    pub(super) sockets: Arc<Sockets>,
     predecessor: Option<Predecessor>,
 }
 
@@ -46,7 +47,7 @@ impl Start {
         Ok(Self {
             program: whole_path(Path::new(&program)),
             arguments: arguments.collect(),
-            sockets: Sockets::inherited(listeners)?,
+            sockets: Arc::new(Sockets::inherited(listeners)?),
             predecessor,
         })
     }

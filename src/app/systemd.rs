@@ -9,10 +9,10 @@ use super::Sessions;
 
 /// The shim serves.
 pub(super) fn ready() {
-    notify(&[State::Ready, State::Status("serving")]);
+    notify(&[State::Ready, State::Status(SERVING)]);
 }
 
-/// The configuration is read again; followed by [`ready`].
+/// The configuration is read again; followed by [`reloaded`].
 pub(super) fn reloading() {
     #[cfg(unix)]
     if !SUCCEEDED.load(Ordering::Relaxed)
@@ -20,6 +20,16 @@ pub(super) fn reloading() {
     {
         tell(&[sd_notify::NotifyState::Reloading, now]);
     }
+}
+
+/// The configuration was read again, and serves; one that was refused is seen in `systemctl status`.
+pub(super) fn reloaded(taken: bool) {
+    let status = if taken {
+        SERVING
+    } else {
+        "serving; the configuration was refused when it was last read, and the one before it holds"
+    };
+    notify(&[State::Ready, State::Status(status)]);
 }
 
 /// The shim ends.
@@ -97,3 +107,5 @@ static SUCCEEDED: AtomicBool = AtomicBool::new(false);
 const MORE_TIME_USEC: u32 = 30_000_000;
 const BETWEEN_REQUESTS: Duration = Duration::from_secs(10);
 const SHORTEST_BEAT: Duration = Duration::from_millis(10);
+
+const SERVING: &str = "serving";

@@ -59,11 +59,6 @@ fn shown(answer: &Value) -> Said {
     };
     let word = |of: &Value, key| safe(of.get(key).and_then(Value::as_str).unwrap_or_default());
     let mut text = String::new();
-    let several = list("changes")
-        .map(|change| word(change, "gateway"))
-        .collect::<std::collections::BTreeSet<_>>()
-        .len()
-        > 1;
     let mut section = |title: &str, holds: &str| {
         let changes: Vec<&Value> = list("changes")
             .filter(|c| word(c, "holds") == holds)
@@ -72,10 +67,9 @@ fn shown(answer: &Value) -> Said {
             let _ = writeln!(text, "{title}");
         }
         for change in changes {
-            let gateway = if several {
-                format!("{}: ", word(change, "gateway"))
-            } else {
-                String::new()
+            let gateway = match word(change, "gateway").as_str() {
+                "" => String::new(),
+                name => format!("{name}: "),
             };
             let _ = writeln!(text, "  {gateway}{}", word(change, "text"));
         }

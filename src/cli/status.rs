@@ -76,7 +76,13 @@ fn verdict(status: &Value) -> ExitStatus {
     };
     let clean = gateways.into_iter().flatten().all(nothing_found);
     let ready = status.get("ready").and_then(Value::as_bool) == Some(true);
-    if clean && ready {
+    let reload = status.get("reload");
+    let reloaded = ["refused", "waiting"].iter().all(|what| {
+        reload
+            .and_then(|reload| reload.get(what))
+            .is_none_or(Value::is_null)
+    });
+    if clean && ready && reloaded {
         ExitStatus::Ok
     } else {
         ExitStatus::Findings
@@ -283,5 +289,12 @@ mod tests {
         assert_eq!(verdict(&ill), ExitStatus::Findings);
         let down = json!({"ready": false, "gateways": [{"findings": []}]});
         assert_eq!(verdict(&down), ExitStatus::Findings);
+        for what in ["refused", "waiting"] {
+            let mut stale = well.clone();
+            stale["reload"] = json!({"refused": null, "waiting": null});
+            assert_eq!(verdict(&stale), ExitStatus::Ok);
+            stale["reload"][what] = json!({"at": 0});
+            assert_eq!(verdict(&stale), ExitStatus::Findings, "{what}");
+        }
     }
 }

@@ -50,12 +50,7 @@ pub(super) fn resolve_each(
         let origin = raw.file.map_or(Origin::Default, |file| file.place(0..0));
         problems.push(problem(&origin, message, hint));
     }
-    for (index, second) in configs.iter().enumerate() {
-        for first in configs.iter().take(index) {
-            problems.extend(contradiction(first, second));
-        }
-        problems.extend(loops(&second.0, configs.iter().map(|(other, _)| other)));
-    }
+    problems.extend(contradictions(&configs));
     if problems.is_empty() {
         let several = configs.len() > 1;
         let labelled = configs.into_iter().map(|(config, _)| Config {
@@ -71,6 +66,28 @@ pub(super) fn resolve_each(
     } else {
         Err(in_order(problems))
     }
+}
+
+impl Config {
+    /// What keeps configurations from holding side by side that were not read together.
+    #[must_use]
+    pub(crate) fn clashes(configs: &[Self]) -> Vec<Problem> {
+        let nowhere = Origin::Default;
+        let placed = configs.iter().map(|config| (config.clone(), &nowhere));
+        contradictions(&placed.collect::<Vec<_>>())
+    }
+}
+
+/// What gateways cannot have in common, any two of them.
+fn contradictions(configs: &[Placed<'_>]) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (index, second) in configs.iter().enumerate() {
+        for first in configs.iter().take(index) {
+            problems.extend(contradiction(first, second));
+        }
+        problems.extend(loops(&second.0, configs.iter().map(|(other, _)| other)));
+    }
+    problems
 }
 
 /// What one of several gateways is called and answers to; a single one has its usual name.

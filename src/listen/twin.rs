@@ -12,7 +12,8 @@ use tracing::{debug, warn};
 use crate::app::Sockets;
 
 /// Where else a shim that listens on `address` listens, if it can.
-pub(super) fn of(address: SocketAddr) -> Option<SocketAddr> {
+#[must_use]
+pub fn of(address: SocketAddr) -> Option<SocketAddr> {
     (address.ip() == Ipv4Addr::LOCALHOST)
         .then(|| SocketAddr::new(Ipv6Addr::LOCALHOST.into(), address.port()))
 }

@@ -20,6 +20,13 @@ pub struct Listening {
     pub(super) moved: Notify,
 }
 
+/// Files that were read, and what of it is new.
+#[derive(Debug)]
+pub struct Renewed {
+    files: Files,
+    current: Option<Current>,
+}
+
 #[derive(Debug)]
 struct Current {
     pair: Pair,
@@ -81,25 +88,46 @@ impl Listening {
         self.take(&self.files())
     }
 
-    /// Reads other files from now on. Returns whether they hold another certificate.
+    /// Reads other files, and shows nobody what is in them yet.
     ///
     /// # Errors
     ///
-    /// When they are no pair; the files and the pair in use stay.
-    pub fn replace(&self, files: Files) -> Result<bool, PairError> {
-        let new = self.take(&files)?;
+    /// When they are no pair.
+    pub fn prepare(&self, files: Files) -> Result<Renewed, PairError> {
+        let current = self.read(&files)?;
+        Ok(Renewed { files, current })
+    }
+
+    /// Shows the next client what was prepared, and reads those files from now on. Returns whether they held another
+    /// certificate.
+    pub fn show(&self, renewed: Renewed) -> bool {
+        let Renewed { files, current } = renewed;
+        let new = self.adopt(current);
         self.files.store(Arc::new(files));
         self.moved.notify_one();
-        Ok(new)
+        new
     }
 
     fn take(&self, files: &Files) -> Result<bool, PairError> {
+        let current = self.read(files)?;
+        Ok(self.adopt(current))
+    }
+
+    /// What the files hold, where it is another certificate than the one in use.
+    fn read(&self, files: &Files) -> Result<Option<Current>, PairError> {
         let pair = files.read()?;
         if pair.certified.cert == self.current.load().pair.certified.cert {
-            return Ok(false);
+            return Ok(None);
         }
-        self.current.store(Arc::new(Current::of(pair, files)?));
-        Ok(true)
+        Current::of(pair, files).map(Some)
+    }
+
+    fn adopt(&self, current: Option<Current>) -> bool {
+        let new = current.is_some();
+        if let Some(current) = current {
+            self.current.store(Arc::new(current));
+        }
+        new
     }
 }
 

@@ -109,6 +109,10 @@ mod program;
 /// A configuration that is read again while sessions run.
 mod reload;
 
+/// The same, with gateways and doors that come and go.
+#[cfg(unix)]
+mod reshaping;
+
 /// An end that takes leave of everybody.
 mod stopping;
 

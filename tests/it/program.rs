@@ -151,6 +151,11 @@ impl Drop for Foundling {
 
 /// Asks whoever serves this admin socket now.
 pub async fn ask(socket: &Path, path: &str) -> serde_json::Value {
+    serde_json::from_str(&fetch(socket, path).await).unwrap()
+}
+
+/// The same of what is no JSON.
+pub async fn fetch(socket: &Path, path: &str) -> String {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let mut stream = tokio::net::UnixStream::connect(socket).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nHost: shim\r\nConnection: close\r\n\r\n");
@@ -158,5 +163,5 @@ pub async fn ask(socket: &Path, path: &str) -> serde_json::Value {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     let (_, body) = answer.split_once("\r\n\r\n").unwrap();
-    serde_json::from_str(body).unwrap()
+    body.to_owned()
 }

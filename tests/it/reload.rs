@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use crate::command::Bench;
 use crate::modes::{before, said};
-use crate::program::{Program, configure, free};
+use crate::program::{Program, ask, configure, fetch, free};
 use crate::stage::{TOKEN, eventually, until};
 use crate::support::client::{Connect, FULL, LEGACY, PAIRING, READ, WRITE};
 
@@ -75,6 +75,13 @@ async fn a_bad_file_is_refused_and_the_old_one_stays() {
             .then_some(())
     })
     .await;
+    let socket = bench.dir.path().join("data/admin.sock");
+    let refused = async || ask(&socket, "/status").await["reload"]["refused"].clone();
+    let problems = refused().await["problems"].to_string();
+    assert!(
+        problems.contains("unknown key `limits.idle_timout`"),
+        "it is seen later, too: {problems}"
+    );
     connect.clone().run().await.admitted();
     edit(
         &bench,
@@ -89,6 +96,7 @@ async fn a_bad_file_is_refused_and_the_old_one_stays() {
             .then_some(())
     })
     .await;
+    assert!(refused().await.is_null());
     connect.run().await.admitted();
 }
 
@@ -110,20 +118,36 @@ async fn what_takes_a_restart_is_named_and_keeps_its_old_value() {
     let first = replace(said(&bench, &["reload"]).await);
     insta::assert_snapshot!(first, @r#"
     exit: 3
+    changed, for all sessions:
+      limits.connections: 4096 → 7
     changed, for new sessions:
       trusted_proxies: [] → [10.0.0.1]
       limits.idle_timeout: off → 24h
     needs a restart, until then the old value holds:
       listen: [OLD] → [NEW]
-      limits.connections: 4096 → 7
     "#);
     let again = replace(said(&bench, &["reload"]).await);
     insta::assert_snapshot!(again, @r#"
     exit: 3
     needs a restart, until then the old value holds:
       listen: [OLD] → [NEW]
-      limits.connections: 4096 → 7
     "#);
+    let socket = bench.dir.path().join("data/admin.sock");
+    let status = ask(&socket, "/status").await;
+    let waiting = &status["reload"]["waiting"];
+    assert_eq!(waiting["changes"][0]["key"], "listen", "{waiting}");
+    assert_eq!(
+        waiting["fix"],
+        "restart scope-shim, or run: scope-shim upgrade"
+    );
+    let metrics = fetch(&socket, "/metrics").await;
+    for told in [
+        "scope_shim_reloads_total{result=\"incomplete\"} 2\n",
+        "scope_shim_config_last_reload_successful 1\n",
+        "scope_shim_config_keys_awaiting_restart 1\n",
+    ] {
+        assert!(metrics.contains(told), "{told}");
+    }
     assert!(tokio::net::TcpStream::connect(elsewhere).await.is_err());
     let connect = Connect::to(program.listen).token(TOKEN);
     let device = bench.paired(LEGACY);

@@ -232,7 +232,8 @@ fn a_link_that_points_elsewhere_is_a_renewal_and_a_failed_one_changes_nothing() 
         Err(tls::PairError::Mismatch(files.clone()))
     );
     assert_eq!(listening.fingerprint(), first.fingerprint());
-    assert_eq!(listening.replace(second.files.clone()), Ok(true));
+    let renewed = listening.prepare(second.files.clone()).unwrap();
+    assert!(listening.show(renewed));
     assert_eq!(listening.fingerprint(), second.fingerprint());
     assert_eq!(*listening.files(), second.files);
 }

@@ -7,8 +7,8 @@ use crate::config::{Config, Origin, Setting};
 /// One key that changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// The gateway that it is about.
-    pub gateway: String,
+    /// The gateway that it is about, where there are several and it is not about all of them.
+    pub gateway: Option<String>,
     /// The key in the configuration file, or what else was read.
     pub key: String,
     /// What it said before; a secret as `***`.
@@ -33,21 +33,23 @@ pub enum Effect {
 }
 
 impl Change {
+    /// A gateway that is not configured any more: nobody comes to it, and its sessions go on to their end.
     pub(super) fn gone(name: &str) -> Self {
-        Self::whole(name, "configured", "gone")
+        Self::whole(name, UNSAID)
     }
 
+    /// A gateway that was not there before.
     pub(super) fn added(name: &str) -> Self {
-        Self::whole(name, "none", "added")
+        Self::whole(UNSAID, name)
     }
 
-    fn whole(name: &str, old: &str, new: &str) -> Self {
+    fn whole(old: &str, new: &str) -> Self {
         Self {
-            gateway: name.to_owned(),
+            gateway: None,
             key: "gateway".to_owned(),
             old: old.to_owned(),
             new: new.to_owned(),
-            effect: Effect::Restart,
+            effect: Effect::Next,
         }
     }
 }
@@ -82,13 +84,18 @@ fn both_encrypt(old: &Config, new: &Config) -> bool {
 /// A key that takes a restart keeps its old value in [`effective`], too.
 fn known(key: &str) -> Option<Effect> {
     Some(match key {
-        "gateway.auth" | "limits.drain" => Effect::AtOnce,
+        "gateway.auth" | "limits.drain" | "limits.connections" | "log.format" | "log.level" => {
+            Effect::AtOnce
+        }
         "mode"
         | "tls.certificate"
         | "tls.key"
         | "tls.plaintext"
         | "trusted_proxies"
         | "proxy_protocol"
+        | "gateway.hosts"
+        | "limits.header_bytes"
+        | "limits.header_timeout"
         | "limits.connect_frame_bytes"
         | "limits.handshake_timeout"
         | "limits.idle_timeout"
@@ -105,19 +112,8 @@ fn known(key: &str) -> Option<Effect> {
         | "gateway.certificate"
         | "gateway.plaintext"
         | "log.sessions" => Effect::Engine,
-        "listen"
-        | "data"
-        | "gateway.name"
-        | "gateway.hosts"
-        | "gateway.data"
-        | "admin.socket"
-        | "admin.listen"
-        | "admin.probes"
-        | "log.format"
-        | "log.level"
-        | "limits.connections"
-        | "limits.header_bytes"
-        | "limits.header_timeout" => Effect::Restart,
+        "listen" | "data" | "gateway.name" | "gateway.data" | "admin.socket" | "admin.listen"
+        | "admin.probes" => Effect::Restart,
         key if key.starts_with("policy.") => Effect::AtOnce,
         key if key.starts_with("cache.") => Effect::Engine,
         _ => return None,
@@ -126,8 +122,9 @@ fn known(key: &str) -> Option<Effect> {
 
 /// Every key whose value is another, and what else of the gateway's own files is.
 pub(super) fn differences(old: &Config, new: &Config) -> Vec<Change> {
+    let label = new.label.as_ref().or(old.label.as_ref());
     let change = |key: &str, was: &str, is: &str, effect| Change {
-        gateway: old.name.clone(),
+        gateway: label.filter(|_| !Config::is_for_all(key)).cloned(),
         key: key.to_owned(),
         old: was.to_owned(),
         new: is.to_owned(),
@@ -146,12 +143,14 @@ pub(super) fn differences(old: &Config, new: &Config) -> Vec<Change> {
         }
     }
     if changes.is_empty() && old.gateway.facts != new.gateway.facts {
-        let key = "the gateway's own files";
-        changes.push(change(key, "as read before", "read again", Effect::AtOnce));
+        changes.push(Change {
+            gateway: label.cloned(),
+            ..change(OWN_FILES, "as read before", "read again", Effect::AtOnce)
+        });
     }
     if old.hosts != new.hosts && !changes.iter().any(|change| change.key.ends_with("hosts")) {
         let (was, is) = (old.hosts.join(", "), new.hosts.join(", "));
-        changes.push(change("hosts", &was, &is, Effect::Restart));
+        changes.push(change("gateway.hosts", &was, &is, Effect::Next));
     }
     changes
 }
@@ -178,16 +177,7 @@ pub(super) fn effective(old: &Config, new: &Config, changes: &[Change]) -> Confi
     let mut config = new.clone();
     config.listen = old.listen;
     config.data.clone_from(&old.data);
-    config.hosts.clone_from(&old.hosts);
-    config.admin.clone_from(&old.admin);
-    config.log.format = old.log.format;
-    config.log.level = old.log.level;
-    if !both_encrypt(old, new) {
-        config.tls.clone_from(&old.tls);
-    }
-    config.limits.connections = old.limits.connections;
-    config.limits.header_bytes = old.limits.header_bytes;
-    config.limits.header_timeout = old.limits.header_timeout;
+    keep_of_process(&mut config, old);
     for change in changes.iter().filter(|c| c.effect == Effect::Restart) {
         let kept = setting(old, &change.key);
         let place = config.settings.iter_mut().find(|s| s.key == change.key);
@@ -204,6 +194,17 @@ pub(super) fn effective(old: &Config, new: &Config, changes: &[Change]) -> Confi
     config
 }
 
+/// Keeps what takes a restart and is the same for every gateway, one that was not there before included.
+pub(super) fn keep_of_process(config: &mut Config, old: &Config) {
+    config.base.clone_from(&old.base);
+    config.admin.clone_from(&old.admin);
+    if !both_encrypt(old, config) {
+        config.tls.clone_from(&old.tls);
+    }
+}
+
+/// What else is read.
+const OWN_FILES: &str = "the gateway's own files";
 /// A key that is not there.
 const UNSAID: &str = "none";
 

@@ -52,23 +52,23 @@ async fn read_again(shim: &Weak<Shim>, name: &str, engine: &Weak<Engine>) -> Opt
     rules.auth = new.gateway.auth.clone();
     rules.facts = new.gateway.facts.clone();
     assemble::govern(&engine, rules).await;
-    let mut current = (*shim.configs()).clone();
-    for config in current.iter_mut().filter(|config| config.name == name) {
+    let mut fleet = (*shim.fleet()).clone();
+    let configs = Arc::make_mut(&mut fleet.configs);
+    for config in configs.iter_mut().filter(|config| config.name == name) {
         config.gateway.auth = new.gateway.auth.clone();
         config.gateway.facts = new.gateway.facts.clone();
     }
-    shim.reloads.current.store(Arc::new(current));
+    shim.fleet.store(Arc::new(fleet));
     Some(())
 }
 
 /// Whether the configuration, as it can be read now, is about the gateway that refuses: a secret is shown to no other.
 fn is_the_same(shim: &Shim, new: &Config, engine: &Arc<Engine>) -> bool {
-    let mut served = shim.served.iter();
-    let in_use = served.any(|served| Arc::ptr_eq(&served.front().engine, engine));
-    let configs = shim.configs();
-    let mut holding = configs.iter().filter(|config| config.name == new.name);
-    let same = |config: &Config| {
-        config.gateway.url == new.gateway.url && config.gateway.state == new.gateway.state
+    let fleet = shim.fleet();
+    let Some((served, config)) = fleet.named(&new.name) else {
+        return false;
     };
-    in_use && holding.any(same)
+    Arc::ptr_eq(&served.front().engine, engine)
+        && config.gateway.url == new.gateway.url
+        && config.gateway.state == new.gateway.state
 }

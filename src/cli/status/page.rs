@@ -16,6 +16,7 @@ pub(super) fn page(status: &Value, width: usize, style: Style) -> String {
         style,
     };
     let mut text = view.head(status);
+    text.push_str(&view.reload(part(status, "reload")));
     for gateway in list(status, "gateways") {
         text.push_str(&view.gateway(gateway));
         text.push_str(&view.findings(gateway));
@@ -51,6 +52,43 @@ impl View {
             let _ = writeln!(line, "{}", self.older(older));
         }
         line
+    }
+
+    /// Nothing, where what the file says holds.
+    fn reload(&self, reload: &Value) -> String {
+        let mut shown = String::new();
+        let when = |of| number(of, "at").and_then(|at| u64::try_from(at).ok());
+        let when = |of| when(of).map_or_else(String::new, |at| ago(self.now, at));
+        let refused = part(reload, "refused");
+        if refused.is_object() {
+            let problems = list(refused, "problems");
+            // Its first line: what follows is a hint.
+            let why = problems.first().and_then(Value::as_str);
+            let why = safe(why.and_then(|why| why.lines().next()).unwrap_or_default());
+            let more = match problems.len() {
+                0 | 1 => String::new(),
+                several => format!(" (and {} more)", several - 1),
+            };
+            let fix = text(refused, "fix");
+            let told = format!("refused {}: {why}{more}; {fix}", when(refused));
+            self.paragraph(&mut shown, "reload", &told, |line| self.style.bad(line));
+        }
+        let waiting = part(reload, "waiting");
+        if waiting.is_object() {
+            let mut keys: Vec<String> = Vec::new();
+            for change in list(waiting, "changes") {
+                let key = text(change, "key");
+                if !keys.contains(&key) {
+                    keys.push(key);
+                }
+            }
+            let (keys, fix) = (keys.join(", "), text(waiting, "fix"));
+            let told = format!("needed for {keys}, read {}; {fix}", when(waiting));
+            self.paragraph(&mut shown, "restart", &told, |line| {
+                self.style.doubtful(line)
+            });
+        }
+        shown
     }
 
     /// A process whose place this one has taken.
@@ -305,6 +343,19 @@ impl View {
         );
     }
 
+    fn paragraph(
+        &self,
+        shown: &mut String,
+        name: &str,
+        text: &str,
+        paint: impl Fn(String) -> String,
+    ) {
+        let lines = wrap(text, self.width.saturating_sub(12), false).into_iter();
+        for (index, line) in lines.enumerate() {
+            self.row(shown, if index == 0 { name } else { "" }, &paint(line));
+        }
+    }
+
     fn more(&self, shown: &mut String, more: usize) {
         if more > 0 {
             let more = format!("and {more} more; see --json");
@@ -458,6 +509,7 @@ mod tests {
     fn quiet() -> Value {
         json!({
             "version": "0.1.0", "pid": 7, "now": NOW, "started": NOW - 65_000, "draining": false, "ready": true,
+            "reload": {"last_success": NOW - 65_000, "refused": null, "waiting": null},
             "gateways": [{
                 "name": "gateway", "mode": "on", "listen": "127.0.0.1:18780", "hosts": [],
                 "url": "ws://127.0.0.1:18789", "store": "json /home/op/.openclaw/devices/paired.json",
@@ -474,6 +526,18 @@ mod tests {
         let mut status = quiet();
         status["draining"] = json!(true);
         status["ready"] = json!(false);
+        status["reload"]["refused"] = json!({
+            "at": NOW - 300_000, "fix": "correct that, and run: scope-shim reload",
+            "problems": [
+                "/etc/scope-shim/scope-shim.toml:7:15: `policy.max_scopes`: expected an operator scope, found \"\u{1b}read\"\n  hint: …",
+                "another",
+            ],
+        });
+        let change = |gateway| json!({"gateway": gateway, "key": "listen", "text": "…"});
+        status["reload"]["waiting"] = json!({
+            "at": NOW - 7_200_000, "fix": "restart scope-shim, or run: scope-shim upgrade",
+            "changes": [change("a"), change("b")],
+        });
         let hostile = "cli/cli <b>\u{1b}[2J\u{202e}";
         let gateway = &mut status["gateways"][0];
         gateway["mode"] = json!("observe");

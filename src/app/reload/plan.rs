@@ -1,0 +1,130 @@
+//! What a configuration that was read again comes to: what becomes of each gateway, and whether all of it goes together.
+
+use std::sync::Arc;
+
+use super::Reloaded;
+use super::changes::{Change, Effect, differences, effective, keep_of_process};
+use crate::app::Fleet;
+use crate::config::{Config, Finding, Origin, Problem, Problems};
+use crate::served::Served;
+
+/// What becomes of each gateway.
+pub(super) struct Plan {
+    /// Those that there will be, in the order of the configuration.
+    pub(super) wanted: Vec<Wanted>,
+    /// Those that there will not be any more.
+    pub(super) gone: Vec<Arc<Served>>,
+}
+
+/// A gateway that there will be.
+pub(super) struct Wanted {
+    /// What will hold for it.
+    pub(super) config: Config,
+    /// What it was before, where it was.
+    pub(super) before: Option<Before>,
+}
+
+/// A gateway that there was before.
+pub(super) struct Before {
+    pub(super) served: Arc<Served>,
+    pub(super) config: Config,
+    /// Its next sessions need another engine, not the one before with other rules.
+    pub(super) replaced: bool,
+}
+
+impl Plan {
+    /// The plan, and what it changes.
+    ///
+    /// # Errors
+    ///
+    /// When what was read does not go together with what keeps its old value until a restart.
+    pub(super) fn of(fleet: &Fleet, read: Vec<Config>) -> Result<(Self, Reloaded), Problems> {
+        let mut reloaded = Reloaded::default();
+        let gone = fleet.served.iter().filter(|served| {
+            let mut still = read.iter();
+            !still.any(|config| config.name == served.name)
+        });
+        let gone: Vec<_> = gone.cloned().collect();
+        let wanted: Vec<Wanted> = read
+            .into_iter()
+            .map(|new| Wanted::of(fleet, new, &mut reloaded))
+            .collect();
+        let configs: Vec<Config> = wanted.iter().map(|wanted| wanted.config.clone()).collect();
+        for served in &gone {
+            reloaded.add(Change::gone(&served.name));
+            let used = |(_, old): (_, &Config)| configs.iter().any(|new| new.data == old.data);
+            if !fleet.named(&served.name).is_some_and(used) {
+                reloaded.findings.extend(left_behind(served));
+            }
+        }
+        let mut clashes = Config::clashes(&configs);
+        if clashes.is_empty() {
+            return Ok((Self { wanted, gone }, reloaded));
+        }
+        let waiting: Vec<String> = reloaded.waiting().map(ToString::to_string).collect();
+        clashes.push(Problem {
+            origin: Origin::Default,
+            message: format!(
+                "this takes a restart: until then old values hold ({})",
+                waiting.join("; ")
+            ),
+            hint: Some(RESTART.to_owned()),
+        });
+        Err(Problems(clashes))
+    }
+}
+
+impl Wanted {
+    fn of(fleet: &Fleet, new: Config, reloaded: &mut Reloaded) -> Self {
+        for finding in &new.findings {
+            let mut known = fleet.configs.iter().map(|old| &old.findings);
+            let told = reloaded.findings.contains(finding);
+            if !told && !known.any(|known| known.contains(finding)) {
+                reloaded.findings.push(finding.clone());
+            }
+        }
+        let Some((served, old)) = fleet.named(&new.name) else {
+            reloaded.add(Change::added(&new.name));
+            let mut config = new;
+            if let Some(old) = fleet.configs.first() {
+                keep_of_process(&mut config, old);
+            }
+            return Self {
+                config,
+                before: None,
+            };
+        };
+        let changes = differences(old, &new);
+        let before = Before {
+            served: Arc::clone(served),
+            replaced: changes.iter().any(|change| change.effect == Effect::Engine),
+            config: old.clone(),
+        };
+        let config = effective(old, &new, &changes);
+        for change in changes {
+            reloaded.add(change);
+        }
+        Self {
+            config,
+            before: Some(before),
+        }
+    }
+}
+
+/// The shim's own device, at a gateway that it does not stand before any more.
+fn left_behind(served: &Served) -> Option<Finding> {
+    let engine = &served.front().engine;
+    engine.control.standing().delegate_scopes?;
+    let device = engine.delegate.device_id();
+    Some(Finding::new(
+        "delegate-left",
+        format!(
+            "the shim's own device is still paired with {}, which is gone from the configuration",
+            served.name
+        ),
+        format!("where that gateway runs: openclaw devices remove {device}"),
+    ))
+}
+
+/// What lets everything hold that was read.
+const RESTART: &str = "restart scope-shim; `scope-shim upgrade` does it without ending a session";

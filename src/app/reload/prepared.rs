@@ -1,0 +1,241 @@
+//! A reload in two halves: first all that can fail, none of which anybody notices, then all that is noticed, none of
+//! which can fail.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::plan::{Before, Plan, Wanted};
+use super::{follow_secret, problem};
+use crate::app::assemble::{self, Parts};
+use crate::app::doors::{self, Listener, Opening, first_at};
+use crate::app::{Fleet, Shim, saved};
+use crate::config::{Config, Problems};
+use crate::engine::ModeSwitch;
+use crate::http::Front;
+use crate::listen;
+use crate::served::{Door, Served};
+use crate::tls::Renewed;
+
+/// A reload that can be taken.
+pub(super) struct Prepared {
+    steps: Vec<Step>,
+    gone: Vec<Arc<Served>>,
+    configs: Vec<Config>,
+    certificates: Vec<(Arc<Door>, Renewed)>,
+    openings: Vec<Opening>,
+}
+
+/// What one gateway gets.
+enum Step {
+    /// The same engine, for sessions that are let in by another configuration.
+    Governed(Before, Config, Box<Front>),
+    /// An engine of its own, for its next sessions.
+    Replaced(Before, Config, Box<Parts>),
+    /// It was not there before.
+    Added(Config, Box<Parts>),
+}
+
+impl Prepared {
+    /// Reads, gathers and binds what the plan needs.
+    ///
+    /// # Errors
+    ///
+    /// When any of it cannot be had; then nothing is left of the rest.
+    pub(super) async fn of(plan: Plan, shim: &Shim) -> Result<Self, Problems> {
+        let Plan { wanted, gone } = plan;
+        let configs: Vec<Config> = wanted.iter().map(|wanted| wanted.config.clone()).collect();
+        let certificates = certificates(&shim.fleet().doors, &configs)?;
+        let steps = wanted.into_iter().map(|wanted| Step::prepare(wanted, shim));
+        Ok(Self {
+            steps: steps.collect::<Result<_, _>>()?,
+            gone,
+            certificates,
+            openings: openings(shim, &configs).await?,
+            configs,
+        })
+    }
+
+    /// Lets it hold.
+    pub(super) async fn commit(self, shim: &Arc<Shim>) {
+        let before = shim.fleet();
+        for (door, renewed) in self.certificates {
+            if let Some(tls) = &door.tls {
+                tls.show(renewed);
+            }
+        }
+        if let Some(config) = self.configs.first() {
+            crate::log::change(config.log);
+        }
+        let mut served = Vec::new();
+        for step in self.steps {
+            served.push(step.perform(shim).await);
+        }
+        let (kept, closing): (Vec<_>, Vec<_>) = before
+            .doors
+            .iter()
+            .cloned()
+            .partition(|door| first_at(&self.configs, door.configured).is_some());
+        let opened = self.openings.iter().map(|one| Arc::clone(&one.door));
+        let fleet = Fleet {
+            doors: kept.into_iter().chain(opened).collect(),
+            configs: Arc::new(self.configs),
+            served,
+        };
+        doors::lead(&fleet);
+        for opening in self.openings {
+            opening.open(&shim.clients, &shim.workers);
+        }
+        for door in closing {
+            doors::close(&door, &fleet.doors, &shim.sockets);
+        }
+        for served in self.gone {
+            let engine = &served.front().engine;
+            shim.reloads.passed(&served.name, engine);
+        }
+        shim.fleet.store(Arc::new(fleet));
+    }
+}
+
+/// What the files of the doors hold now that stay open.
+fn certificates(
+    doors: &[Arc<Door>],
+    configs: &[Config],
+) -> Result<Vec<(Arc<Door>, Renewed)>, Problems> {
+    let mut renewed = Vec::new();
+    for door in doors {
+        let config = first_at(configs, door.configured);
+        let files = config.and_then(|config| config.tls.files.clone());
+        if let (Some(tls), Some(files)) = (&door.tls, files) {
+            let read = tls.prepare(files);
+            let read = read.map_err(|error| problem(error.to_string()))?;
+            renewed.push((Arc::clone(door), read));
+        }
+    }
+    Ok(renewed)
+}
+
+/// Doors at the addresses where nobody listens yet.
+async fn openings(shim: &Shim, configs: &[Config]) -> Result<Vec<Opening>, Problems> {
+    let before = shim.fleet();
+    let mut openings: Vec<Opening> = Vec::new();
+    for config in configs {
+        let address = config.listen;
+        let opened = openings.iter().map(|one| &one.door);
+        if before
+            .doors
+            .iter()
+            .chain(opened)
+            .any(|door| door.configured == address)
+        {
+            continue;
+        }
+        match opening(shim, config, configs).await {
+            Ok(opening) => openings.extend(opening),
+            Err(problems) => {
+                for opening in openings {
+                    doors::release(opening.door.address, &before.doors, &shim.sockets);
+                }
+                return Err(problems);
+            }
+        }
+    }
+    Ok(openings)
+}
+
+async fn opening(
+    shim: &Shim,
+    config: &Config,
+    configs: &[Config],
+) -> Result<Option<Opening>, Problems> {
+    let bound = shim.sockets.bind(config.listen).await;
+    let listener = bound.map_err(|error| Problems(vec![listen::unavailable(config, &error)]))?;
+    let address: Option<SocketAddr> = listener.local_addr().ok();
+    let twin = listen::twin(&listener, &shim.sockets).await;
+    let listener = Listener {
+        twin,
+        ..Listener::new(config.listen, listener)
+    };
+    Opening::prepare(listener, configs, &shim.stop).map_err(|error| {
+        if let Some(address) = address {
+            doors::release(address, &shim.fleet().doors, &shim.sockets);
+        }
+        problem(error.to_string())
+    })
+}
+
+impl Step {
+    fn prepare(wanted: Wanted, shim: &Shim) -> Result<Self, Problems> {
+        let Wanted { config, before } = wanted;
+        let gather = |mode| {
+            let parts = Parts::gather(&config, &shim.telemetry, mode);
+            let parts = parts.map_err(|error| problem(error.to_string()))?;
+            Ok(Box::new(parts))
+        };
+        Ok(match before {
+            None => {
+                let mode = ModeSwitch::new(saved::resolve(&config).mode);
+                let parts = gather(Arc::new(mode))?;
+                Self::Added(config, parts)
+            }
+            Some(before) if before.replaced => {
+                let parts = gather(Arc::clone(&before.served.mode))?;
+                Self::Replaced(before, config, parts)
+            }
+            Some(before) => {
+                let front = before.served.front();
+                let front = assemble::around(&config, &before.config, &front);
+                Self::Governed(before, config, Box::new(front))
+            }
+        })
+    }
+
+    async fn perform(self, shim: &Arc<Shim>) -> Arc<Served> {
+        match self {
+            Self::Governed(before, config, front) => {
+                let engine = Arc::clone(&front.engine);
+                before.served.replace(*front);
+                assemble::govern(&engine, assemble::rules(&config)).await;
+                restrain_past(shim, &config).await;
+                before.go_on(&config)
+            }
+            Self::Replaced(before, config, parts) => {
+                let past = before.served.front();
+                let traces = past.engine.traces.clone();
+                before.served.replace(parts.start(shim, traces));
+                shim.reloads.passed(&config.name, &past.engine);
+                follow_secret(shim, &config.name, &before.served.front().engine);
+                restrain_past(shim, &config).await;
+                before.go_on(&config)
+            }
+            Self::Added(config, parts) => {
+                let served = parts.start_anew(shim);
+                served.mode.set(saved::at_start(&config));
+                follow_secret(shim, &config.name, &served.front().engine);
+                restrain_past(shim, &config).await;
+                served
+            }
+        }
+    }
+}
+
+impl Before {
+    /// A mode that somebody edited holds; one that was switched at run time stays otherwise.
+    fn go_on(self, config: &Config) -> Arc<Served> {
+        if self.config.mode != config.mode {
+            self.served.mode.set(config.mode);
+            saved::forget_or_warn(&config.data);
+        }
+        self.served
+    }
+}
+
+/// What the operator allows holds for the sessions of past engines, too.
+async fn restrain_past(shim: &Shim, config: &Config) {
+    let past = shim.reloads.past().clone();
+    let past = past.iter().filter(|(of, _)| *of == config.name);
+    for engine in past.filter_map(|(_, engine)| engine.upgrade()) {
+        let mut rules = (*engine.rules()).clone();
+        rules.policy = config.policy.clone();
+        assemble::govern(&engine, rules).await;
+    }
+}
