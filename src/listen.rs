@@ -198,7 +198,7 @@ async fn serve_connection(
     connection: Arc<Connection>,
     limits: Limits,
     stop: CancellationToken,
-    place: Place,
+    place: Admission,
 ) -> Result<(), hyper::Error> {
     // It counts for as long as it holds its place.
     let admitted = Admitted(Arc::new((place, connection.door.connection())));
