@@ -63,6 +63,7 @@ pub mod config;
 pub mod demo;
 pub mod gateway;
 pub mod log;
+pub mod private;
 pub mod served;
 pub mod telemetry;
 pub mod text;

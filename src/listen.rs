@@ -5,6 +5,7 @@ mod taken;
 mod twin;
 
 pub use twin::listener as twin;
+pub(crate) use twin::{bind as bind_twin, of as twin_of};
 
 use std::io;
 use std::net::IpAddr;
@@ -23,6 +24,7 @@ use tracing::{debug, info, warn};
 use crate::config::{Config, Problem};
 use crate::http::Connection;
 use crate::http::headers::Peer;
+use crate::http::rebound::port_asked_for;
 use crate::served::Door;
 use crate::stream::Stream;
 use crate::tls;
@@ -138,6 +140,7 @@ async fn enter(
     limits: Limits,
     stop: &CancellationToken,
 ) -> Option<(Stream, Arc<Connection>)> {
+    let port = port_asked_for(&stream).unwrap_or(door.address.port());
     let accepted = tokio::select! {
         () = stop.cancelled() => return None,
         accepted = tls::accept(stream, door.tls.as_deref(), limits.header_timeout) => accepted,
@@ -145,6 +148,7 @@ async fn enter(
     match accepted {
         Ok(accepted) => {
             let connection = Connection {
+                port,
                 tls: accepted.tls,
                 sni: accepted.sni,
                 ..Connection::new(door, peer)

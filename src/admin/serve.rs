@@ -54,8 +54,8 @@ impl Surface {
     async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         match self.gate.admits(&request) {
             Err(refused) => route::respond(Err(refused)),
-            Ok(()) => {
-                let answer = route::answer(&self.shim, &self.gate, request);
+            Ok(told) => {
+                let answer = route::answer(&self.shim, told, request);
                 let late = "this took too long and was given up";
                 timeout(LONGEST_ANSWER, answer)
                     .await
@@ -116,13 +116,16 @@ pub(super) async fn serve(listener: impl Listen, surface: Surface) {
 /// What was asked before the surface ends is answered.
 async fn serve_one(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, surface: Surface) {
     let stop = surface.stop.clone();
+    let brief = surface.gate.is_brief();
+    let longest = if brief { LONGEST_PROBE } else { LONGEST_VISIT };
     let service = service_fn(move |request| {
         let surface = surface.clone();
         async move { Ok::<_, Infallible>(surface.answer(request).await) }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(LONGEST_HEAD)
+        .header_read_timeout(LONGEST_HEAD.min(longest))
+        .keep_alive(!brief)
         .max_buf_size(MOST_HEAD_BYTES)
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(served);
@@ -134,7 +137,7 @@ async fn serve_one(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         served.as_mut().graceful_shutdown();
         served.await
     };
-    if let Ok(Err(error)) = timeout(LONGEST_VISIT, visit).await {
+    if let Ok(Err(error)) = timeout(longest, visit).await {
         debug!("an admin connection ended: {error}");
     }
 }
@@ -147,4 +150,6 @@ const LONGEST_HEAD: Duration = Duration::from_secs(10);
 const LONGEST_ANSWER: Duration = Duration::from_secs(60);
 /// Somebody who does not read what was asked for gives the place up at last; a page simply connects again.
 const LONGEST_VISIT: Duration = Duration::from_secs(600);
+/// A probe asks once, and its patience is one second by default: those that hang must not fill the places of the others.
+const LONGEST_PROBE: Duration = Duration::from_secs(3);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -12,7 +12,7 @@ use tracing::{debug, warn};
 use crate::app::Sockets;
 
 /// Where else a shim that listens on `address` listens, if it can.
-pub(super) fn of(address: SocketAddr) -> Option<SocketAddr> {
+pub(crate) fn of(address: SocketAddr) -> Option<SocketAddr> {
     (address.ip() == Ipv4Addr::LOCALHOST)
         .then(|| SocketAddr::new(Ipv6Addr::LOCALHOST.into(), address.port()))
 }
@@ -37,7 +37,7 @@ pub async fn listener(listener: &TcpListener, sockets: &Sockets) -> Option<TcpLi
 }
 
 /// Binds it. One that is taken may come free: the shim that is being replaced by this one has it until it stops.
-pub(super) async fn bind(address: SocketAddr, stop: &CancellationToken) -> Option<TcpListener> {
+pub(crate) async fn bind(address: SocketAddr, stop: &CancellationToken) -> Option<TcpListener> {
     loop {
         match TcpListener::bind(address).await {
             Ok(listener) => return Some(listener),

@@ -134,7 +134,9 @@ fn take_the_port(user: &UserOfTheShim, mut shim: Group) -> Result<Group> {
         set_thread_uid(Uid::from_raw(IMPOSTOR))?;
         TcpListener::bind(address)
     });
-    let listener = listener.join().map_err(|_| "the suite itself broke down")??;
+    let listener = listener
+        .join()
+        .map_err(|_| "the suite itself broke down")??;
     listener.set_nonblocking(true)?;
     if answers().works() || listener.accept().is_ok() {
         return Err("what is redirected arrives at another user's process".into());
