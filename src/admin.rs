@@ -26,6 +26,8 @@ pub mod token;
 mod unpair;
 mod upgrade;
 
+#[cfg(unix)]
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -95,9 +97,7 @@ pub async fn start(
     if let Some(path) = &config.admin.socket {
         // Where each gateway has a directory elsewhere, nobody else makes it; a failure shows when the socket is bound.
         let _ = private::directory(&config.base);
-        if let Err(error) = private::secure_directory(&config.base) {
-            warn!("the data directory is not the shim's alone: {error}");
-        }
+        secure(configs);
         listen_on_socket(&admin, path, surface(Gate::Socket), takes_over).await;
     }
     if let Some(address) = config.admin.listen {
@@ -110,6 +110,19 @@ pub async fn start(
         listen_on_port(address, surface(Gate::Probes)).await;
     }
     admin
+}
+
+/// Sees to it that the data directories are the shim's alone, and tells where they are not.
+#[cfg(unix)]
+fn secure(configs: &[Config]) {
+    let all = configs
+        .iter()
+        .flat_map(|config| [&config.base, &config.data]);
+    for directory in all.collect::<BTreeSet<_>>() {
+        if let Err(error) = private::secure_directory(directory) {
+            warn!("the data directory is not the shim's alone: {error}");
+        }
+    }
 }
 
 fn tokens(data: &Path) -> Result<Tokens, TokenError> {

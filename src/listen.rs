@@ -140,7 +140,7 @@ async fn enter(
     limits: Limits,
     stop: &CancellationToken,
 ) -> Option<(Stream, Arc<Connection>)> {
-    let port = port_asked_for(&stream).unwrap_or(door.address.port());
+    let port = port_asked_for(&stream).unwrap_or_else(|| door.address.port());
     let accepted = tokio::select! {
         () = stop.cancelled() => return None,
         accepted = tls::accept(stream, door.tls.as_deref(), limits.header_timeout) => accepted,

@@ -175,7 +175,7 @@ mod tests {
         let named = door("127.0.0.1:18780", "ws://127.0.0.1:18789");
         let same = door("0.0.0.0:18780", "ws://localhost:18789");
         let named = std::slice::from_ref(&named);
-        assert!(agreed(named, &[same.clone()], None).is_ok());
+        assert!(agreed(named, std::slice::from_ref(&same), None).is_ok());
         assert!(agreed(named, &[], None).is_ok(), "one that does not say");
         let file = Some(PathBuf::from("/etc/scope-shim/scope-shim.toml"));
         for (said, file, part) in [

@@ -164,6 +164,8 @@ async fn a_user_is_not_let_in_where_the_gateway_wants_a_device() {
     let (direct, through) = (direct.run().await, through.run().await);
     assert!(direct.session.is_none(), "the gateway alone refuses");
     assert!(through.session.is_none(), "and so it does with the shim");
+    let why = "this gateway wants a device of every user whom a proxy names";
+    assert!(through.message().contains(why), "{through:?}");
 }
 
 #[tokio::test]
