@@ -159,7 +159,9 @@ async fn a_user_is_not_let_in_where_the_gateway_wants_a_device() {
     let stage = stage(Profile::Literal, "", USERS).await;
     let (direct, through) = stage.both(|connect| Connect {
         addr: connect.addr,
-        ..page(&stage, "alice@example.com").client("openclaw-control-ui", "webchat")
+        ..page(&stage, "alice@example.com")
+            .client("openclaw-control-ui", "webchat")
+            .header("Origin", &format!("http://{}", connect.addr))
     });
     let (direct, through) = (direct.run().await, through.run().await);
     assert!(direct.session.is_none(), "the gateway alone refuses");
