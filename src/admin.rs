@@ -13,6 +13,7 @@ mod gate;
 mod live;
 mod metrics;
 mod mode;
+mod older;
 pub mod page;
 mod ready;
 pub mod relay;
@@ -34,11 +35,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use crate::app::Shim;
+use crate::app::{self, Shim};
 use crate::config::Config;
 use crate::listen::{bind_twin, twin_of};
 #[cfg(unix)]
@@ -59,56 +60,110 @@ pub fn socket(data: &Path) -> PathBuf {
 #[derive(Debug)]
 pub struct Admin {
     calls: TaskTracker,
+    stop: CancellationToken,
     #[cfg(unix)]
     socket: Arc<Mutex<Option<socket::Socket>>>,
-    _stop: DropGuard,
+    /// Where the socket is, and what is served there.
+    #[cfg(unix)]
+    place: Option<(PathBuf, Surface)>,
 }
 
 impl Admin {
+    fn new() -> Self {
+        Self {
+            calls: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            #[cfg(unix)]
+            socket: Arc::default(),
+            #[cfg(unix)]
+            place: None,
+        }
+    }
+
+    fn surface(&self, shim: &Arc<Shim>, gate: Gate) -> Surface {
+        Surface::new(
+            Arc::clone(shim),
+            gate,
+            self.stop.clone(),
+            self.calls.clone(),
+        )
+    }
+
+    /// Takes no more calls. Its socket's file stays with whoever has put another there.
+    pub fn resign(&self) {
+        self.stop.cancel();
+    }
+
     /// Completes when the last call has been answered; to be asked when no more can come.
     pub async fn ended(&self) {
         self.calls.close();
         self.calls.wait().await;
     }
+
+    /// Takes its socket's place back from a process that was to take over, and did not come to serve.
+    pub async fn reclaim(&self) {
+        #[cfg(unix)]
+        if let Some((path, surface)) = &self.place
+            && self.has_lost_its_place()
+        {
+            listen_on_socket(self, path, surface.clone(), true).await;
+        }
+    }
+
+    #[cfg(unix)]
+    fn has_lost_its_place(&self) -> bool {
+        let held = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
+        held.as_ref().is_some_and(|socket| !socket.is_there())
+    }
 }
 
-/// Starts to serve it, until `stop`. What cannot be had is told, tried again, and costs nothing but itself: sessions
+impl Drop for Admin {
+    fn drop(&mut self) {
+        self.resign();
+    }
+}
+
+/// Starts to serve it, until it resigns. What cannot be had is told, tried again, and costs nothing but itself: sessions
 /// come first.
 ///
 /// `takes_over`: the shim that answers there now is the one whose place this one takes.
-pub async fn start(
-    configs: &[Config],
-    shim: Arc<Shim>,
-    stop: CancellationToken,
-    takes_over: bool,
-) -> Admin {
-    let admin = Admin {
-        calls: TaskTracker::new(),
-        #[cfg(unix)]
-        socket: Arc::default(),
-        _stop: stop.clone().drop_guard(),
-    };
+pub async fn start(configs: &[Config], shim: Arc<Shim>, takes_over: bool) -> Admin {
+    #[cfg_attr(not(unix), expect(unused_mut, reason = "there is no socket"))]
+    let mut admin = Admin::new();
     let Some(config) = configs.first() else {
         return admin;
     };
-    let calls = admin.calls.clone();
-    let surface = |gate| Surface::new(Arc::clone(&shim), gate, stop.clone(), calls.clone());
     #[cfg(unix)]
     if let Some(path) = &config.admin.socket {
         // Where each gateway has a directory elsewhere, nobody else makes it; a failure shows when the socket is bound.
         let _ = private::directory(&config.base);
         secure(configs);
-        listen_on_socket(&admin, path, surface(Gate::Socket), takes_over).await;
+        let surface = admin.surface(&shim, Gate::Socket);
+        listen_on_socket(&admin, path, surface.clone(), takes_over).await;
+        admin.place = Some((path.clone(), surface));
     }
     if let Some(address) = config.admin.listen {
         match tokens(&config.base) {
-            Ok(tokens) => listen_on_port(address, surface(Gate::Port(tokens))).await,
+            Ok(tokens) => listen_on_port(address, admin.surface(&shim, Gate::Port(tokens))).await,
             Err(error) => warn!("no admin port at {address}: {error}"),
         }
     }
     if let Some(address) = config.admin.probes {
-        listen_on_port(address, surface(Gate::Probes)).await;
+        listen_on_port(address, admin.surface(&shim, Gate::Probes)).await;
     }
+    admin
+}
+
+/// Starts to serve those who look for a process whose place another has taken.
+pub async fn start_older(shim: Arc<Shim>) -> Admin {
+    let admin = Admin::new();
+    #[cfg(unix)]
+    if let Some(config) = shim.configs().first() {
+        let path = app::older::socket(&config.base, std::process::id());
+        listen_on_socket(&admin, &path, admin.surface(&shim, Gate::Socket), false).await;
+    }
+    #[cfg(not(unix))]
+    let _ = shim;
     admin
 }
 

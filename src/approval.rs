@@ -14,7 +14,7 @@ use serde_json::json;
 use thiserror::Error;
 
 use crate::audit::{Audit, Rule};
-use crate::config::Policy;
+use crate::config::{Capped, Policy};
 use crate::control::{CallError, Calls};
 use crate::device::{DeviceId, DeviceRecord};
 use crate::handshake::message::OPERATOR;
@@ -180,23 +180,10 @@ impl Candidate {
         if !self.has_its_own_key() {
             return Some(Objection::ForeignKey);
         }
-        let request = &self.request;
-        let client = request.client_id.as_deref().unwrap_or_default();
-        let forbidden: ScopeSet = request
-            .scopes
-            .iter()
-            .filter(|scope| !policy.allows(client, scope))
-            .collect();
-        let first = forbidden.iter().next()?;
-        let setting = if policy.max_scopes.implies(first) {
-            format!("policy.clients.{client}.max_scopes")
-        } else {
-            "policy.max_scopes".to_owned()
-        };
-        Some(Objection::Capped {
-            setting,
-            scopes: forbidden,
-        })
+        let client = self.request.client_id.as_deref().unwrap_or_default();
+        policy
+            .cap(client, &self.request.scopes)
+            .map(|Capped { scopes, setting }| Objection::Capped { scopes, setting })
     }
 
     /// Whether `--all-local` covers it: an operator of this machine, and either a device that is paired with the same

@@ -32,7 +32,7 @@ use ipnet::IpNet;
 
 pub use admin::Admin;
 pub use environment::Environment;
-pub use policy::{ClientPolicy, Policy, UserPolicy};
+pub use policy::{Capped, ClientPolicy, Policy, UserPolicy};
 pub use problem::{Finding, Origin, Problem, Problems};
 pub use raw::Flag;
 pub use reader::Setting;
@@ -46,6 +46,7 @@ pub use words::{
 };
 
 use crate::gateway::{GatewayAuth, GatewayFacts};
+use crate::invocation::Invocation;
 use crate::tls::Trust;
 
 /// Everything the shim was told or found out before it starts.
@@ -85,6 +86,8 @@ pub struct Config {
     pub admin: Admin,
     /// The file that was read, if any.
     pub file: Option<PathBuf>,
+    /// How commands are given that mean this shim.
+    pub invocation: Invocation,
     /// Every key with its value and who said it, in the order of the file.
     pub settings: Vec<Setting>,
     /// What an operator should know, those of the gateway's files included.

@@ -13,10 +13,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use futures_util::FutureExt as _;
 use serde_json::Value;
 use thiserror::Error;
 use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
-use tracing::{Instrument as _, debug, info, warn};
+use tracing::{Instrument as _, debug, error, info, warn};
 
 use crate::delegate::Delegate;
 use crate::device::DeviceId;
@@ -162,7 +163,8 @@ impl Control {
         let own_record = Arc::default();
         let secret = Arc::clone(&settings.secret);
         let (refused, refusals) = watch::channel(0);
-        let (retired, retired_seen) = watch::channel(settings.delegate.is_discarded());
+        let (retired, retired_seen) =
+            watch::channel(settings.delegate.is_discarded() || settings.delegate.is_retired());
         let settings = Arc::new(settings);
         let keeper = Keeper {
             settings: Arc::clone(&settings),
@@ -211,8 +213,12 @@ impl Control {
     }
 
     /// Takes the delegate out of use: its session is closed, nothing is signed in its name, and it does not pair again
-    /// before [`Self::resume`]. Returns when that is so.
+    /// before [`Self::resume`]. Whoever else has its key, another engine or another process, keeps to that, too. Returns
+    /// when it is so here.
     pub async fn retire(&self) {
+        if let Err(error) = self.settings.delegate.retire() {
+            error!("{error}; another process of this shim could pair its device again");
+        }
         self.retired.send_replace(true);
         let mut standing = self.standing.clone();
         let retired = standing.wait_for(|standing| standing.retired);
@@ -221,7 +227,10 @@ impl Control {
 
     /// Lets a delegate that was retired pair again.
     pub fn resume(&self) {
-        self.retired.send_if_modified(std::mem::take);
+        if let Err(error) = self.settings.delegate.reinstate() {
+            error!("{error}; until then the delegate stays out of use");
+        }
+        self.retired.send_replace(false);
     }
 
     /// Removes a retired delegate from the gateway, with everything that is left of it there.
@@ -344,11 +353,14 @@ impl Keeper {
         let mut backoff = Backoff::default();
         let wanted = wanted_scopes();
         loop {
-            if *self.retired.borrow_and_update() {
+            if self.is_out_of_use() {
                 if !self.rest().await {
                     return;
                 }
                 backoff = Backoff::default();
+            }
+            if let Err(error) = self.settings.delegate.look_again() {
+                debug!("the delegate goes on with the key that it has: {error}");
             }
             let opened = tokio::select! {
                 opened = Session::open(&self.settings, &wanted) => opened,
@@ -394,6 +406,11 @@ impl Keeper {
         }
     }
 
+    /// Whether it was retired: here, or by another process.
+    fn is_out_of_use(&mut self) -> bool {
+        *self.retired.borrow_and_update() || self.settings.delegate.is_retired()
+    }
+
     /// Does nothing until the delegate may pair again; `false` where nobody is left to say so.
     async fn rest(&mut self) -> bool {
         self.standing.send_modify(|standing| {
@@ -402,12 +419,20 @@ impl Keeper {
             standing.retired = true;
         });
         info!("the delegate is out of use until `scope-shim mode on`");
-        if self.retired.wait_for(|retired| !retired).await.is_err() {
-            return false;
+        while self.is_out_of_use() {
+            tokio::select! {
+                changed = self.retired.changed() => if changed.is_err() {
+                    return false;
+                },
+                // Whoever has marked it in the data directory may take the mark away there, too.
+                () = tokio::time::sleep(LONGEST_WAIT) => {}
+            }
         }
         if let Err(error) = self.settings.delegate.restore() {
             warn!("{error}");
         }
+        // What was said of the device that it was before does not hold for the one that it is now.
+        let _ = self.lost.notified().now_or_never();
         self.announced = None;
         self.standing.send_modify(|standing| {
             standing.link = Link::Starting;

@@ -39,6 +39,13 @@ pub enum Pass {
     Unidentified(Unidentified),
     /// These scopes are not covered by what was approved.
     NotEntitled(ScopeSet),
+    /// They are, and a cap keeps them from it all the same.
+    Capped {
+        /// The scopes.
+        scopes: ScopeSet,
+        /// What says so: a key of the configuration, or a header.
+        by: String,
+    },
     /// The gateway accepts it as it stands.
     Accepted,
     /// This gateway lets no user in without a device, whoever names the user.
@@ -107,7 +114,7 @@ fn rewrite_unless<T: Trace>(
     trace: &mut T,
 ) -> Decision {
     let decision = match obstacle(case, trace) {
-        Some(pass) => Decision::Pass(pass),
+        Some(pass) => Decision::Pass(named(case, pass)),
         None => match cause(case, trace) {
             None => Decision::Pass(Pass::Accepted),
             Some(cause) => match delegate_lacks(case, trace) {
@@ -124,6 +131,27 @@ fn rewrite_unless<T: Trace>(
         )
     });
     decision
+}
+
+/// What a session is not entitled to for want of an approval, or because a cap alone stands against it.
+fn named(case: Case<'_>, pass: Pass) -> Pass {
+    let Pass::NotEntitled(missing) = pass else {
+        return pass;
+    };
+    let capped = missing.iter().all(|scope| {
+        matches!(
+            barrier(case, scope),
+            Some(Barrier::Policy | Barrier::Header)
+        )
+    });
+    if !capped {
+        return Pass::NotEntitled(missing);
+    }
+    let by = case.policy.cap(&case.claims.client_id, &missing);
+    Pass::Capped {
+        scopes: missing,
+        by: by.map_or_else(|| HEADER.to_owned(), |capped| capped.setting),
+    }
 }
 
 /// Why this session may not be rewritten, whatever the gateway makes of it.
@@ -423,6 +451,8 @@ impl Decision {
     }
 }
 
+const HEADER: &str = "the header x-openclaw-scopes";
+
 /// Why, in a few words.
 impl std::fmt::Display for Decision {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -431,6 +461,7 @@ impl std::fmt::Display for Decision {
             Self::Pass(Pass::NothingRequested) => f.write_str("no scope requested"),
             Self::Pass(Pass::Unidentified(why)) => write!(f, "{why}"),
             Self::Pass(Pass::NotEntitled(missing)) => write!(f, "not approved for {missing}"),
+            Self::Pass(Pass::Capped { scopes, by }) => write!(f, "{by} keeps {scopes} from it"),
             Self::Pass(Pass::Accepted) => f.write_str("the gateway accepts it as it stands"),
             Self::Pass(Pass::WantsDevice) => {
                 f.write_str("this gateway lets no user in without a device")

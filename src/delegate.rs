@@ -94,6 +94,17 @@ impl Delegate {
         })
     }
 
+    /// The same for a shim that is switched on: whoever wants that wants the delegate used again, too.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::load_or_create`], and when the mark of a retired delegate cannot be removed.
+    pub fn load_for_use(data: &Path) -> Result<Self, DelegateError> {
+        let delegate = Self::load_or_create(data)?;
+        delegate.reinstate()?;
+        Ok(delegate)
+    }
+
     /// The same without leaving anything behind: where there is no key, one that is kept nowhere before
     /// [`Self::restore`].
     ///
@@ -190,15 +201,73 @@ impl Delegate {
         self.discarded.load(Ordering::Acquire)
     }
 
-    /// Becomes a fresh device where the key was discarded.
+    /// Marks it as out of use, in the data directory: whoever has loaded its key, in this process or another, does not
+    /// pair it any more.
+    ///
+    /// # Errors
+    ///
+    /// When the directory cannot be written.
+    pub fn retire(&self) -> Result<(), DelegateError> {
+        use io::ErrorKind::{AlreadyExists, NotFound};
+        let mark = self.mark();
+        match private::create(&mark, b"") {
+            // Where there is no directory there is no key that anybody could have loaded.
+            Err(error) if !matches!(error.kind(), AlreadyExists | NotFound) => {
+                Err(failed("retire", &mark)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether anybody has marked it as out of use.
+    #[must_use]
+    pub fn is_retired(&self) -> bool {
+        self.mark().exists()
+    }
+
+    /// Takes the mark away again.
+    ///
+    /// # Errors
+    ///
+    /// When it is there and stays.
+    pub fn reinstate(&self) -> Result<(), DelegateError> {
+        let mark = self.mark();
+        match fs::remove_file(&mark) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(failed("reinstate", &mark)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Becomes the device whose key is kept now: another process, or another engine of this one, may have made a new
+    /// one. Where there is none, it stays who it was.
+    ///
+    /// # Errors
+    ///
+    /// When there is a key, and it cannot be used.
+    pub fn look_again(&self) -> Result<(), DelegateError> {
+        match read(&self.path) {
+            Ok(kept) => {
+                if kept.device_id != self.key.load().device_id {
+                    self.key.store(Arc::new(kept));
+                }
+                self.discarded.store(false, Ordering::Release);
+                Ok(())
+            }
+            Err(DelegateError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Becomes the device whose key is kept, and a fresh one where there is none.
     ///
     /// # Errors
     ///
     /// When no key can be made.
     pub fn restore(&self) -> Result<(), DelegateError> {
-        if !self.is_discarded() {
-            return Ok(());
-        }
         if !self.path.exists() {
             let data = self.path.parent().unwrap_or(&self.path);
             private::directory(data).map_err(failed("write", data))?;
@@ -207,6 +276,10 @@ impl Delegate {
         self.key.store(Arc::new(read(&self.path)?));
         self.discarded.store(false, Ordering::Release);
         Ok(())
+    }
+
+    fn mark(&self) -> PathBuf {
+        self.path.with_file_name(RETIRED_FILE)
     }
 
     /// The files of former keys.
@@ -333,6 +406,8 @@ fn create(path: &Path) -> Result<(), DelegateError> {
 }
 
 const KEY_FILE: &str = "delegate.key";
+/// Empty, and there from `scope-shim unpair` until the shim is switched on again.
+const RETIRED_FILE: &str = "retired";
 
 #[cfg(test)]
 mod tests {
@@ -401,6 +476,28 @@ mod tests {
         assert!(delegate.former().is_empty());
         let again = Delegate::load_or_create(dir.path()).unwrap();
         assert_eq!(again.device_id(), delegate.device_id());
+    }
+
+    #[test]
+    fn whoever_has_loaded_a_key_sees_that_it_was_retired_or_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let one = Delegate::load_or_create(dir.path()).unwrap();
+        let other = Delegate::load_or_create(dir.path()).unwrap();
+        one.retire().unwrap();
+        one.retire().unwrap();
+        assert!(other.is_retired());
+        one.discard().unwrap();
+        let before = other.device_id();
+        other.look_again().unwrap();
+        assert_eq!(other.device_id(), before, "there is none to become");
+        one.reinstate().unwrap();
+        one.restore().unwrap();
+        assert!(!other.is_retired());
+        other.look_again().unwrap();
+        assert_eq!(other.device_id(), one.device_id());
+        assert_ne!(other.device_id(), before);
+        one.retire().unwrap();
+        assert!(!Delegate::load_for_use(dir.path()).unwrap().is_retired());
     }
 
     #[cfg(unix)]

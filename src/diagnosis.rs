@@ -22,6 +22,7 @@ use std::net::IpAddr;
 
 use serde_json::{Map, Value};
 
+use crate::config::Policy;
 use crate::decide::Decision;
 use crate::device::DeviceRecord;
 use crate::engine::Visit;
@@ -29,6 +30,7 @@ use crate::findings::Code;
 use crate::gateway::{GatewayAuth, GatewayFacts};
 use crate::handshake::message::{Challenge, Claims, Refusal};
 use crate::identity::Identity;
+use crate::invocation::Invocation;
 use crate::profile::Profile;
 use crate::scope::ScopeSet;
 
@@ -71,8 +73,10 @@ pub struct Case<'a> {
     pub delegated: bool,
     /// Whether the shim's own session is there to approve requests.
     pub approver: bool,
-    /// What the gateway is called, where there are several.
-    pub gateway: Option<&'a str>,
+    /// What the operator allows.
+    pub policy: &'a Policy,
+    /// How commands are given that mean this shim and gateway.
+    pub invocation: &'a Invocation,
     /// What the request that waits was filed for, where that was another attempt.
     pub waiting: Option<&'a ScopeSet>,
     /// How many new devices of this client and address were seen lately, this one among them.

@@ -30,6 +30,7 @@ use crate::gateway::{GatewayAuth, GatewayFacts};
 use crate::handshake::message::{Claims, Connect, Refusal};
 use crate::identity::Resolver;
 use crate::identity::identify::{Circumstances, Credential, Identity};
+use crate::invocation::Invocation;
 use crate::profile::Lesson;
 use crate::rewrite::SharedSecret;
 use crate::scope::{self, ScopeSet};
@@ -80,6 +81,8 @@ pub struct Rules {
     pub auth: GatewayAuth,
     /// What the gateway's own files say.
     pub facts: GatewayFacts,
+    /// How commands are given that mean this shim and gateway.
+    pub invocation: Invocation,
 }
 
 /// The mode, switched while sessions run.

@@ -75,8 +75,8 @@ catalogue! {
         "reconnect once with the shared secret, which issues a wider token";
     /// `x-openclaw-scopes` narrows the session.
     ScopeCap => "scope-cap", "F1", Tells,
-        "the header x-openclaw-scopes narrows the session",
-        "widen the header in the proxy that sets it";
+        "policy.max_scopes, or the header x-openclaw-scopes, keeps scopes from the session",
+        "widen policy.max_scopes, or the header in the proxy that sets it";
     /// A local probe without a device.
     LocalProbe => "local-probe", "F2", Rewrites,
         "local status and audit probes come without a device and lose their scopes",

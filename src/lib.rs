@@ -13,6 +13,7 @@
 //! nothing.
 
 pub mod listen;
+pub mod workers;
 
 pub mod http;
 
@@ -62,6 +63,7 @@ pub mod clock;
 pub mod config;
 pub mod demo;
 pub mod gateway;
+pub mod invocation;
 pub mod log;
 pub mod private;
 pub mod served;

@@ -7,8 +7,9 @@ mod twin;
 pub use twin::listener as twin;
 pub(crate) use twin::{bind as bind_twin, of as twin_of};
 
+use std::error::Error;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, TcpStream as StdStream};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
@@ -27,7 +28,9 @@ use crate::http::headers::Peer;
 use crate::http::rebound::port_asked_for;
 use crate::served::Door;
 use crate::stream::Stream;
+use crate::telemetry::meters::Connection as Counted;
 use crate::tls;
+use crate::workers::{Load, Workers};
 
 /// How many clients, and how patient the shim is with each.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +51,7 @@ pub async fn serve(
     twin: Option<TcpListener>,
     door: Arc<Door>,
     limits: Limits,
+    workers: Arc<Workers>,
     stop: CancellationToken,
 ) {
     let address = listener.local_addr().ok().and_then(twin::of);
@@ -56,16 +60,17 @@ pub async fn serve(
             Some(listener) => listener,
             None => twin::bind(address?, &stop).await?,
         };
-        serve_at(listener, &door, limits, &stop).await;
+        serve_at(listener, &door, limits, &workers, &stop).await;
         Some(())
     };
-    tokio::join!(serve_at(listener, &door, limits, &stop), beside);
+    tokio::join!(serve_at(listener, &door, limits, &workers, &stop), beside);
 }
 
 async fn serve_at(
     listener: TcpListener,
     door: &Arc<Door>,
     limits: Limits,
+    workers: &Workers,
     stop: &CancellationToken,
 ) {
     // Its own for each address: whoever waits for a client holds a place for it.
@@ -76,40 +81,63 @@ async fn serve_at(
             () = stop.cancelled() => break,
             accepted = accept(&listener, &places) => accepted,
         };
-        let Some((mut stream, peer, place)) = accepted else {
+        let Some((stream, peer, place)) = accepted else {
             continue;
         };
+        let Some((worker, load)) = workers.pick() else {
+            return;
+        };
         let (door, stop) = (Arc::clone(door), stop.clone());
-        connections.spawn(async move {
-            let Some(client) = client(&mut stream, peer.ip(), &door, limits).await else {
-                return;
-            };
-            let Some((stream, connection)) = enter(stream, client, door, limits, &stop).await
-            else {
-                return;
-            };
-            if let Err(error) = serve_connection(stream, connection, limits, stop, place).await {
-                debug!(client = %client.address, "a client connection ended: {error}");
-            }
-        });
+        let place = (place, load);
+        connections.spawn_on(
+            async move {
+                if let Err(error) = attend(stream, peer.ip(), door, limits, stop, place).await {
+                    debug!(client = %peer.ip(), "a client connection ended: {error}");
+                }
+            },
+            &worker,
+        );
     }
     drop(listener);
     connections.close();
     connections.wait().await;
 }
 
-type Place = tokio::sync::OwnedSemaphorePermit;
+/// Serves one client, on the worker that it was given to.
+async fn attend(
+    stream: StdStream,
+    address: IpAddr,
+    door: Arc<Door>,
+    limits: Limits,
+    stop: CancellationToken,
+    place: Place,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let mut stream = TcpStream::from_std(stream)?;
+    stream.set_nodelay(true)?;
+    let Some(client) = client(&mut stream, address, &door, limits).await else {
+        return Ok(());
+    };
+    let Some((stream, connection)) = enter(stream, client, door, limits, &stop).await else {
+        return Ok(());
+    };
+    Ok(serve_connection(stream, connection, limits, stop, place).await?)
+}
+
+/// One of the places for connections, and a worker's care.
+type Place = (OwnedSemaphorePermit, Load);
+
+/// A client's place among the connections, held for as long as a clone of this is.
+#[derive(Clone, Debug)]
+pub struct Admitted(#[expect(dead_code, reason = "held, not read")] Arc<(Place, Option<Counted>)>);
 
 async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
-) -> Option<(TcpStream, std::net::SocketAddr, Place)> {
+) -> Option<(StdStream, std::net::SocketAddr, OwnedSemaphorePermit)> {
     let place = Arc::clone(places).acquire_owned().await.ok()?;
-    match listener.accept().await {
-        Ok((stream, peer)) => {
-            let _ = stream.set_nodelay(true);
-            Some((stream, peer, place))
-        }
+    let accepted = listener.accept().await;
+    match accepted.and_then(|(stream, peer)| Ok((stream.into_std()?, peer))) {
+        Ok((stream, peer)) => Some((stream, peer, place)),
         Err(error) => {
             // Out of descriptors, mostly: the connection stays in the queue, so a pause is all that helps.
             warn!("cannot accept a client: {error}");
@@ -174,10 +202,10 @@ async fn serve_connection(
     place: Place,
 ) -> Result<(), hyper::Error> {
     // It counts for as long as it holds its place.
-    let place = Arc::new((place, connection.door.connection()));
+    let admitted = Admitted(Arc::new((place, connection.door.connection())));
     let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         // An upgraded session keeps its client's place: the extension travels with the request.
-        request.extensions_mut().insert(Arc::clone(&place));
+        request.extensions_mut().insert(admitted.clone());
         Arc::clone(&connection).serve(request)
     });
     let served = http1::Builder::new()

@@ -1,5 +1,7 @@
 //! The log: lines on standard error, for people or for machines.
 
+mod lines;
+
 use tracing::{Span, Subscriber, error_span};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
@@ -62,7 +64,7 @@ where
         .with_writer(writer)
         .with_ansi(colour);
     match log.format {
-        LogFormat::Text => Box::new(builder.compact().with_target(false).finish()),
+        LogFormat::Text => Box::new(builder.event_format(lines::Lines).finish()),
         LogFormat::Json => {
             let builder = builder.json().flatten_event(true);
             Box::new(builder.with_span_list(false).finish())
@@ -163,10 +165,11 @@ mod tests {
         for level in [LogLevel::Info, LogLevel::Error] {
             let text = logged_in(LogFormat::Text, level, None, || {
                 let _named = tracing::error_span!("served", gateway = "a").entered();
+                let _again = tracing::error_span!("served", gateway = "a").entered();
                 tracing::error!(target: "scope_shim::x", client = "cli", "over");
             });
             assert!(
-                text.ends_with("over client=\"cli\" gateway=\"a\"\n"),
+                text.ends_with("ERROR \"a\": over client=\"cli\"\n"),
                 "{text}"
             );
         }

@@ -4,18 +4,21 @@ use std::future::Future;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::FromArgMatches as _;
 
 use scope_shim::cli::{
-    Cli, Command, ExitStatus, Missed, Page, Said, Settings, Status, Style, Target, approve, check,
-    completions, devices, doctor, explain, intercept, man, mode, page as status_page, reload,
-    repair, status, unpair, upgrade,
+    Cli, Command, ExitStatus, Explain, Missed, Page, Said, Settings, Status, Style, Target,
+    approve, check, completions, devices, doctor, explain, intercept, man, mode,
+    page as status_page, program, reload, repair, status, unpair, upgrade,
 };
 use scope_shim::config::{Config, Environment, Problems};
 use scope_shim::{app, demo, log};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::from_arg_matches(&program().get_matches()) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
     let no_color = cli.no_color;
     let status = match cli.command {
         Command::Run(settings) => run(&settings, no_color),
@@ -32,12 +35,18 @@ fn main() -> ExitCode {
         Command::Devices(report) => ask(&report.settings, no_color, async |config, style| {
             devices::run(&config, report.json, style).await
         }),
-        Command::Explain(options) => ask(&options.settings, no_color, async |config, style| {
-            explain::run(&config, &options, style).await
-        }),
-        Command::Approve(options) => ask(&options.settings, no_color, async |config, style| {
-            approve::run(&config, &options, style).await
-        }),
+        Command::Explain(options) => match load_for(&options) {
+            Ok(config) => tell(no_color, async |style| {
+                explain::run(&config, &options, style).await
+            }),
+            Err(problems) => refuse(&problems, no_color),
+        },
+        Command::Approve(options) => ask_or(
+            &options.settings,
+            no_color,
+            async |config, style| approve::run(&config, &options, style).await,
+            async |shim, style| approve::through::run(shim, &options, style).await,
+        ),
         Command::Repair(options) => ask(&options.settings, no_color, async |config, style| {
             repair::run(&config, &options, style).await
         }),
@@ -54,9 +63,12 @@ fn main() -> ExitCode {
                 intercept::status(options, style).await
             }),
         },
-        Command::Unpair(options) => ask(&options.settings, no_color, async |config, style| {
-            unpair::run(&config, &options, style).await
-        }),
+        Command::Unpair(options) => ask_or(
+            &options.settings,
+            no_color,
+            async |config, style| unpair::run(&config, &options, style).await,
+            async |shim, style| unpair::through(shim, &options, style).await,
+        ),
         Command::Completions(options) => print(&completions::write(&options)),
         Command::Man(options) => match man::write(&options) {
             Ok(text) => print(&text),
@@ -121,23 +133,24 @@ fn check(settings: &Settings, no_color: bool) -> ExitStatus {
 }
 
 fn show(options: &Status, no_color: bool) -> ExitStatus {
-    let config = match load_first(&options.settings) {
-        Ok(config) => config,
-        Err(problems) => return refuse(&problems, no_color),
-    };
     let style = Style::of(&std::io::stdout(), no_color);
-    let mut ended = ExitStatus::Ok;
-    let shown = block_on(
-        async {
-            ended = status::run(&config, options, style).await?;
-            Ok(())
-        },
-        no_color,
-    );
-    match shown {
-        ExitStatus::Ok => ended,
-        failed => failed,
+    meet(&options.settings, no_color, async |shim| {
+        status::run(shim, options, style).await
+    })
+}
+
+/// A command that asks the gateway, or, where the configuration cannot be used, the shim that runs.
+fn ask_or(
+    settings: &Settings,
+    no_color: bool,
+    work: impl AsyncFnOnce(Config, Style) -> Result<Said, app::Failure>,
+    through: impl AsyncFnOnce(&Target, Style) -> Result<Said, Missed>,
+) -> ExitStatus {
+    if Target::of(settings).broken().is_none() {
+        return ask(settings, no_color, work);
     }
+    let style = Style::of(&std::io::stdout(), no_color);
+    speak(settings, no_color, async |shim| through(shim, style).await)
 }
 
 /// A command that asks the gateway once and prints what came of it.
@@ -176,29 +189,45 @@ fn tell(no_color: bool, work: impl AsyncFnOnce(Style) -> Result<Said, app::Failu
 
 /// A command that goes on until it is told to stop.
 fn page(options: &Page, no_color: bool) -> ExitStatus {
-    match load_first(&options.settings) {
-        Ok(config) => block_on(status_page::run(&config, options), no_color),
-        Err(problems) => refuse(&problems, no_color),
-    }
+    meet(&options.settings, no_color, async |shim| {
+        status_page::run(shim, options).await?;
+        Ok(ExitStatus::Ok)
+    })
 }
 
-/// A command that speaks with the shim that runs.
+/// A command that speaks with the shim that runs, and prints what came of it.
 fn speak(
     settings: &Settings,
     no_color: bool,
     work: impl AsyncFnOnce(&Target) -> Result<Said, Missed>,
+) -> ExitStatus {
+    meet(settings, no_color, async |shim| {
+        let said = work(shim).await?;
+        Ok(match print(&said.text) {
+            ExitStatus::Ok => said.status,
+            failed => failed,
+        })
+    })
+}
+
+/// A command that speaks with the shim that runs.
+fn meet(
+    settings: &Settings,
+    no_color: bool,
+    work: impl AsyncFnOnce(&Target) -> Result<ExitStatus, Missed>,
 ) -> ExitStatus {
     let target = Target::of(settings);
     let mut status = ExitStatus::Ok;
     let ended = block_on(
         async {
             status = match work(&target).await {
-                Ok(said) => match print(&said.text) {
-                    ExitStatus::Ok => said.status,
-                    failed => failed,
-                },
+                Ok(status) => {
+                    warn_of(target.broken(), no_color);
+                    status
+                }
                 Err(Missed::Configuration(problems)) => refuse(&problems, no_color),
                 Err(Missed::Shim(error)) => return Err(error.into()),
+                Err(Missed::Failed(error)) => return Err(error),
             };
             Ok(())
         },
@@ -207,6 +236,21 @@ fn speak(
     match ended {
         ExitStatus::Ok => status,
         failed => failed,
+    }
+}
+
+/// The shim that runs goes on with what it had; its next start would not.
+fn warn_of(problems: Option<&Problems>, no_color: bool) {
+    let Some(Problems(problems)) = problems else {
+        return;
+    };
+    let style = Style::of(&std::io::stderr(), no_color);
+    for problem in problems {
+        let label = style.doubtful("warning:");
+        let _ = writeln!(
+            std::io::stderr(),
+            "{label} the shim that runs was asked, but could not start again: {problem}"
+        );
     }
 }
 
@@ -220,10 +264,15 @@ fn load(settings: &Settings) -> Result<Config, Problems> {
     )
 }
 
-/// The configuration of the first gateway: what the whole process shares, such as its admin surface, is in each.
-fn load_first(settings: &Settings) -> Result<Config, Problems> {
-    let first = load_all(settings)?.into_iter().next();
-    first.ok_or_else(|| Problems(Vec::new()))
+/// The same for a session, whose name tells the gateway.
+fn load_for(options: &Explain) -> Result<Config, Problems> {
+    let settings = &options.settings;
+    if settings.gateway_name.is_none()
+        && let Some(config) = options.of(load_all(settings)?)
+    {
+        return Ok(config);
+    }
+    load(settings)
 }
 
 /// Those of all gateways, which one process serves.

@@ -54,13 +54,17 @@ pub(crate) fn directory(path: &Path) -> io::Result<()> {
     builder.create(path)
 }
 
-/// Writes a file that nobody else can read, and that was not there: no link that somebody has laid there is followed.
-/// What a crash has left under this name goes.
+/// Writes a draft that nobody else can read, in the place of what a crash, or anybody, has left under this name: a link
+/// that lies there is not followed.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => create(path, bytes),
     }
+}
+
+/// Makes a file that nobody else can read, where there is none.
+pub(crate) fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut options = fs::OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]

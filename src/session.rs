@@ -40,6 +40,7 @@ use crate::dial::Redial;
 use crate::engine::{Engine, Visit, Would};
 use crate::handshake::drive::{Exchange, Limits, Opening};
 use crate::http::pacing::{NoPlace, Pacing};
+use crate::listen::Admitted;
 use crate::relay::{RelayStats, Stop, Tap, Wire, relay};
 use crate::telemetry::Row;
 use crate::ws::Close;
@@ -102,18 +103,11 @@ impl Session {
         gateway: Wire,
         place: Option<OwnedSemaphorePermit>,
     ) -> io::Result<RelayStats> {
-        let established = match self.engine.mode.get() {
-            Mode::Off => Established::untouched(client, gateway),
-            mode => match self
-                .unless_ended(self.handshake(mode, client, gateway))
-                .await?
-            {
-                Some(established) => established,
-                None => return Ok(RelayStats::default()),
-            },
-        };
-        drop(place);
-        self.relay(established).await
+        // On the heap, so that all it takes is given back before the session begins to last.
+        match Box::pin(self.begin(client, gateway, place)).await? {
+            Some(lasting) => lasting.run().await,
+            None => Ok(RelayStats::default()),
+        }
     }
 
     /// Runs a session to its end that is most likely to be refused as it was before; see [`crate::breaker`]. `place`
@@ -127,11 +121,46 @@ impl Session {
         client: Wire,
         place: OwnedSemaphorePermit,
     ) -> io::Result<RelayStats> {
-        let established = self.unless_ended(self.deferred(client)).await?;
-        drop(place);
-        match established {
-            Some(established) => self.relay(established).await,
+        match Box::pin(self.begin_deferred(client, place)).await? {
+            Some(lasting) => lasting.run().await,
             None => Ok(RelayStats::default()),
+        }
+    }
+
+    async fn begin(
+        self,
+        client: Wire,
+        gateway: Wire,
+        _place: Option<OwnedSemaphorePermit>,
+    ) -> io::Result<Option<Lasting>> {
+        let established = match self.engine.mode.get() {
+            Mode::Off => Some(Established::untouched(client, gateway)),
+            mode => {
+                self.unless_ended(self.handshake(mode, client, gateway))
+                    .await?
+            }
+        };
+        Ok(established.map(|established| self.goes_on(established)))
+    }
+
+    async fn begin_deferred(
+        self,
+        client: Wire,
+        _place: OwnedSemaphorePermit,
+    ) -> io::Result<Option<Lasting>> {
+        let established = self.unless_ended(self.deferred(client)).await?;
+        Ok(established.map(|established| self.goes_on(established)))
+    }
+
+    /// What is left of the session when its handshake is over.
+    fn goes_on(self, established: Established) -> Lasting {
+        Lasting {
+            framed: established.framed && self.is_websocket(),
+            established,
+            idle: self.idle,
+            row: self.row,
+            ending: self.ending,
+            admitted: self.redial.request.extensions().get().cloned(),
         }
     }
 
@@ -145,26 +174,6 @@ impl Session {
             return Ok(None);
         }
         self.pacing.place(self.client_address).await.map(Some)
-    }
-
-    async fn relay(&self, established: Established) -> io::Result<RelayStats> {
-        let Established {
-            client,
-            gateway,
-            framed,
-            stop,
-            tap,
-            delegation,
-        } = established;
-        let close = close(stop, self.ending.clone()).boxed();
-        let stop = if framed && self.is_websocket() {
-            Stop::Between(close)
-        } else {
-            Stop::Anywhere(close)
-        };
-        let stats = relay(client, gateway, self.idle, stop, tap, self.row.traffic()).await;
-        drop(delegation);
-        stats
     }
 
     /// A handshake is given up when the shim ends.
@@ -241,6 +250,40 @@ impl Session {
                     .await
             }
         }
+    }
+}
+
+/// A session whose handshake is over, with no more than it needs for the rest of its life: there may be thousands.
+struct Lasting {
+    established: Established,
+    framed: bool,
+    idle: Option<Duration>,
+    row: Row,
+    ending: CancellationToken,
+    /// Its client's place among the connections.
+    admitted: Option<Admitted>,
+}
+
+impl Lasting {
+    async fn run(self) -> io::Result<RelayStats> {
+        let Established {
+            client,
+            gateway,
+            stop,
+            tap,
+            delegation,
+            ..
+        } = self.established;
+        let close = close(stop, self.ending).boxed();
+        let stop = if self.framed {
+            Stop::Between(close)
+        } else {
+            Stop::Anywhere(close)
+        };
+        let traffic = self.row.traffic();
+        let stats = relay(client, gateway, self.idle, stop, tap, traffic).await;
+        drop((self.row, delegation, self.admitted));
+        stats
     }
 }
 

@@ -4,8 +4,8 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
-use tokio::net::{TcpStream, tcp};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
 
 /// A connection to a client or to a gateway.
@@ -79,104 +79,9 @@ impl AsyncWrite for Stream {
 }
 
 impl Stream {
-    /// The two directions, for one task that serves both.
-    pub fn split(&mut self) -> (ReadEnd<'_>, WriteEnd<'_>) {
-        match self {
-            Self::Plain(stream) => {
-                let (read, write) = stream.split();
-                (ReadEnd::Plain(read), WriteEnd::Plain(write))
-            }
-            Self::Tls(stream) => {
-                let (read, write) = tokio::io::split(&mut **stream);
-                (ReadEnd::Tls(read), WriteEnd::Tls(write))
-            }
-        }
-    }
-}
-
-/// What comes in.
-#[derive(Debug)]
-pub enum ReadEnd<'a> {
-    /// As it is.
-    Plain(tcp::ReadHalf<'a>),
-    /// Under TLS.
-    Tls(tokio::io::ReadHalf<&'a mut TlsStream<TcpStream>>),
-}
-
-/// What goes out.
-#[derive(Debug)]
-pub enum WriteEnd<'a> {
-    /// As it is.
-    Plain(tcp::WriteHalf<'a>),
-    /// Under TLS.
-    Tls(tokio::io::WriteHalf<&'a mut TlsStream<TcpStream>>),
-}
-
-impl WriteEnd<'_> {
-    /// Whether it may hold back what was written.
+    /// Whether it may hold back what was written until it is flushed.
     #[must_use]
     pub const fn is_tls(&self) -> bool {
         matches!(self, Self::Tls(_))
-    }
-
-    /// Sends what TLS may still hold back of what was written; a plain socket holds nothing.
-    ///
-    /// # Errors
-    ///
-    /// When the socket fails.
-    pub async fn flush_tls(&mut self) -> io::Result<()> {
-        match self {
-            Self::Plain(_) => Ok(()),
-            Self::Tls(stream) => stream.flush().await,
-        }
-    }
-}
-
-impl AsyncRead for ReadEnd<'_> {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
-            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buffer).map(ended),
-        }
-    }
-}
-
-/// A peer that ends the connection without a word of TLS has ended it like one that says so: what is relayed has frames of
-/// its own, which tell where something is missing.
-fn ended(read: io::Result<()>) -> io::Result<()> {
-    match read {
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(()),
-        read => read,
-    }
-}
-
-impl AsyncWrite for WriteEnd<'_> {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
     }
 }

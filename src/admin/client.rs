@@ -112,6 +112,12 @@ impl Client {
         }
     }
 
+    /// The directory of its own data.
+    #[must_use]
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
     /// Asks for something.
     ///
     /// # Errors

@@ -1,11 +1,13 @@
 //! The mode: shown and switched.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tracing::{error, info};
 
 use super::route::{Answer, Asked, Refused};
+use crate::app::older::warn_of_deaf;
 use crate::app::{Shim, saved};
 use crate::config::{Config, Mode};
 use crate::served::Served;
@@ -32,23 +34,48 @@ pub(super) fn show(shim: &Shim) -> Value {
     json!({"gateways": gateways.collect::<Vec<_>>()})
 }
 
-/// Switches all gateways, or the one that is named, for their next handshakes, and for the next start.
+/// Switches all gateways, or the one that is named, for their next handshakes, for the next start, and for the processes
+/// before this one.
 ///
 /// A switch that cannot be kept for the next start holds all the same, and the answer says what is the matter.
 pub(super) async fn switch(shim: &Shim, asked: &Asked) -> Answer {
-    let mode = asked.body.get("mode").and_then(Value::as_str);
-    let Some(mode) = mode.and_then(Mode::parse) else {
-        return Err(Refused::bad(
-            "`mode`: expected \"on\", \"observe\" or \"off\"",
-        ));
-    };
-    let name = asked.body.get("gateway").and_then(Value::as_str);
+    let mode = asked_for(asked)?;
+    let switched = set(shim, asked.gateway(), mode)?;
+    let mut unsaved = Vec::new();
+    let by = asked.body.get("by").and_then(Value::as_str);
     let configs = shim.configs();
     let all = shim.served.iter().zip(configs.iter());
-    let switched: Vec<_> = all
-        .filter(|(served, _)| name.is_none_or(|name| name == served.name))
+    for (served, config) in all.filter(|(served, _)| switched.contains(&served.name.as_str())) {
+        if let Err(why) = keep(served, config, mode, by).await {
+            unsaved.push(json!({"name": served.name, "why": why}));
+        }
+    }
+    let body = json!({"mode": mode.as_str(), "gateway": asked.gateway()});
+    warn_of_deaf(&shim.tell_older("/older/mode", &body, PATIENCE).await);
+    let mut answer = show(shim);
+    answer["unsaved"] = unsaved.into();
+    Ok(answer)
+}
+
+/// The mode that somebody asks for.
+pub(super) fn asked_for(asked: &Asked) -> Result<Mode, Refused> {
+    let mode = asked.body.get("mode").and_then(Value::as_str);
+    mode.and_then(Mode::parse)
+        .ok_or_else(|| Refused::bad("`mode`: expected \"on\", \"observe\" or \"off\""))
+}
+
+/// Switches for the next handshakes, and says which gateways.
+pub(super) fn set<'a>(
+    shim: &'a Shim,
+    name: Option<&str>,
+    mode: Mode,
+) -> Result<Vec<&'a str>, Refused> {
+    let meant: Vec<&Arc<Served>> = shim
+        .served
+        .iter()
+        .filter(|served| name.is_none_or(|name| name == served.name))
         .collect();
-    if switched.is_empty() {
+    if meant.is_empty() {
         let names: Vec<&str> = shim
             .served
             .iter()
@@ -60,28 +87,22 @@ pub(super) async fn switch(shim: &Shim, asked: &Asked) -> Answer {
         );
         return Err(Refused::bad(text));
     }
-    let before: Vec<&str> = switched
-        .iter()
-        .map(|(served, _)| served.mode.get().as_str())
-        .collect();
-    for (served, _) in &switched {
+    for served in &meant {
+        let before = served.mode.get().as_str();
         served.mode.set(mode);
-    }
-    let mut unsaved = Vec::new();
-    for ((served, config), before) in switched.iter().zip(before) {
-        if let Err(why) = keep(served, config, mode).await {
-            unsaved.push(json!({"name": served.name, "why": why}));
-        }
         info!(gateway = %served.name, before, "the mode is {} now", mode.as_str());
     }
-    let mut answer = show(shim);
-    answer["unsaved"] = unsaved.into();
-    Ok(answer)
+    Ok(meant.iter().map(|served| served.name.as_str()).collect())
 }
 
-async fn keep(served: &Arc<Served>, config: &Config, mode: Mode) -> Result<(), String> {
-    let kept = config.clone();
-    let saving = tokio::task::spawn_blocking(move || saved::keep(&kept, mode));
+async fn keep(
+    served: &Arc<Served>,
+    config: &Config,
+    mode: Mode,
+    by: Option<&str>,
+) -> Result<(), String> {
+    let (kept, by) = (config.clone(), by.map(str::to_owned));
+    let saving = tokio::task::spawn_blocking(move || saved::keep_as(&kept, mode, by.as_deref()));
     let outcome = match saving.await {
         Ok(outcome) => outcome.map_err(|error| error.to_string()),
         Err(error) => Err(error.to_string()),
@@ -95,3 +116,6 @@ async fn keep(served: &Arc<Served>, config: &Config, mode: Mode) -> Result<(), S
         why
     })
 }
+
+/// How long a process before this one may take.
+const PATIENCE: Duration = Duration::from_secs(1);

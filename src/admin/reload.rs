@@ -10,11 +10,7 @@ use crate::app::{Effect, Shim};
 
 /// What changed, or every problem that kept it from being used.
 pub(super) async fn reload(shim: &Arc<Shim>) -> Answer {
-    let shim = Arc::clone(shim);
-    // It is finished also where nobody waits for the answer any more: half of it must not hold.
-    let reload = tokio::spawn(async move { shim.reload().await });
-    let reloaded = reload.await.map_err(|_| Refused::broken())?;
-    let reloaded = reloaded.map_err(|problems| Refused {
+    let reloaded = shim.reload_everywhere().await.map_err(|problems| Refused {
         status: StatusCode::UNPROCESSABLE_ENTITY,
         kind: "bad_configuration",
         message: problems.to_string(),

@@ -9,7 +9,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use serde_json::Value;
 
 use super::gate::Told;
-use super::{approve, live, metrics, mode, page, ready, reload, status, unpair, upgrade};
+use super::{approve, live, metrics, mode, older, page, ready, reload, status, unpair, upgrade};
 use crate::app::Shim;
 use crate::http::Body;
 use crate::http::respond::{error, full};
@@ -18,6 +18,13 @@ use crate::http::respond::{error, full};
 pub(super) struct Asked {
     /// The JSON that came with it; null where none did.
     pub(super) body: Value,
+}
+
+impl Asked {
+    /// The gateway that is meant; `None` for all of them.
+    pub(super) fn gateway(&self) -> Option<&str> {
+        self.body.get("gateway").and_then(Value::as_str)
+    }
 }
 
 /// What is answered: JSON, or why not.
@@ -70,22 +77,35 @@ pub(super) async fn answer(
     };
     match (&method, path.as_str()) {
         (&Method::GET, "/") => page::page(),
-        (&Method::GET, "/live") => respond(Ok(live::live(told))),
+        (&Method::GET, "/live") => respond(Ok(live::live(shim, told))),
         (&Method::GET, "/ready") => ready::answer(shim, told).await,
         (&Method::GET, "/metrics") => metrics::answer(shim).await,
         (&Method::GET, "/status") => respond(Ok(status::status(shim).await)),
         (&Method::GET, "/mode") => respond(Ok(mode::show(shim))),
-        (&Method::POST, "/mode") => respond(mode::switch(shim, &asked).await),
-        (&Method::POST, "/approve") => respond(approve::approve(shim, &asked).await),
-        (&Method::POST, "/reload") => respond(reload::reload(shim).await),
+        (&Method::POST, "/mode") => respond(change(shim, mode::switch(shim, &asked)).await),
+        (&Method::POST, "/approve") => respond(change(shim, approve::approve(shim, &asked)).await),
+        (&Method::POST, "/reload") => respond(change(shim, reload::reload(shim)).await),
         (&Method::POST, "/upgrade") => respond(upgrade::upgrade(shim).await),
-        (&Method::POST, "/unpair") => respond(unpair::unpair(shim, &asked).await),
+        (&Method::POST, "/unpair") => respond(change(shim, unpair::unpair(shim, &asked)).await),
+        (&Method::POST, "/older/mode") => respond(older::mode(shim, &asked)),
+        (&Method::POST, "/older/reload") => respond(older::reload(shim).await),
+        (&Method::POST, "/older/retire") => respond(older::retire(shim, &asked).await),
         _ => respond(Err(Refused {
             status: StatusCode::NOT_FOUND,
             kind: "not_found",
             message: format!("there is no {method} {}", path.escape_debug()),
         })),
     }
+}
+
+/// Changes something, where it is this process's to change: not while another takes over, nor when one has.
+async fn change(shim: &Shim, work: impl Future<Output = Answer>) -> Answer {
+    let _turn = shim.change().await.map_err(|successor| Refused {
+        status: StatusCode::CONFLICT,
+        kind: "succeeded",
+        message: format!("process {successor} has taken over from this one; run this again"),
+    })?;
+    work.await
 }
 
 /// Takes a request apart.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -19,8 +19,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
-use super::gate::Gate;
-use super::route;
+use super::gate::{Gate, Told};
+use super::route::{self, Refused};
 use crate::app::Shim;
 use crate::http::Body;
 use crate::http::respond::error;
@@ -52,16 +52,31 @@ impl Surface {
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
-        match self.gate.admits(&request) {
-            Err(refused) => route::respond(Err(refused)),
-            Ok(told) => {
-                let answer = route::answer(&self.shim, told, request);
-                let late = "this took too long and was given up";
-                timeout(LONGEST_ANSWER, answer)
-                    .await
-                    .unwrap_or_else(|_| error(StatusCode::GATEWAY_TIMEOUT, "timeout", late))
-            }
-        }
+        let told = match self.gate.admits(&request) {
+            Ok(told) => told,
+            Err(refused) => return route::respond(Err(refused)),
+        };
+        let answered = if request.method() == Method::GET {
+            timeout(LONGEST_ANSWER, self.look(request, told)).await
+        } else {
+            timeout(LONGEST_ANSWER, self.work(request, told)).await
+        };
+        let late = "this took too long, and nobody waits for it any more";
+        answered.unwrap_or_else(|_| error(StatusCode::GATEWAY_TIMEOUT, "timeout", late))
+    }
+
+    async fn look(&self, request: Request<Incoming>, told: Told) -> Response<Body> {
+        route::answer(&self.shim, told, request).await
+    }
+
+    /// What changes something is finished, whether or not the one who asked for it stays: half of it must not hold.
+    async fn work(&self, request: Request<Incoming>, told: Told) -> Response<Body> {
+        let surface = self.clone();
+        let work = self
+            .calls
+            .spawn(async move { surface.look(request, told).await })
+            .await;
+        work.unwrap_or_else(|_| route::respond(Err(Refused::broken())))
     }
 }
 

@@ -34,10 +34,16 @@ impl Socket {
     }
 }
 
+impl Socket {
+    /// Whether whoever connects to the path still gets here.
+    pub(super) fn is_there(&self) -> bool {
+        fs::metadata(&self.path).is_ok_and(|there| there.ino() == self.inode)
+    }
+}
+
 impl Drop for Socket {
     fn drop(&mut self) {
-        let own = fs::metadata(&self.path).is_ok_and(|there| there.ino() == self.inode);
-        if own {
+        if self.is_there() {
             let _ = fs::remove_file(&self.path);
         }
     }

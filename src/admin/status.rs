@@ -8,6 +8,7 @@ use tokio::time::timeout;
 use super::metrics;
 use super::ready::Ready;
 use crate::app::Shim;
+use crate::app::older::Said;
 use crate::approval::Candidate;
 use crate::clock;
 use crate::control::{Link, approve_command};
@@ -38,6 +39,7 @@ pub(super) async fn status(shim: &Shim) -> Value {
         "now": clock::now_ms(),
         "started": telemetry.started_ms(),
         "draining": draining,
+        "older": shim.older().await.iter().map(older_json).collect::<Vec<_>>(),
         "ready": reached && !draining,
         "gateways": gateways,
         "live": live.len(),
@@ -45,6 +47,18 @@ pub(super) async fn status(shim: &Shim) -> Value {
         "recent": recent.iter().map(recent_json).collect::<Vec<_>>(),
         "hour": telemetry.hour(),
         "totals": totals(shim),
+    })
+}
+
+/// A process before this one, which keeps the sessions that it had.
+fn older_json(said: &Said) -> Value {
+    let live = said.answer.as_ref().ok();
+    let member = |name: &str| live.and_then(|live| live.get(name)).cloned();
+    json!({
+        "pid": said.pid,
+        "version": member("version"),
+        "sessions": member("sessions"),
+        "why": said.answer.as_ref().err(),
     })
 }
 
@@ -78,7 +92,8 @@ async fn gateway(shim: &Shim, served: &Served) -> Value {
             let code = Code::GatewayDown;
             let sentence =
                 format!("scope-shim has no session of its own with the gateway: {why_down}");
-            findings.insert(0, own_finding(code, &sentence, "scope-shim doctor"));
+            let look = engine.rules().invocation.command(&["doctor"]);
+            findings.insert(0, own_finding(code, &sentence, &look));
             why = Some(why_down.clone());
         }
         Link::Starting | Link::Up => {}
@@ -91,6 +106,8 @@ async fn gateway(shim: &Shim, served: &Served) -> Value {
         "hosts": served.hosts,
         "url": front.dialer.gateway.to_string(),
         "store": engine.resolver.store().describe(),
+        "mode_why": mode_why(shim, served),
+        "max_scopes": engine.rules().policy.max_scopes.iter().collect::<Vec<_>>(),
         "gateway": {
             "state": metrics::link(&standing.link),
             "why": why,
@@ -104,9 +121,17 @@ async fn gateway(shim: &Shim, served: &Served) -> Value {
             "paired": scopes.is_some(),
             "scopes": scopes.map(|scopes| scopes.iter().collect::<Vec<_>>()).unwrap_or_default(),
         },
-        "requests": waiting.iter().map(request_json).collect::<Vec<_>>(),
+        "requests": waiting.iter().map(|one| request_json(engine, one)).collect::<Vec<_>>(),
         "findings": findings,
     })
+}
+
+/// Who says which mode holds, and since when.
+fn mode_why(shim: &Shim, served: &Served) -> Option<String> {
+    let configs = shim.configs();
+    let config = configs.iter().find(|config| config.name == served.name)?;
+    let resolved = crate::app::saved::resolve(config);
+    (resolved.mode == served.mode.get()).then(|| resolved.clause())
 }
 
 /// What waits and can be approved through the shim: its own device cannot.
@@ -126,7 +151,7 @@ fn waiting(engine: &Engine, store: &Snapshot) -> Vec<Candidate> {
     waiting
 }
 
-fn request_json(candidate: &Candidate) -> Value {
+fn request_json(engine: &Engine, candidate: &Candidate) -> Value {
     let request = &candidate.request;
     let held = candidate.held();
     let filed = request.ts_ms.and_then(|filed| i64::try_from(filed).ok());
@@ -139,7 +164,7 @@ fn request_json(candidate: &Candidate) -> Value {
         "held": held.iter().collect::<Vec<_>>(),
         "age_ms": filed.map(|filed| clock::now_ms().saturating_sub(filed).max(0)),
         "remote": !candidate.is_from_here(),
-        "command": format!("scope-shim approve {}", request.request_id),
+        "command": engine.rules().invocation.command(&["approve", &request.request_id]),
     })
 }
 

@@ -1,43 +1,94 @@
 //! The delegate, taken off its gateway while the shim goes on.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::mode;
 use super::route::{Answer, Asked, Refused};
 use crate::app::Shim;
+use crate::app::older::Said;
 use crate::control::Removal;
 use crate::engine::Engine;
 use crate::served::Served;
 
+/// How many sessions were ended, by the name of their gateway.
+pub(super) type Ended = BTreeMap<String, u64>;
+
 /// Unpairs from all gateways, or from the one that is named.
 ///
-/// The shim is switched off there first, for good, so that it goes on as if it were not there.
+/// The shim is switched off there first, for good, so that it goes on as if it were not there. Then everybody who has
+/// the delegate's key puts it away: each engine of this process, and each process before it. Only when nobody is left
+/// who could pair it again is it removed.
 pub(super) async fn unpair(shim: &Shim, asked: &Asked) -> Answer {
-    let name = asked.body.get("gateway").and_then(Value::as_str);
+    let name = asked.gateway();
     let off = Asked {
-        body: json!({"mode": "off", "gateway": name}),
+        body: json!({"mode": "off", "gateway": name, "by": "`scope-shim unpair`"}),
     };
     mode::switch(shim, &off).await?;
-    let meant = |served: &&Arc<Served>| name.is_none_or(|name| name == served.name);
-    let mut gateways = Vec::new();
-    for served in shim.served.iter().filter(meant) {
-        gateways.push(unpair_one(served).await);
-    }
+    let _turn = shim.undisturbed().await;
+    let body = json!({"gateway": name});
+    let (mut ended, older) = tokio::join!(
+        retire(shim, name),
+        shim.tell_older("/older/retire", &body, OTHERS)
+    );
+    let deaf = take_note(&older, &mut ended);
+    let gateways = meant(shim, name).map(|served| {
+        let ended = ended.get(&served.name).copied().unwrap_or_default();
+        unpair_one(served, ended, &deaf)
+    });
+    let gateways = join_all(gateways).await;
     if gateways.is_empty() {
         return Err(Refused::bad("`gateway`: there is none of that name"));
     }
     Ok(json!({"gateways": gateways}))
 }
 
-async fn unpair_one(served: &Served) -> Value {
+fn meant<'a>(shim: &'a Shim, name: Option<&'a str>) -> impl Iterator<Item = &'a Arc<Served>> {
+    let all = shim.served.iter();
+    all.filter(move |served| name.is_none_or(|name| name == served.name))
+}
+
+/// Takes the delegate out of use in every engine, those that a reload has replaced included, and ends the sessions in
+/// its name.
+pub(super) async fn retire(shim: &Shim, name: Option<&str>) -> Ended {
+    let each = meant(shim, name).map(|served| async {
+        let engines = shim.engines(served);
+        let ended = engines.iter().map(|engine| async {
+            engine.control.retire().await;
+            end_delegated_sessions(engine).await
+        });
+        let ended = join_all(ended).await.into_iter().sum();
+        (served.name.clone(), ended)
+    });
+    join_all(each).await.into_iter().collect()
+}
+
+/// Adds what the processes before this one have ended; the commands that end those which did not listen.
+fn take_note(older: &[Said], ended: &mut Ended) -> Vec<String> {
+    let mut deaf = Vec::new();
+    for Said { pid, answer } in older {
+        let Ok(answer) = answer else {
+            deaf.push(format!("kill {pid}"));
+            continue;
+        };
+        let gateways = answer.get("gateways").and_then(Value::as_array);
+        for gateway in gateways.into_iter().flatten() {
+            let name = gateway["name"].as_str().unwrap_or_default();
+            *ended.entry(name.to_owned()).or_default() +=
+                gateway["sessionsEnded"].as_u64().unwrap_or_default();
+        }
+    }
+    deaf
+}
+
+async fn unpair_one(served: &Served, ended: u64, deaf: &[String]) -> Value {
     let engine = Arc::clone(&served.front().engine);
-    engine.control.retire().await;
-    let ended = end_delegated_sessions(&engine).await;
-    let done = timeout(PATIENCE, remove_for_good(&engine)).await;
+    let done = timeout(PATIENCE, remove_for_good(&engine, deaf)).await;
     let done = done.unwrap_or_else(|_| Err("the gateway does not answer in time".to_owned()));
     let mut answer = json!({"name": served.name, "sessionsEnded": ended});
     match done {
@@ -47,18 +98,18 @@ async fn unpair_one(served: &Served) -> Value {
     answer
 }
 
-async fn end_delegated_sessions(engine: &Engine) -> usize {
+async fn end_delegated_sessions(engine: &Engine) -> u64 {
     let mut ended = engine.delegations.end_all(REASON);
     let deadline = Instant::now() + SETTLE;
     while !engine.delegations.is_empty() && Instant::now() < deadline {
         sleep(PAUSE).await;
         ended += engine.delegations.end_all(REASON);
     }
-    ended
+    u64::try_from(ended).unwrap_or(u64::MAX)
 }
 
 /// A handshake that was on its way when the delegate was retired may have made the gateway pair it once more.
-async fn remove_for_good(engine: &Engine) -> Result<Removal, String> {
+async fn remove_for_good(engine: &Engine, deaf: &[String]) -> Result<Removal, String> {
     let mut removal = remove(engine).await?;
     let delegate = &engine.delegate;
     for _ in 0..LOOKS {
@@ -69,6 +120,7 @@ async fn remove_for_good(engine: &Engine) -> Result<Removal, String> {
             removal.left = remove(engine).await?.left;
         }
     }
+    removal.left.extend_from_slice(deaf);
     if removal.is_complete() {
         delegate.discard().map_err(|error| error.to_string())?;
     }
@@ -82,8 +134,10 @@ async fn remove(engine: &Engine) -> Result<Removal, String> {
 
 /// What a client reads whose session ran in the delegate's name.
 const REASON: &str = "unpaired from the gateway; connect again";
-/// Less than a command waits for the whole answer.
+/// How long the gateway may take. Less than a command waits for the whole answer.
 const PATIENCE: Duration = Duration::from_secs(6);
+/// How long a process before this one may take: its own session ends within ten seconds, those of its clients in two.
+const OTHERS: Duration = Duration::from_secs(13);
 /// How long sessions may take to end.
 const SETTLE: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(50);

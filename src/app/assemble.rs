@@ -46,13 +46,14 @@ pub(super) fn front(
     // A shim that is off and has no device needs none: `unpair` leaves it so, for a restart and a reload, too.
     let delegate = match mode.get() {
         Mode::Off => Delegate::load_or_dream(&config.data)?,
-        Mode::On | Mode::Observe => Delegate::load_or_create(&config.data)?,
+        Mode::On | Mode::Observe => Delegate::load_for_use(&config.data)?,
     };
     let settings = Settings::with_delegate(config, delegate)?;
     let (dialer, delegate) = (Arc::clone(&settings.dialer), Arc::clone(&settings.delegate));
     let telemetry = shim.telemetry.gateway(&config.name)?;
     let control = Control::start(settings);
     let mut beside = JoinSet::new();
+    let stop = shim.stop.clone();
     let resolver = Resolver::new(
         store(config, &control, &mut beside),
         CacheSettings {
@@ -81,7 +82,11 @@ pub(super) fn front(
     beside.spawn(breaker::forget_when_changed(Arc::clone(&engine)).in_current_span());
     let watch = Watch::start(engine.resolver.clone());
     beside.spawn(police(Arc::clone(&engine), watch).in_current_span());
-    beside.spawn(approver::run(Arc::clone(&engine)).in_current_span());
+    // A shim that ends, or whose place another has taken, approves nothing by itself any more.
+    let approve = approver::run(Arc::clone(&engine)).in_current_span();
+    beside.spawn(async move {
+        stop.run_until_cancelled(approve).await;
+    });
     beside.spawn(resume_when_switched_on(Arc::clone(&engine)).in_current_span());
     let sessions = shim.sessions.circle();
     let over = sessions.over();
@@ -160,6 +165,7 @@ pub(super) fn rules(config: &Config) -> Rules {
         policy: config.policy.clone(),
         auth: config.gateway.auth.clone(),
         facts: config.gateway.facts.clone(),
+        invocation: config.invocation.clone(),
     }
 }
 

@@ -107,6 +107,23 @@ impl Shim {
         self.reloads.failed().clone()
     }
 
+    /// The engine of a gateway's new sessions, and those that a reload replaced and whose sessions still run.
+    #[must_use]
+    pub fn engines(&self, served: &Served) -> Vec<Arc<Engine>> {
+        let past = self.reloads.past();
+        let past = past.iter().filter(|(of, _)| *of == served.name);
+        let past = past.filter_map(|(_, engine)| engine.upgrade());
+        [Arc::clone(&served.front().engine)]
+            .into_iter()
+            .chain(past)
+            .collect()
+    }
+
+    /// Nothing is read again for as long as what is returned lives, so that no engine comes in the place of another.
+    pub async fn undisturbed(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.reloads.turn.lock().await
+    }
+
     /// Reads everything again, and lets it hold.
     ///
     /// # Errors

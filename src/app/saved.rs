@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use tracing::warn;
+use tracing::{error, info, warn};
 
 use crate::clock;
 use crate::config::{Config, Mode};
@@ -22,6 +22,9 @@ struct Saved {
     over: String,
     /// When, in milliseconds since the epoch.
     at_ms: i64,
+    /// Who, as far as they said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    by: Option<String>,
 }
 
 /// The mode that a start begins in, and where it comes from.
@@ -44,6 +47,8 @@ pub enum Source {
         over: Mode,
         /// When, in milliseconds since the epoch.
         at_ms: i64,
+        /// Who, as far as they said.
+        by: Option<String>,
     },
     /// The configuration, which was edited since somebody had switched it.
     Edited {
@@ -78,6 +83,7 @@ pub fn resolve(config: &Config) -> Resolved {
             let source = Source::Switched {
                 over: config.mode,
                 at_ms: saved.at_ms,
+                by: saved.by,
             };
             (mode, source)
         }
@@ -95,8 +101,12 @@ impl Resolved {
     pub fn clause(&self) -> String {
         match &self.source {
             Source::Configuration => "as the configuration says".to_owned(),
-            Source::Switched { over, at_ms } => format!(
-                "switched with `scope-shim mode` at {}; the configuration says {}",
+            Source::Switched { over, at_ms, by } => format!(
+                "switched by {} at {}; the configuration says {}",
+                by.as_deref().map_or_else(
+                    || "somebody".to_owned(),
+                    |by| crate::text::brief(by, LONGEST_NAME)
+                ),
                 clock::utc(*at_ms),
                 over.as_str()
             ),
@@ -112,12 +122,41 @@ impl Resolved {
     }
 }
 
+/// The mode to begin in, told to the log: a switch outlives a restart, but not an edit of the configuration.
+pub(super) fn at_start(config: &Config) -> Mode {
+    let resolved = resolve(config);
+    let mode = resolved.mode.as_str();
+    match &resolved.source {
+        Source::Configuration => {}
+        Source::Switched { .. } => {
+            warn!(gateway = %config.name, "the mode is {mode}, {}", resolved.clause());
+        }
+        Source::Unusable { .. } => {
+            error!(gateway = %config.name, "the mode is {mode}, {}", resolved.clause());
+        }
+        Source::Edited { .. } => {
+            info!(gateway = %config.name, "the mode is {mode}, {}", resolved.clause());
+            forget_or_warn(&config.data);
+        }
+    }
+    resolved.mode
+}
+
 /// Keeps the mode for the next start; where the configuration says the same, nothing has to be kept.
 ///
 /// # Errors
 ///
 /// When the directory cannot be written; what was kept before still is.
 pub fn keep(config: &Config, mode: Mode) -> io::Result<()> {
+    keep_as(config, mode, None)
+}
+
+/// The same, with who wants it so.
+///
+/// # Errors
+///
+/// As [`keep`].
+pub fn keep_as(config: &Config, mode: Mode, by: Option<&str>) -> io::Result<()> {
     if mode == config.mode {
         return forget(&config.data);
     }
@@ -125,6 +164,7 @@ pub fn keep(config: &Config, mode: Mode) -> io::Result<()> {
         mode: mode.as_str().to_owned(),
         over: config.mode.as_str().to_owned(),
         at_ms: clock::now_ms(),
+        by: by.map(str::to_owned),
     };
     fs::create_dir_all(&config.data)?;
     let path = file(&config.data);
@@ -178,3 +218,5 @@ fn settle(directory: &Path) -> io::Result<()> {
 }
 
 const FILE: &str = "mode.json";
+/// In characters.
+const LONGEST_NAME: usize = 80;

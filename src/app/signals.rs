@@ -13,6 +13,20 @@ pub(super) enum Signal {
     Upgrade,
 }
 
+/// Has another process of this program read its configuration again.
+pub(super) fn reload(pid: u32) {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Pid, Signal, kill_process};
+        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+        if let Some(Err(error)) = pid.map(|pid| kill_process(pid, Signal::HUP)) {
+            tracing::warn!("the new process was not told that the configuration changed: {error}");
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = pid;
+}
+
 /// Where it is told.
 #[derive(Debug)]
 pub(super) struct Signals {

@@ -3,9 +3,11 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tracing::{info, warn};
 
-use super::{Running, systemd};
+use super::opening::Running;
+use super::systemd;
 use crate::config::Config;
 
 /// How long sessions may go on after the shim was told to stop: as long as the most patient gateway says. `None`:
@@ -46,7 +48,6 @@ impl Running {
         }
         sessions.end();
         let _ = tokio::time::timeout(FAREWELL, self.idle()).await;
-        self.resign.cancel();
         self.answered().await;
         info!("stopped");
     }
@@ -56,9 +57,15 @@ impl Running {
         tokio::join!(self.doors.wait(), self.shim.sessions.ended());
     }
 
-    /// Waits until those who asked this process something have their answer. Whoever only watches has to look elsewhere.
+    /// Takes no more questions, and waits until those who asked something have their answer. Whoever only watches has to
+    /// look elsewhere.
     pub(super) async fn answered(&self) {
-        let _ = tokio::time::timeout(LAST_ANSWER, self.admin.ended()).await;
+        let surfaces = [Some(&self.admin), self.older.as_ref()];
+        let each = surfaces.into_iter().flatten().map(|admin| async {
+            admin.resign();
+            admin.ended().await;
+        });
+        let _ = tokio::time::timeout(LAST_ANSWER, join_all(each)).await;
     }
 }
 

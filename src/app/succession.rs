@@ -2,18 +2,19 @@
 //!
 //! The new process is started from the path that this one was started from, so that a file that was replaced is a new
 //! version. It gets the listening sockets as systemd would hand them over (`LISTEN_FDS`), and behind them one end of a
-//! socket pair, on which it says when it serves, or why it cannot.
+//! socket pair. On that it says that it is ready, or why it cannot be; is told to go; and says that it serves. Before it
+//! is told, it lets in no client and no command, so that the old process can go on at any time as if nothing had been.
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use tokio::sync::{mpsc, oneshot};
+use tracing::debug;
 
 use super::sockets::Sockets;
 
-#[cfg(unix)]
-pub(super) use heir::start;
+pub(super) use heir::Heir;
 
 /// What this process was started with.
 #[derive(Debug)]
@@ -55,9 +56,20 @@ impl Start {
         self.predecessor.is_some()
     }
 
+    /// Tells the process before this one that this one is ready, and waits for its turn. A process that has ended has
+    /// left its turn, too.
+    pub(super) async fn turn(&self) {
+        #[cfg(unix)]
+        if let Some(predecessor) = &self.predecessor
+            && let Err(error) = predecessor.turn().await
+        {
+            debug!("the process before this one says nothing: {error}");
+        }
+    }
+
     /// Tells the process before this one that this one serves.
     pub(super) fn serves(&mut self) {
-        self.tell("ready\n");
+        self.tell(SERVING);
     }
 
     /// Tells the process before this one, if there is one, that it has to go on.
@@ -73,6 +85,18 @@ impl Start {
         }
         #[cfg(not(unix))]
         let _ = text;
+    }
+}
+
+#[cfg(unix)]
+impl Predecessor {
+    async fn turn(&self) -> io::Result<()> {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        self.channel.set_nonblocking(true)?;
+        let mut channel = tokio::net::UnixStream::from_std(self.channel.try_clone()?)?;
+        channel.write_all(READY.as_bytes()).await?;
+        channel.read_exact(&mut [0; GO.len()]).await?;
+        Ok(())
     }
 }
 
@@ -123,7 +147,6 @@ fn handed_over() -> io::Result<HandedOver> {
     use std::os::unix::net::UnixStream;
 
     use rustix::net::{AddressFamily, SocketType};
-    use tracing::debug;
 
     let mut fds = listenfd::ListenFd::from_env();
     let (mut listeners, mut predecessor) = (Vec::new(), None);
@@ -159,45 +182,96 @@ mod heir {
     use std::time::Duration;
 
     use command_fds::{CommandFdExt as _, FdMapping};
-    use tokio::io::AsyncReadExt as _;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::UnixStream;
     use tokio::time::timeout;
     use tracing::error;
 
-    use super::Start;
+    use super::{GO, READY, SERVING, Start};
 
-    /// Starts the new process, and returns its id as soon as it serves.
-    ///
-    /// # Errors
-    ///
-    /// Why it does not; then it is gone again.
-    pub(in crate::app) async fn start(start: &Start) -> Result<u32, String> {
-        let program = start.program.display().to_string();
-        let failed = |error: std::io::Error| format!("cannot start {program}: {error}");
-        let (own, theirs) = std::os::unix::net::UnixStream::pair().map_err(failed)?;
-        let mut child = spawn(start, theirs.into()).map_err(failed)?;
-        own.set_nonblocking(true).map_err(failed)?;
-        let mut own = UnixStream::from_std(own).map_err(failed)?;
-        let mut said = Vec::new();
-        let heard = timeout(PATIENCE, hear(&mut own, &mut said)).await;
-        let why = match (heard, said.as_slice()) {
-            (Ok(()), b"ready\n") => {
-                let pid = child.id();
-                // It ends long after this process; until then somebody has to take note, should it be the other way round.
-                std::thread::spawn(move || {
-                    if let Ok(status) = child.wait()
-                        && !status.success()
-                    {
-                        error!(pid, "the process that took over has ended: {status}");
-                    }
-                });
-                return Ok(pid);
+    /// A process that is about to take over. Dropped before it has, it is gone again.
+    pub(in crate::app) struct Heir {
+        program: String,
+        child: Option<Child>,
+        channel: UnixStream,
+    }
+
+    impl Heir {
+        /// Starts it, and returns when it is ready to serve. It lets nobody in yet.
+        ///
+        /// # Errors
+        ///
+        /// Why it is not; then it is gone again.
+        pub(in crate::app) async fn start(start: &Start) -> Result<Self, String> {
+            let program = start.program.display().to_string();
+            let failed = |error: std::io::Error| format!("cannot start {program}: {error}");
+            let (own, theirs) = std::os::unix::net::UnixStream::pair().map_err(failed)?;
+            own.set_nonblocking(true).map_err(failed)?;
+            let channel = UnixStream::from_std(own).map_err(failed)?;
+            let child = spawn(start, theirs.into()).map_err(failed)?;
+            let mut heir = Self {
+                program,
+                child: Some(child),
+                channel,
+            };
+            heir.expect(READY).await?;
+            Ok(heir)
+        }
+
+        /// Lets it serve, and returns its id as soon as it does.
+        ///
+        /// # Errors
+        ///
+        /// Why it does not; then it is gone again.
+        pub(in crate::app) async fn take_over(mut self) -> Result<u32, String> {
+            // One that has ended says so below.
+            let _ = self.channel.write_all(GO.as_bytes()).await;
+            self.expect(SERVING).await?;
+            let Some(mut child) = self.child.take() else {
+                return Err(format!("{}: it ended", self.program));
+            };
+            let pid = child.id();
+            // It ends long after this process; until then somebody has to take note, should it be the other way round.
+            std::thread::spawn(move || {
+                if let Ok(status) = child.wait()
+                    && !status.success()
+                {
+                    error!(pid, "the process that took over has ended: {status}");
+                }
+            });
+            Ok(pid)
+        }
+
+        async fn expect(&mut self, line: &str) -> Result<(), String> {
+            let mut said = Vec::new();
+            let heard = timeout(PATIENCE, hear(&mut self.channel, &mut said)).await;
+            let why = match (heard, said.as_slice()) {
+                (Ok(()), said) if said == line.as_bytes() => return Ok(()),
+                (Err(_), _) => format!("it did not come to serve within {PATIENCE:?}"),
+                (Ok(()), b"") => "it ended".to_owned(),
+                (Ok(()), said) => String::from_utf8_lossy(said).trim().to_owned(),
+            };
+            let ended = self.end();
+            Err(format!("{}: {why}{ended}", self.program))
+        }
+
+        /// Sees to it that it is gone, and says how it ended where it did so by itself.
+        fn end(&mut self) -> String {
+            let Some(mut child) = self.child.take() else {
+                return String::new();
+            };
+            let _ = child.kill();
+            match child.wait() {
+                Ok(status) if status.code().is_some() => format!(" ({status})"),
+                _ => String::new(),
             }
-            (Err(_), _) => format!("it did not serve within {PATIENCE:?}"),
-            (Ok(()), b"") => "it ended".to_owned(),
-            (Ok(()), said) => String::from_utf8_lossy(said).trim().to_owned(),
-        };
-        Err(format!("{program}: {why}{}", end(&mut child)))
+        }
+    }
+
+    impl Drop for Heir {
+        fn drop(&mut self) {
+            self.end();
+        }
     }
 
     async fn hear(channel: &mut UnixStream, said: &mut Vec<u8>) {
@@ -234,19 +308,35 @@ mod heir {
         command.spawn()
     }
 
-    /// Sees to it that the new process is gone, and says how it ended where it did so by itself.
-    fn end(child: &mut Child) -> String {
-        let _ = child.kill();
-        match child.wait() {
-            Ok(status) if status.code().is_some() => format!(" ({status})"),
-            _ => String::new(),
-        }
-    }
-
     /// What systemd begins with.
     const FIRST_FD: i32 = 3;
-    /// How long the new process may take. A command that asks for an upgrade waits ten seconds.
+    /// How long the new process may take for each of its two steps.
     const PATIENCE: Duration = Duration::from_secs(8);
     /// The longest explanation, in bytes.
     const MOST: usize = 16 * 1024;
 }
+
+#[cfg(not(unix))]
+mod heir {
+    use super::Start;
+
+    /// There is none here.
+    pub(in crate::app) struct Heir;
+
+    impl Heir {
+        pub(in crate::app) async fn start(_start: &Start) -> Result<Self, String> {
+            Err("this system has no way to hand sockets over".to_owned())
+        }
+
+        pub(in crate::app) async fn take_over(self) -> Result<u32, String> {
+            Err("this system has no way to hand sockets over".to_owned())
+        }
+    }
+}
+
+/// The new process could serve.
+const READY: &str = "ready\n";
+/// It may; and this closes whatever the old process was asked before.
+const GO: &str = "go\n";
+/// It does.
+const SERVING: &str = "serving\n";

@@ -1,5 +1,6 @@
 //! What systemd is told, where it asked for it (`NOTIFY_SOCKET`): sd_notify(3).
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tracing::debug;
@@ -14,7 +15,9 @@ pub(super) fn ready() {
 /// The configuration is read again; followed by [`ready`].
 pub(super) fn reloading() {
     #[cfg(unix)]
-    if let Ok(now) = sd_notify::NotifyState::monotonic_usec_now() {
+    if !SUCCEEDED.load(Ordering::Relaxed)
+        && let Ok(now) = sd_notify::NotifyState::monotonic_usec_now()
+    {
         tell(&[sd_notify::NotifyState::Reloading, now]);
     }
 }
@@ -34,9 +37,10 @@ pub(super) async fn ask_for_time() {
     }
 }
 
-/// Another process is the service now.
+/// Another process is the service now: whether that is ready, reloading or stopping is no longer this one's to say.
 pub(super) fn succeeded_by(pid: u32) {
     notify(&[State::MainPid(pid), State::Ready]);
+    SUCCEEDED.store(true, Ordering::Relaxed);
 }
 
 /// Tells systemd that the shim lives, twice in the time that it waits for that; for as long as timers fire and tasks
@@ -63,7 +67,7 @@ enum State<'a> {
 
 fn notify(states: &[State<'_>]) {
     #[cfg(unix)]
-    {
+    if !SUCCEEDED.load(Ordering::Relaxed) {
         let states: Vec<_> = states
             .iter()
             .map(|state| match state {
@@ -85,6 +89,8 @@ fn tell(states: &[sd_notify::NotifyState<'_>]) {
         debug!("cannot tell systemd: {error}");
     }
 }
+
+static SUCCEEDED: AtomicBool = AtomicBool::new(false);
 
 /// Longer than the time between two requests for more.
 #[cfg(unix)]

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use thiserror::Error;
 
 use crate::control::{CallError, Calls};
-use crate::device::{DeviceId, DeviceRecord};
+use crate::device::{DeviceId, DeviceRecord, OperatorToken};
 use crate::handshake::message::OPERATOR;
 use crate::identity::store::{PendingRequest, Snapshot, StoreError};
 use crate::scope::ScopeSet;
@@ -54,6 +54,26 @@ impl Listing {
             waiting,
             tokens: entries(answer, "paired").filter_map(live_token).collect(),
         })
+    }
+
+    /// The same from what the gateway's own store holds, of which these requests still wait.
+    #[must_use]
+    pub fn of_store(store: &Snapshot, mut waiting: Vec<PendingRequest>) -> Self {
+        waiting.sort_by_key(|request| (request.ts_ms, request.request_id.clone()));
+        let tokens = store
+            .devices
+            .values()
+            .filter_map(|record| match &record.operator_token {
+                OperatorToken::Live { scopes, .. } => {
+                    Some((record.device_id.clone(), scopes.clone()))
+                }
+                OperatorToken::None | OperatorToken::Revoked | OperatorToken::Withheld => None,
+            });
+        Self {
+            devices: store.devices.clone(),
+            tokens: tokens.collect(),
+            waiting,
+        }
     }
 
     /// What the live operator token of a device was issued for; `None` where there is no such token.

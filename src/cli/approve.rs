@@ -1,11 +1,14 @@
 //! `scope-shim approve`: what waits for somebody, and the approval of it.
 
+pub mod through;
+
 use std::fmt::Write as _;
 
 use clap::Args;
 use serde_json::{Value, json};
 
 use super::phrase::{self, row};
+use super::unchanged::{Way, way};
 use super::{ExitStatus, Said, Settings, Style};
 use crate::app::Failure;
 use crate::approval::{Approved, Candidate, Listing, approve_unchanged, look};
@@ -25,7 +28,7 @@ pub struct Approve {
     #[expect(missing_docs, reason = "it would be shown as help")]
     pub settings: Settings,
 
-    /// The request to approve; without one, what waits is listed
+    /// The request to approve, or the beginning of its id; without one, what waits is listed, and nothing changes
     #[arg(value_name = "ID")]
     pub id: Option<String>,
 
@@ -44,23 +47,29 @@ pub struct Approve {
 ///
 /// When the gateway cannot be asked, or the request that was named is not approved.
 pub async fn run(config: &Config, options: &Approve, style: Style) -> Result<Said, Failure> {
-    let settings = control::Settings::from_config(config)?;
-    let mut session = Once::open(&settings).await?;
-    let command = Command {
+    let mut command = Command {
         config,
         options,
         style,
-        gateway: format!(
-            "{} at {}",
-            session.profile(),
-            config.gateway.url.authority()
-        ),
+        gateway: String::new(),
         audit: Audit::new(&config.data),
     };
+    let lists = options.id.is_none() && !options.all_local;
+    if lists && let Way::Store(listing, gateway) = way(config).await? {
+        command.gateway = gateway;
+        return Ok(command.listed(&listing));
+    }
+    let settings = control::Settings::from_config(config)?;
+    let mut session = Once::open(&settings).await?;
+    command.gateway = format!(
+        "{} at {}",
+        session.profile(),
+        config.gateway.url.authority()
+    );
     let said = match &options.id {
         Some(id) => command.approve_one(&mut session, id).await,
         None if options.all_local => command.approve_local(&mut session).await,
-        None => command.list(&mut session).await,
+        None => Ok(command.listed(&look(&mut session).await?)),
     };
     session.close().await;
     said
@@ -88,18 +97,18 @@ enum Outcome {
 }
 
 impl Command<'_> {
-    async fn list(&self, session: &mut Once) -> Result<Said, Failure> {
-        let waiting = Candidate::all(&look(session).await?);
+    fn listed(&self, listing: &Listing) -> Said {
+        let waiting = Candidate::all(listing);
         let text = if self.options.json {
             let pending: Vec<Value> = waiting.iter().map(|one| self.as_json(one)).collect();
             pretty(&json!({"gateway": self.gateway, "pending": pending}))
         } else {
             self.as_text(&waiting)
         };
-        Ok(Said {
+        Said {
             text,
             status: ExitStatus::Ok,
-        })
+        }
     }
 
     fn as_text(&self, waiting: &[Candidate]) -> String {
@@ -164,10 +173,12 @@ impl Command<'_> {
     async fn approve_one(&self, session: &mut Once, id: &str) -> Result<Said, Failure> {
         let listing = look(session).await?;
         let waiting = Candidate::all(&listing);
-        let found = waiting.iter().find(|one| one.request.request_id == id);
-        let Some(candidate) = found else {
-            return Err(self.unknown(id, &waiting).into());
+        let candidate = match named(&waiting, id).as_slice() {
+            [only] => *only,
+            [] => return Err(self.unknown(id, &waiting).into()),
+            several => return Err(self.ambiguous(id, several).into()),
         };
+        let id = &candidate.request.request_id;
         if let Some(objection) = phrase::objection(candidate, self.config) {
             return Err(format!("request {} is not approved: {objection}", safe(id)).into());
         }
@@ -181,6 +192,14 @@ impl Command<'_> {
         Ok(self.said(&[treated]))
     }
 
+    fn ambiguous(&self, id: &str, several: &[&Candidate]) -> String {
+        let mut text = format!("several requests that wait begin with {}", safe(id));
+        for candidate in several {
+            self.line(&mut text, candidate);
+        }
+        text
+    }
+
     /// Nobody knows what an id that is gone was about, but usually it is the only other one.
     fn unknown(&self, id: &str, waiting: &[Candidate]) -> String {
         let id_shown = safe(id);
@@ -188,6 +207,9 @@ impl Command<'_> {
             Some(rule) => format!(
                 "request {id_shown} does not wait: scope-shim has approved it already (rule {})",
                 safe(&rule)
+            ),
+            None if id.len() < WHOLE_ID => format!(
+                "no request that waits begins with {id_shown}; give at least {FEWEST} characters of its id"
             ),
             None => format!(
                 "no request {id_shown} waits: it was approved, rejected or given up, or the client asked again and \
@@ -198,16 +220,20 @@ impl Command<'_> {
             text.push_str("; nothing waits now: have the client try again");
         }
         for candidate in waiting {
-            let _ = write!(
-                text,
-                "\n  waits: {}, device {}, asks for {}: {}",
-                client(candidate),
-                safe(&candidate.request.device_id.short()),
-                candidate.request.scopes,
-                self.command(&candidate.request.request_id)
-            );
+            self.line(&mut text, candidate);
         }
         text
+    }
+
+    fn line(&self, text: &mut String, candidate: &Candidate) {
+        let _ = write!(
+            text,
+            "\n  waits: {}, device {}, asks for {}: {}",
+            client(candidate),
+            safe(&candidate.request.device_id.short()),
+            candidate.request.scopes,
+            self.command(&candidate.request.request_id)
+        );
     }
 
     async fn approve_local(&self, session: &mut Once) -> Result<Said, Failure> {
@@ -297,7 +323,24 @@ impl Command<'_> {
     }
 
     fn command(&self, id: &str) -> String {
-        phrase::command(&self.options.settings, &["approve", id])
+        self.config
+            .invocation
+            .clone()
+            .here()
+            .command(&["approve", id])
+    }
+}
+
+/// The request of that id, or those whose ids begin so.
+fn named<'c>(waiting: &'c [Candidate], id: &str) -> Vec<&'c Candidate> {
+    let whole = waiting.iter().find(|one| one.request.request_id == id);
+    match whole {
+        Some(whole) => vec![whole],
+        None if id.len() < FEWEST => Vec::new(),
+        None => {
+            let begins = |one: &&Candidate| one.request.request_id.starts_with(id);
+            waiting.iter().filter(begins).collect()
+        }
     }
 }
 
@@ -369,3 +412,8 @@ fn one_as_json(treated: &Treated) -> Value {
 fn pretty(value: &Value) -> String {
     format!("{value:#}\n")
 }
+
+/// So many characters of an id are more than a slip.
+const FEWEST: usize = 4;
+/// The ids that gateways give are UUIDs.
+const WHOLE_ID: usize = 36;

@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use super::Style;
 use crate::app::saved::{self, Source};
-use crate::config::{Config, Finding, Gateway, Origin, Problem, Problems, Setting};
+use crate::config::{Config, Finding, Gateway, Origin, Problem, Problems, Setting, StoreKind};
 use crate::dial::{DialError, Dialer, Side};
+use crate::identity::store::{AutoStore, DeviceStore as _};
 use crate::listen::unavailable;
+use crate::text::count;
 
 /// What `check` found out, besides what loading the configuration did.
 #[derive(Debug, Default)]
@@ -116,13 +118,20 @@ impl Report {
             Source::Switched { over, .. } => (
                 "mode-switched",
                 format!(
-                    "nothing to do if that is meant; otherwise run: scope-shim mode {}",
-                    over.as_str()
+                    "nothing to do if that is meant; otherwise run: {}",
+                    config
+                        .invocation
+                        .clone()
+                        .here()
+                        .command(&["mode", over.as_str()])
                 ),
             ),
             Source::Unusable { .. } => (
                 "mode-unreadable",
-                format!("run: scope-shim mode {mode}, which writes or removes it"),
+                format!(
+                    "run: {}, which writes or removes it",
+                    config.invocation.clone().here().command(&["mode", mode])
+                ),
             ),
         };
         self.findings.push(Finding::new(code, message, fix));
@@ -135,15 +144,38 @@ impl Report {
         match fs::read_dir(state) {
             // Loading has said already that there is nothing.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Ok(_) => self.well.push(format!(
-                "the gateway's state directory {} can be read",
-                state.display()
-            )),
+            Ok(_) => {
+                self.well.push(format!(
+                    "the gateway's state directory {} can be read",
+                    state.display()
+                ));
+                self.store(config, state);
+            }
             Err(error) => self.findings.push(Finding::new(
                 "state-unreadable",
                 format!("the gateway's state directory {}: {error}", state.display()),
                 "run the shim as the gateway's user, or give --gateway-state DIR",
             )),
+        }
+    }
+
+    /// Which store `auto` comes to.
+    fn store(&mut self, config: &Config, state: &Path) {
+        if config.gateway.store != StoreKind::Auto {
+            return;
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        let store = AutoStore::new(state);
+        let read = runtime.map(|runtime| runtime.block_on(store.snapshot()));
+        if let Ok(Ok(devices)) = read {
+            let (store, devices) = (
+                store.describe(),
+                count(devices.devices.len(), "paired device"),
+            );
+            self.well
+                .push(format!("the pairing store is {store}, with {devices}"));
         }
     }
 

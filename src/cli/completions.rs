@@ -1,9 +1,9 @@
 //! `scope-shim completions`: what a shell needs to complete this command line.
 
-use clap::{Args, CommandFactory as _};
+use clap::Args;
 use clap_complete::Shell;
 
-use super::Cli;
+use super::program;
 
 /// Which shell.
 #[derive(Args, Debug)]
@@ -22,7 +22,7 @@ pub struct Completions {
 #[must_use]
 pub fn write(options: &Completions) -> String {
     let mut text = Vec::new();
-    clap_complete::generate(options.shell, &mut Cli::command(), NAME, &mut text);
+    clap_complete::generate(options.shell, &mut program(), NAME, &mut text);
     // clap_complete 4.6 takes the hyphen of a program's name for the start of a sub-command in half of its script for
     // bash, so that no flag would be completed.
     String::from_utf8_lossy(&text).replace("scope__subcmd__shim", "scope__shim")

@@ -90,6 +90,21 @@ fn client(text: &str) -> Result<(String, String), &'static str> {
     }
 }
 
+impl Explain {
+    /// The gateway that is meant, of several: the one that had the session, where one is named.
+    #[must_use]
+    pub fn of(&self, configs: Vec<Config>) -> Option<Config> {
+        let name = self.session.as_deref()?.to_ascii_lowercase();
+        configs.into_iter().find(|config| {
+            let kept = Kept::read(&config.data);
+            kept.is_ok_and(|kept| {
+                let mut traces = kept.traces.iter();
+                traces.any(|trace| trace.session.starts_with(&name))
+            })
+        })
+    }
+}
+
 /// Answers what was asked.
 ///
 /// # Errors

@@ -1,20 +1,21 @@
-//! `scope-shim man`: the manual page.
+//! `scope-shim man`: the manual pages.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory as _};
+use clap::Args;
 use clap_mangen::Man as Page;
 
-use super::Cli;
+use super::program;
 
 /// Which pages, and where to.
 #[derive(Args, Debug)]
 pub struct Man {
-    /// The page of this command [default: the one of the whole program]
+    /// The page of this command, such as run, or intercept up [default: the one of the whole program]
     #[arg(value_name = "COMMAND", conflicts_with = "all")]
-    pub command: Option<String>,
+    pub command: Vec<String>,
 
     /// Write every page into this directory, one file a command
     #[arg(long, value_name = "DIR")]
@@ -27,87 +28,172 @@ pub struct Man {
 ///
 /// When there is no such command, or a file cannot be written.
 pub fn write(options: &Man) -> io::Result<String> {
-    let mut program = Cli::command();
+    let mut program = program::plain();
     // Flags that hold everywhere are shown on every page only once the whole is built.
     program.build();
+    let mut pages = Vec::new();
+    collect(&program, "", &mut pages);
     if let Some(directory) = &options.all {
         fs::create_dir_all(directory)?;
-        for (name, page) in pages(&program) {
-            fs::write(directory.join(format!("{name}.1")), render(page)?)?;
+        for (path, page) in &pages {
+            fs::write(
+                directory.join(format!("{}.1", name(path))),
+                render(page.clone(), path)?,
+            )?;
         }
         return Ok(String::new());
     }
-    let wanted = match &options.command {
-        None => program.get_name().to_owned(),
-        Some(command) => format!("{}-{command}", program.get_name()),
-    };
-    let mut pages = pages(&program).into_iter();
-    match pages.find(|(name, _)| *name == wanted) {
-        Some((_, page)) => render(page),
+    let wanted = options.command.join(" ");
+    match pages.into_iter().find(|(path, _)| *path == wanted) {
+        Some((path, page)) => render(page, &path),
         None => Err(io::Error::other(format!(
             "there is no command of that name: {}",
-            options
-                .command
-                .as_deref()
-                .unwrap_or_default()
-                .escape_debug()
+            wanted.escape_debug()
         ))),
     }
 }
 
-/// The program and its commands, each by the name of its page.
-fn pages(program: &clap::Command) -> Vec<(String, clap::Command)> {
-    let name = program.get_name().to_owned();
-    let mut all = vec![(name.clone(), program.clone())];
-    for command in program.get_subcommands().filter(|one| !one.is_hide_set()) {
-        let page = format!("{name}-{}", command.get_name());
-        all.push((page, command.clone()));
+/// The program and its commands, each with the words that call it.
+fn collect(command: &clap::Command, path: &str, pages: &mut Vec<(String, clap::Command)>) {
+    pages.push((path.to_owned(), command.clone()));
+    for below in command.get_subcommands().filter(|one| !one.is_hide_set()) {
+        let path = format!("{path} {}", below.get_name());
+        collect(below, path.trim_start(), pages);
     }
-    all
 }
 
-fn render(page: clap::Command) -> io::Result<String> {
-    let whole = page
-        .get_display_name()
-        .is_none_or(|name| name == page.get_name());
-    let mut page_text = Vec::new();
-    Page::new(page.disable_help_subcommand(true))
+/// What the page is called.
+fn name(path: &str) -> String {
+    let words = ["scope-shim"].into_iter().chain(path.split_whitespace());
+    words.collect::<Vec<_>>().join("-")
+}
+
+fn render(command: clap::Command, path: &str) -> io::Result<String> {
+    let notes = command.get_after_help().map(ToString::to_string);
+    let (settings, whole) = (program::has_settings(&command), path.is_empty());
+    let several = command.has_subcommands();
+    let page = Page::new(command.disable_help_subcommand(true))
         .source(concat!("scope-shim ", env!("CARGO_PKG_VERSION")))
-        .manual("scope-shim")
-        .render(&mut page_text)?;
-    let mut text = String::from_utf8_lossy(&page_text).into_owned();
-    if whole {
-        text.push_str(REST);
+        .manual("scope-shim");
+    let mut text = Vec::new();
+    page.render_title(&mut text)?;
+    page.render_name_section(&mut text)?;
+    page.render_synopsis_section(&mut text)?;
+    page.render_description_section(&mut text)?;
+    page.render_options_section(&mut text)?;
+    if several {
+        page.render_subcommands_section(&mut text)?;
     }
+    let mut text = once(&String::from_utf8_lossy(&text));
+    if let Some(notes) = notes.filter(|_| !settings) {
+        let _ = write!(text, ".SH NOTES\n.nf\n{}\n.fi\n", escaped(&notes));
+    }
+    text.push_str(&exit_status(path, whole || several));
+    if settings || whole {
+        text.push_str(FILES);
+        text.push_str(ENVIRONMENT);
+    }
+    text.push_str(&see_also(path));
     // An empty date has to be quoted, or what follows is taken for it.
     Ok(text.replacen(" 1  \"", " 1 \"\" \"", 1))
 }
 
-/// What the definitions of the command line do not know.
-const REST: &str = r#".SH "EXIT STATUS"
-.TP
-0
-All is well.
-.TP
-1
-It could not be done; the message says why.
-.TP
-2
-The command line is wrong.
-.TP
-3
-It looked, and there is something to say.
-.TP
-78
-The configuration cannot be used; nothing was started.
-.SH FILES
+/// Each section comes with the preamble of a whole page, of which one will do.
+fn once(text: &str) -> String {
+    match text.find(".TH") {
+        Some(end) => {
+            let (preamble, rest) = text.split_at(end);
+            format!("{preamble}{}", rest.replace(preamble, ""))
+        }
+        None => text.to_owned(),
+    }
+}
+
+/// Of a command that has others below it all that there are; the pages of those are more exact.
+fn exit_status(path: &str, general: bool) -> String {
+    let exits = if general {
+        GENERAL.to_vec()
+    } else {
+        program::exits(path)
+    };
+    let mut text = ".SH \"EXIT STATUS\"\n".to_owned();
+    for (code, meaning) in exits {
+        let _ = write!(text, ".TP\n{code}\n{}.\n", escaped(&capital(meaning)));
+    }
+    text
+}
+
+fn see_also(path: &str) -> String {
+    let others: &[&str] = match path {
+        "" => &["run", "doctor", "status", "approve", "unpair"],
+        "run" | "check" | "reload" => &["", "check", "mode", "reload", "unpair"],
+        "doctor" | "status" | "explain" | "devices" => {
+            &["", "doctor", "status", "explain", "approve"]
+        }
+        "approve" | "repair" => &["", "devices", "approve", "repair"],
+        "intercept" => &["", "intercept up", "intercept down", "intercept status"],
+        "intercept up" | "intercept down" | "intercept status" => &[
+            "",
+            "intercept",
+            "intercept up",
+            "intercept down",
+            "intercept status",
+        ],
+        _ => &["", "run", "status"],
+    };
+    let others = others.iter().filter(|other| **other != path);
+    let others: Vec<String> = others
+        .map(|other| format!(".BR {} (1)", escaped(&name(other))))
+        .collect();
+    format!(".SH \"SEE ALSO\"\n{}\n", others.join(",\n"))
+}
+
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(|first| first.to_uppercase().to_string());
+    first.unwrap_or_default() + letters.as_str()
+}
+
+/// As roff takes it for text.
+fn escaped(text: &str) -> String {
+    let text = text.replace('\\', "\\e").replace('-', "\\-");
+    let lines = text
+        .lines()
+        .map(|line| match line.starts_with(['.', '\'']) {
+            true => format!("\\&{line}"),
+            false => line.to_owned(),
+        });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+const GENERAL: [(u8, &str); 6] = [
+    (0, "all is well"),
+    (1, "it could not be done; the message says why"),
+    (2, "the command line is wrong"),
+    (3, "it looked, and there is something to say"),
+    (4, "it looked for something that is not there"),
+    (78, "the configuration cannot be used; nothing was started"),
+];
+
+const FILES: &str = r#".SH FILES
 .TP
 .I ~/.config/scope\-shim/scope\-shim.toml\fR, \fI/etc/scope\-shim/scope\-shim.toml
 The configuration. None is needed beside a gateway on the same machine.
 .TP
 .I ~/.local/share/scope\-shim
-The shim\(cqs own data: the key of its device, its admin socket, the last sessions, and what it approved.
-.SH ENVIRONMENT
+The shim\(cqs own data, or the directory that the setting
+.B data
+names:
+.I delegate.key
+is the key of its device,
+.I admin.sock
+its admin socket,
+.I mode.json
+a mode that was switched, and
+.I audit.jsonl
+what it approved.
+"#;
+const ENVIRONMENT: &str = r#".SH ENVIRONMENT
 Every setting is also a variable:
 .B SCOPE_SHIM_LISTEN
 for
@@ -115,5 +201,15 @@ for
 .B SCOPE_SHIM_POLICY_MAX_SCOPES
 for
 .BR policy.max_scopes ,
-and so on.
+and so on. A flag wins over a variable, a variable over the file.
+.TP
+.B SCOPE_SHIM_CONFIG
+The configuration file.
+.TP
+.B NO_COLOR
+Where it is set, nothing is coloured.
+.TP
+.B RUST_LOG
+Overrules
+.BR log.level .
 "#;

@@ -28,6 +28,14 @@ pub struct Switch {
     pub settings: Settings,
 }
 
+/// Who runs this, as the environment has it, for those who will wonder.
+fn who() -> String {
+    let names = ["SUDO_USER", "USER", "LOGNAME"].into_iter();
+    let name = names.filter_map(|name| std::env::var(name).ok()).next();
+    let name = name.map_or_else(String::new, |name| format!("{name} with "));
+    format!("{name}`scope-shim mode`")
+}
+
 fn parse(word: &str) -> Result<Mode, String> {
     Mode::parse(word).ok_or_else(|| "expected on, observe or off".to_owned())
 }
@@ -42,7 +50,7 @@ pub async fn run(target: &Target, options: &Switch) -> Result<Said, Missed> {
     let answer = match options.to {
         None => client.get("/mode").await,
         Some(mode) => {
-            let mut asked = json!({"mode": mode.as_str()});
+            let mut asked = json!({"mode": mode.as_str(), "by": who()});
             if let Some(name) = &options.settings.gateway_name {
                 asked["gateway"] = name.as_str().into();
             }
@@ -61,6 +69,7 @@ pub async fn run(target: &Target, options: &Switch) -> Result<Said, Missed> {
 fn shown(answer: &Value, options: &Switch) -> Said {
     let mut text = String::new();
     let mut status = ExitStatus::Ok;
+    let several = list(answer, "gateways").count() > 1;
     for gateway in list(answer, "gateways") {
         let name = word(gateway, "name");
         if options
@@ -71,13 +80,14 @@ fn shown(answer: &Value, options: &Switch) -> Said {
         {
             continue;
         }
+        let whose = whose(&name, several);
         let (mode, at_start) = (word(gateway, "mode"), word(gateway, "at_start"));
         if mode == at_start {
-            let _ = writeln!(text, "{name}: {mode}, {}", word(gateway, "why"));
+            let _ = writeln!(text, "{whose}mode {mode}, {}", word(gateway, "why"));
         } else {
             let _ = writeln!(
                 text,
-                "{name}: {mode}; a restart begins in {at_start}, {}",
+                "{whose}mode {mode}; a restart begins in {at_start}, {}",
                 word(gateway, "why")
             );
         }
@@ -98,6 +108,14 @@ fn shown(answer: &Value, options: &Switch) -> Said {
         text.push_str("It holds for new handshakes; sessions under way go on as they are.\n");
     }
     Said { text, status }
+}
+
+/// Only one of several gateways has to be named.
+fn whose(name: &str, several: bool) -> String {
+    match several {
+        true => format!("{name}: "),
+        false => String::new(),
+    }
 }
 
 /// What only observing has shown.
@@ -141,7 +159,7 @@ fn not_running(error: &ClientError, configs: &[Config], options: &Switch) -> Res
     for config in configs.iter().filter(meant) {
         let name = &config.name;
         if let Some(mode) = options.to
-            && let Err(error) = saved::keep(config, mode)
+            && let Err(error) = saved::keep_as(config, mode, Some(&who()))
         {
             status = ExitStatus::Failure;
             let file = saved::file(&config.data);
@@ -154,7 +172,8 @@ fn not_running(error: &ClientError, configs: &[Config], options: &Switch) -> Res
         let resolved = saved::resolve(config);
         let _ = writeln!(
             text,
-            "{name}: the next start begins in {}, {}",
+            "{}the next start begins in {}, {}",
+            whose(name, configs.len() > 1),
             resolved.mode.as_str(),
             resolved.clause()
         );

@@ -8,11 +8,10 @@ use clap::Args;
 use tempfile::TempPath;
 use zeroize::Zeroizing;
 
-use super::Settings;
+use super::{Missed, Settings, Target};
 use crate::admin::Client;
 use crate::admin::relay::Relay;
 use crate::app::Failure;
-use crate::config::Config;
 use crate::secret::Secret;
 
 /// How to show the status page.
@@ -32,14 +31,23 @@ pub struct Page {
 /// # Errors
 ///
 /// When no shim runs with this configuration, or there is no port.
-pub async fn run(config: &Config, options: &Page) -> Result<(), Failure> {
-    let client = Client::new(config);
-    client.get("/live").await?;
-    let relay = Relay::open(client).await?;
+pub async fn run(target: &Target, options: &Page) -> Result<(), Missed> {
+    let client = target.client()?;
+    let live = client.get("/live").await;
+    live.map_err(|error| target.missed(error))?;
+    let shown = show(client, options).await;
+    shown.map_err(Missed::Failed)
+}
+
+async fn show(client: &Client, options: &Page) -> Result<(), Failure> {
+    let relay = Relay::open(client.clone()).await?;
     let url = relay.url();
     tell(&url)?;
     // The file is there for as long as this is.
-    let _way = options.open.then(|| open(&config.data, &url)).transpose()?;
+    let _way = options
+        .open
+        .then(|| open(client.data(), &url))
+        .transpose()?;
     tokio::select! {
         never = relay.serve() => match never {},
         () = told_to_stop() => Ok(()),

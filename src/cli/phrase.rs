@@ -8,6 +8,7 @@ use super::{Settings, Style};
 use crate::approval::{Candidate, Objection};
 use crate::config::Config;
 use crate::device::{DeviceId, DeviceRecord};
+use crate::invocation::quoted;
 use crate::text::safe;
 
 /// A row of a block: its name in a column of its own.
@@ -97,39 +98,9 @@ pub(super) fn command(settings: &Settings, words: &[&str]) -> String {
     text
 }
 
-/// As a shell needs it.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@,+%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.to_owned();
-    }
-    let shown: String = word
-        .chars()
-        .map(|c| match c {
-            '\'' => r"'\''".to_owned(),
-            c if c.is_control() => c.escape_debug().to_string(),
-            c => c.to_string(),
-        })
-        .collect();
-    format!("'{shown}'")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_command_can_be_pasted_into_a_shell() {
-        let settings = Settings::default();
-        assert_eq!(
-            command(&settings, &["approve", "a-b"]),
-            "scope-shim approve a-b"
-        );
-        assert_eq!(
-            command(&settings, &["approve", "a; rm '\u{1b}x'"]),
-            r"scope-shim approve 'a; rm '\''\u{1b}x'\'''"
-        );
-    }
 
     #[test]
     fn names_from_clients_reach_no_terminal_as_they_are() {

@@ -71,7 +71,11 @@ async fn repair(
         unsure: may_refuse_names(session.profile()),
         plan,
         outcomes,
-        again: phrase::command(&options.settings, &["repair", "--apply"]),
+        again: config
+            .invocation
+            .clone()
+            .here()
+            .command(&["repair", "--apply"]),
         style,
     };
     Ok(Said {

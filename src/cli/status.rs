@@ -11,10 +11,9 @@ use clap::Args;
 use serde_json::Value;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{ExitStatus, Settings, Style};
+use super::{ExitStatus, Missed, Settings, Style, Target};
 use crate::admin::{Client, ClientError};
 use crate::app::Failure;
-use crate::config::Config;
 
 /// What to show.
 #[derive(Args, Debug, Default)]
@@ -27,7 +26,7 @@ pub struct Status {
     #[arg(long, conflicts_with = "json")]
     pub watch: bool,
 
-    /// Write the whole document as JSON
+    /// Write the whole document as JSON, as config/status.schema.json documents it
     #[arg(long)]
     pub json: bool,
 }
@@ -37,14 +36,25 @@ pub struct Status {
 /// # Errors
 ///
 /// When none runs, or it does not answer.
-pub async fn run(config: &Config, options: &Status, style: Style) -> Result<ExitStatus, Failure> {
-    let client = Client::new(config);
-    let status = client.get("/status").await?;
+pub async fn run(target: &Target, options: &Status, style: Style) -> Result<ExitStatus, Missed> {
+    let client = target.client()?;
+    let status = client.get("/status").await;
+    let status = status.map_err(|error| target.missed(error))?;
+    let shown = show(client, status, options, style).await;
+    shown.map_err(Missed::Failed)
+}
+
+async fn show(
+    client: &Client,
+    status: Value,
+    options: &Status,
+    style: Style,
+) -> Result<ExitStatus, Failure> {
     if options.watch {
         let interrupted = async {
             let _ = tokio::signal::ctrl_c().await;
         };
-        return watch(&client, status, style, interrupted).await;
+        return watch(client, status, style, interrupted).await;
     }
     let text = if options.json {
         format!("{status:#}\n")
@@ -136,7 +146,7 @@ impl<W: Write> Screen<W> {
 
     fn show(&mut self, text: &str) -> io::Result<()> {
         let frame = match (self.in_place, self.frames) {
-            (true, _) => in_place(text, height()),
+            (true, _) => in_place(text, width(), height()),
             (false, 0) => text.to_owned(),
             (false, _) => format!("\n{text}"),
         };
@@ -156,7 +166,7 @@ impl<W: Write> Drop for Screen<W> {
 }
 
 /// One frame over the one before it, without a flicker: each line is overwritten, and what is left behind it erased.
-fn in_place(text: &str, height: usize) -> String {
+fn in_place(text: &str, width: usize, height: usize) -> String {
     let lines: Vec<&str> = text.lines().collect();
     let fits = lines.len() <= height;
     let shown = if fits {
@@ -169,7 +179,7 @@ fn in_place(text: &str, height: usize) -> String {
         if index > 0 {
             frame.push_str("\r\n");
         }
-        frame.push_str(line);
+        frame.push_str(&fitting(line, width));
         frame.push_str("\u{1b}[K");
     }
     if !fits {
@@ -178,6 +188,35 @@ fn in_place(text: &str, height: usize) -> String {
     }
     frame.push_str("\u{1b}[J");
     frame
+}
+
+/// A line that is wider than the terminal, cut, so that it is seen that it was. What only colours it takes no room.
+fn fitting(line: &str, width: usize) -> String {
+    let (mut kept, mut shown, mut colouring) = (String::new(), 0, false);
+    let total = visible(line);
+    for letter in line.chars() {
+        colouring |= letter == '\u{1b}';
+        if !colouring {
+            if shown + 1 == width && total > width {
+                return format!("{kept}…\u{1b}[0m");
+            }
+            shown += 1;
+        }
+        colouring &= letter != 'm';
+        kept.push(letter);
+    }
+    kept
+}
+
+fn visible(line: &str) -> usize {
+    let mut colouring = false;
+    let letters = line.chars().filter(|&letter| {
+        colouring |= letter == '\u{1b}';
+        let shown = !colouring;
+        colouring &= letter != 'm';
+        shown
+    });
+    letters.count()
 }
 
 /// In characters.
@@ -207,11 +246,20 @@ mod tests {
 
     #[test]
     fn a_frame_overwrites_the_one_before_and_ends_at_the_bottom() {
-        let frame = in_place("a\nb\n", 3);
+        let frame = in_place("a\nb\n", 9, 3);
         assert_eq!(frame, "\u{1b}[Ha\u{1b}[K\r\nb\u{1b}[K\u{1b}[J");
-        let frame = in_place("a\nb\nc\nd\n", 3);
+        let frame = in_place("a\nb\nc\nd\n", 9, 3);
         assert_eq!(frame.matches("\r\n").count(), 2);
         assert!(frame.contains("… 2 more lines"));
+    }
+
+    #[test]
+    fn a_line_that_does_not_fit_is_seen_to_be_cut() {
+        assert_eq!(fitting("\u{1b}[1mabc\u{1b}[0m", 3), "\u{1b}[1mabc\u{1b}[0m");
+        assert_eq!(
+            fitting("\u{1b}[1mabcd\u{1b}[0m", 3),
+            "\u{1b}[1mab…\u{1b}[0m"
+        );
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! The running shim that a command speaks with: found also when its configuration cannot be used any more.
 
+use std::path::Path;
+
 use super::Settings;
 use crate::admin::{Client, ClientError};
+use crate::app::Failure;
 use crate::config::{Config, Environment, Problems};
 
 /// The shim that is meant.
@@ -19,6 +22,8 @@ pub enum Missed {
     Configuration(Problems),
     /// The shim does not do it.
     Shim(ClientError),
+    /// What it said could not be passed on.
+    Failed(Failure),
 }
 
 impl Target {
@@ -33,6 +38,19 @@ impl Target {
             _ => Config::data_of(file, &flags, &environment).map(|data| Client::of_data(&data)),
         };
         Self { configs, client }
+    }
+
+    /// Why the configuration cannot be used, where there is a shim all the same.
+    #[must_use]
+    pub fn broken(&self) -> Option<&Problems> {
+        let known = self.client.is_some();
+        self.configs.as_ref().err().filter(|_| known)
+    }
+
+    /// Where the shim's own data is.
+    #[must_use]
+    pub fn data(&self) -> Option<&Path> {
+        self.client.as_ref().map(Client::data)
     }
 
     /// The shim; where nothing tells where it would be, the problems of the configuration say why.

@@ -2,21 +2,23 @@
 
 mod left;
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
+use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Value, json};
 
 use super::phrase::row;
-use super::{ExitStatus, Said, Settings, Style};
+use super::{ExitStatus, Missed, Said, Settings, Style, Target};
 use crate::admin::{Client, ClientError};
-use crate::app::Failure;
-use crate::config::{Config, Environment};
+use crate::app::{Failure, older};
+use crate::config::{Config, Environment, Mode};
 use crate::control::{self, Removal};
 use crate::delegate::Delegate;
 use crate::text::safe;
-use left::Left;
+use left::{Front, Left};
 
 /// What to unpair.
 #[derive(Args, Debug)]
@@ -43,39 +45,95 @@ struct Outcome {
 ///
 /// When the answer at the terminal was no, there is no gateway of that name, or the running shim does not answer.
 pub async fn run(config: &Config, options: &Unpair, style: Style) -> Result<Said, Failure> {
-    if !options.yes && !agreed(config)? {
+    if !options.yes
+        && !agreed(&format!(
+            "the gateway at {}",
+            config.gateway.url.authority()
+        ))?
+    {
         return Err("nothing was changed".into());
     }
     let body = json!({"gateway": options.settings.gateway_name});
-    let (outcomes, running) = match Client::new(config).post("/unpair", &body).await {
+    let client = Client::new(config);
+    let (outcomes, running) = match client.post("/unpair", &body).await {
         Ok(answer) => (read(&answer), true),
         Err(ClientError::NotRunning { .. }) => (vec![alone(config, options).await?], false),
         Err(error) => return Err(error.into()),
     };
-    let failed = outcomes.iter().any(|outcome| !outcome.is_complete());
-    let left = Left::look(config, &Environment::of_process(), running);
+    let listen = match running {
+        true => listens(&client, &config.name).await,
+        false => None,
+    };
+    let front = Front {
+        running,
+        listen: listen.unwrap_or(config.listen),
+    };
+    let left = Left::look(config, &Environment::of_process(), front);
     let mut text = String::new();
+    let on = config.invocation.clone().here().command(&["mode", "on"]);
     for outcome in &outcomes {
-        outcome.show(&mut text, config, style, running);
+        let gateway = format!(
+            "{} ({})",
+            safe(&outcome.gateway),
+            config.gateway.url.authority()
+        );
+        outcome.show(&mut text, &gateway, style, running.then_some(&*on));
     }
     left.show(&mut text, style);
-    let status = if failed {
-        ExitStatus::Failure
-    } else {
-        ExitStatus::Ok
-    };
+    let status = status(&outcomes);
     Ok(Said { text, status })
 }
 
-fn agreed(config: &Config) -> Result<bool, Failure> {
+/// The same through the shim that runs, where its configuration cannot be used any more, and so what is left to undo is
+/// not known.
+///
+/// # Errors
+///
+/// When no shim answers, or it refuses; or the answer at the terminal was no.
+pub async fn through(target: &Target, options: &Unpair, style: Style) -> Result<Said, Missed> {
+    let client = target.client()?;
+    let asked = "the gateway of the shim that runs";
+    if !options.yes && !agreed(asked).unwrap_or(false) {
+        let text = "nothing was changed\n".to_owned();
+        let status = ExitStatus::Failure;
+        return Ok(Said { text, status });
+    }
+    let body = json!({"gateway": options.settings.gateway_name});
+    let answer = client.post("/unpair", &body).await;
+    let outcomes = read(&answer.map_err(|error| target.missed(error))?);
+    let mut text = String::new();
+    for outcome in &outcomes {
+        let on = crate::invocation::Invocation::default().command(&["mode", "on"]);
+        outcome.show(&mut text, &safe(&outcome.gateway), style, Some(&on));
+    }
+    let status = status(&outcomes);
+    Ok(Said { text, status })
+}
+
+fn status(outcomes: &[Outcome]) -> ExitStatus {
+    if outcomes.iter().all(Outcome::is_complete) {
+        ExitStatus::Ok
+    } else {
+        ExitStatus::Failure
+    }
+}
+
+/// Where the running shim lets the gateway's clients in: a flag may have said so that this command was not given.
+async fn listens(client: &Client, name: &str) -> Option<std::net::SocketAddr> {
+    let status = client.get("/status").await.ok()?;
+    let gateways = status.get("gateways")?.as_array()?;
+    let gateway = gateways.iter().find(|gateway| gateway["name"] == name)?;
+    gateway["listen"].as_str()?.parse().ok()
+}
+
+fn agreed(gateway: &str) -> Result<bool, Failure> {
     if !std::io::stdin().is_terminal() {
         return Ok(true);
     }
-    let gateway = config.gateway.url.authority();
     let mut terminal = std::io::stderr();
     write!(
         terminal,
-        "Switch the shim off and remove its device from the gateway at {gateway}? Sessions that it repaired will end. [y/N] "
+        "Switch the shim off and remove its device from {gateway}? Sessions that it repaired will end. [y/N] "
     )?;
     terminal.flush()?;
     let mut answer = String::new();
@@ -95,29 +153,59 @@ fn read(answer: &Value) -> Vec<Outcome> {
     gateways.into_iter().flatten().map(one).collect()
 }
 
-/// Without a shim that runs. Without a key there is nothing to prove a device with, and nothing to remove.
+/// Without a shim that runs: at most processes do that wait for their last sessions. Without a key there is nothing to prove a device with, and nothing to remove.
 async fn alone(config: &Config, options: &Unpair) -> Result<Outcome, Failure> {
     if let Some(name) = &options.settings.gateway_name
         && *name != config.name
     {
         return Err(format!("there is no gateway {}", safe(name)).into());
     }
-    let removal = match Delegate::load(&config.data)? {
-        None => Ok(Removal::default()),
-        Some(delegate) => remove(config, delegate).await,
+    let delegate = Delegate::load(&config.data)?;
+    if let Some(delegate) = &delegate {
+        delegate.retire()?;
+    }
+    let (sessions_ended, deaf) = retire_older(config).await;
+    let removal = match delegate {
+        None => Ok(Removal {
+            left: deaf,
+            ..Removal::default()
+        }),
+        Some(delegate) => remove(config, delegate, deaf).await,
     };
     Ok(Outcome {
         gateway: config.name.clone(),
-        sessions_ended: 0,
+        sessions_ended,
         removal,
     })
 }
 
-async fn remove(config: &Config, delegate: Delegate) -> Result<Removal, String> {
+/// Has processes that wait for their last sessions put the delegate away: how many sessions they ended, and the commands
+/// that end those which did not listen.
+async fn retire_older(config: &Config) -> (u64, Vec<String>) {
+    let body = json!({"gateway": config.name, "mode": Mode::Off.as_str()});
+    let tell = |path| older::tell(&config.base, path, &body, OLDER);
+    let switched = tell("/older/mode").await;
+    let retired = tell("/older/retire").await;
+    let deaf = switched.iter().chain(&retired);
+    let deaf: BTreeSet<u32> = deaf
+        .filter(|said| said.answer.is_err())
+        .map(|said| said.pid)
+        .collect();
+    let answers = retired.iter().filter_map(|said| said.answer.as_ref().ok());
+    let ended = answers.map(|answer| {
+        let gateways = read(answer).into_iter();
+        gateways.map(|outcome| outcome.sessions_ended).sum::<u64>()
+    });
+    let commands = deaf.into_iter().map(|pid| format!("kill {pid}"));
+    (ended.sum(), commands.collect())
+}
+
+async fn remove(config: &Config, delegate: Delegate, deaf: Vec<String>) -> Result<Removal, String> {
     let settings =
         control::Settings::with_delegate(config, delegate).map_err(|error| error.to_string())?;
     let removal = control::remove(&settings).await;
-    let removal = removal.map_err(|error| error.to_string())?;
+    let mut removal = removal.map_err(|error| error.to_string())?;
+    removal.left.extend(deaf);
     if removal.is_complete() {
         let discarded = settings.delegate.discard();
         discarded.map_err(|error| error.to_string())?;
@@ -130,12 +218,8 @@ impl Outcome {
         self.removal.as_ref().is_ok_and(Removal::is_complete)
     }
 
-    fn show(&self, text: &mut String, config: &Config, style: Style, running: bool) {
-        let gateway = format!(
-            "{} ({})",
-            safe(&self.gateway),
-            config.gateway.url.authority()
-        );
+    /// `on` is the command that switches the shim that runs on again.
+    fn show(&self, text: &mut String, gateway: &str, style: Style, on: Option<&str>) {
         let title = match &self.removal {
             Err(_) => style.bad("not unpaired:"),
             Ok(removal) if !removal.is_complete() => style.doubtful("not quite unpaired:"),
@@ -145,8 +229,8 @@ impl Outcome {
             Ok(_) => style.good("unpaired:"),
         };
         let _ = writeln!(text, "{title} {gateway}");
-        if running {
-            row(text, style, "mode", "off, until `scope-shim mode on`");
+        if let Some(on) = on {
+            row(text, style, "mode", &format!("off, until `{on}`"));
         }
         if self.sessions_ended > 0 {
             let ended = format!("{} ended; their clients connect again", self.sessions_ended);
@@ -193,3 +277,6 @@ fn show_removal(text: &mut String, style: Style, removal: &Removal) {
         row(text, style, "note", &other);
     }
 }
+
+/// How long a process that waits for its last sessions may take to end those in the delegate's name.
+const OLDER: Duration = Duration::from_secs(13);

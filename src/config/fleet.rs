@@ -60,6 +60,11 @@ pub(super) fn resolve_each(
         let several = configs.len() > 1;
         let labelled = configs.into_iter().map(|(config, _)| Config {
             label: several.then(|| config.name.clone()),
+            invocation: if several {
+                config.invocation.for_gateway(&config.name)
+            } else {
+                config.invocation
+            },
             ..config
         });
         Ok(labelled.collect())

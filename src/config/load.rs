@@ -17,6 +17,7 @@ use super::{
     ProxyProtocol, SessionLog,
 };
 use super::{doubt, fleet, value};
+use crate::invocation::Invocation;
 
 impl Config {
     /// Reads the configuration file (`file`, else `SCOPE_SHIM_CONFIG`, else the one of this user or machine), the
@@ -68,12 +69,12 @@ impl Config {
         };
         let text = read_file(&path).map_err(|message| {
             Problems(vec![Problem {
-                origin,
+                origin: origin.clone(),
                 message: format!("{}: {message}", path.display()),
                 hint: Some("give the path of a TOML file that this user can read".to_owned()),
             }])
         })?;
-        let file = RawFile::parse(&path, &text).map_err(Problems)?;
+        let file = RawFile::parse((&path, &origin), &text).map_err(Problems)?;
         let raw = RawConfig {
             file: Some(&file),
             ..raw
@@ -92,11 +93,12 @@ impl Config {
         flags: &[Flag],
         environment: &Environment,
     ) -> Option<PathBuf> {
-        let read =
-            chosen(file, environment).and_then(|(path, _)| Some((read_file(&path).ok()?, path)));
-        let file = read
+        let chosen = chosen(file, environment);
+        let text = chosen.as_ref().and_then(|(path, _)| read_file(path).ok());
+        let file = chosen
             .as_ref()
-            .map(|(text, path)| RawFile::salvage(path, text));
+            .zip(text.as_ref())
+            .map(|((path, origin), text)| RawFile::salvage((path, origin), text));
         let raw = RawConfig {
             flags,
             environment,
@@ -105,7 +107,12 @@ impl Config {
         };
         let mut reader = Reader::new(&raw);
         let data = data_directory(&mut reader);
-        reader.problems.is_empty().then_some(data)
+        let usual = || Some(environment.data_directory()?.join("scope-shim"));
+        if reader.problems.is_empty() {
+            Some(data)
+        } else {
+            usual()
+        }
     }
 }
 
@@ -177,6 +184,20 @@ pub(super) fn resolve(raw: &RawConfig<'_>) -> Result<Config, Problems> {
         &reader.findings,
     ];
     let findings = findings.into_iter().flatten().cloned().collect();
+    let state = gateway.state.as_ref();
+    let invocation = Invocation::new(
+        raw.file.map(|file| (file.path, file.origin)),
+        &reader.settings,
+        [
+            ("data", "--data", Some(data.display().to_string())),
+            ("gateway.url", "--gateway", Some(gateway.url.to_string())),
+            (
+                "gateway.state",
+                "--gateway-state",
+                state.map(|state| state.display().to_string()),
+            ),
+        ],
+    );
     Ok(Config {
         name,
         label: None,
@@ -195,6 +216,7 @@ pub(super) fn resolve(raw: &RawConfig<'_>) -> Result<Config, Problems> {
         limits,
         admin,
         file: file.map(Path::to_owned),
+        invocation,
         settings: std::mem::take(&mut reader.settings),
         findings,
         #[cfg(test)]

@@ -47,6 +47,15 @@ pub struct ClientPolicy {
     pub device_less: Option<DeviceLess>,
 }
 
+/// What a cap keeps from a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capped {
+    /// The scopes.
+    pub scopes: ScopeSet,
+    /// The configuration's key that says so.
+    pub setting: String,
+}
+
 impl Policy {
     /// What becomes of local clients of that id which show no device.
     #[must_use]
@@ -79,6 +88,20 @@ impl Policy {
             .get(client_id)
             .and_then(|client| client.max_scopes.as_ref());
         self.max_scopes.implies(scope) && own.is_none_or(|own| own.implies(scope))
+    }
+
+    /// What of these scopes a client of that id may not hold, and the key that says so; `None` where it may hold all.
+    #[must_use]
+    pub fn cap(&self, client_id: &str, scopes: &ScopeSet) -> Option<Capped> {
+        let forbidden = scopes.iter().filter(|scope| !self.allows(client_id, scope));
+        let scopes: ScopeSet = forbidden.collect();
+        let first = scopes.iter().next()?;
+        let setting = if self.max_scopes.implies(first) {
+            format!("policy.clients.{client_id}.max_scopes")
+        } else {
+            "policy.max_scopes".to_owned()
+        };
+        Some(Capped { scopes, setting })
     }
 
     pub(super) fn read(reader: &mut Reader<'_>) -> Self {
@@ -154,10 +177,8 @@ fn doubt_scope(scope: &str) -> Option<Finding> {
     if scope::ALL.contains(&scope) {
         return None;
     }
-    let fix =
-        closest(scope, scope::ALL).map_or_else(|| "check the name".to_owned(), value::did_you_mean);
     let message = format!("no gateway up to 2026.9.6 knows the scope {scope:?}");
-    Some(Finding::new("unknown-scope", message, fix))
+    Some(Finding::new("unknown-scope", message, "check the name"))
 }
 
 /// A later gateway may know more clients, but one that never connects is more likely a slip.

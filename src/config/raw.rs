@@ -74,15 +74,25 @@ pub(super) fn own_name(key: &str) -> Option<&str> {
 /// A configuration file that is TOML, whatever it says.
 pub(crate) struct RawFile<'a> {
     pub(super) path: &'a Path,
+    /// Who chose it.
+    pub(super) origin: &'a Origin,
     text: &'a str,
     pub(super) table: Spanned<DeTable<'a>>,
 }
 
 impl<'a> RawFile<'a> {
     /// Parses the text of a file.
-    pub(crate) fn parse(path: &'a Path, text: &'a str) -> Result<Self, Vec<Problem>> {
+    pub(crate) fn parse(
+        (path, origin): (&'a Path, &'a Origin),
+        text: &'a str,
+    ) -> Result<Self, Vec<Problem>> {
         let (table, errors) = DeTable::parse_recoverable(text);
-        let file = Self { path, text, table };
+        let file = Self {
+            path,
+            origin,
+            text,
+            table,
+        };
         if errors.is_empty() {
             return Ok(file);
         }
@@ -96,9 +106,14 @@ impl<'a> RawFile<'a> {
     }
 
     /// What can be understood of the text of a file.
-    pub(crate) fn salvage(path: &'a Path, text: &'a str) -> Self {
+    pub(crate) fn salvage((path, origin): (&'a Path, &'a Origin), text: &'a str) -> Self {
         let (table, _) = DeTable::parse_recoverable(text);
-        Self { path, text, table }
+        Self {
+            path,
+            origin,
+            text,
+            table,
+        }
     }
 
     /// The place of a byte range.

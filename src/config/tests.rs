@@ -322,7 +322,7 @@ fn a_slip_in_a_variables_name_is_a_warning() {
 #[test]
 fn names_that_no_gateway_knows_are_warnings() {
     let case =
-        Case::new("[policy.clients.openclaw-contol-ui]\ngrant = ['operator.raed']").gateway(GOOD);
+        Case::new("[policy.clients.openclaw-contol-ui]\ngrant = ['operator.later']").gateway(GOOD);
     let config = case.load().unwrap();
     let fixes: Vec<_> = config
         .findings
@@ -331,11 +331,16 @@ fn names_that_no_gateway_knows_are_warnings() {
         .collect();
     assert_eq!(
         fixes,
-        [
-            "did you mean \"openclaw-control-ui\"?",
-            "did you mean \"operator.read\"?"
-        ]
+        ["did you mean \"openclaw-control-ui\"?", "check the name"]
     );
+}
+
+#[test]
+fn a_slip_in_a_scope_is_an_error_with_what_was_meant() {
+    let case = Case::new("[policy]\nmax_scopes = ['operator.raed']").gateway(GOOD);
+    let problems = case.load().unwrap_err().to_string();
+    let hint = "found \"operator.raed\"\n  hint: did you mean \"operator.read\"?";
+    assert!(problems.contains(hint), "{problems}");
 }
 
 #[test]

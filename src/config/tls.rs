@@ -116,7 +116,7 @@ pub(super) fn read_trust(
             let shown = format!("pinned {fingerprint}");
             (Trust::Pinned(fingerprint), shown, origin)
         }
-        _ if !url.tls => (Trust::System, "none".to_owned(), url_origin.clone()),
+        _ if !url.tls => (Trust::System, "none".to_owned(), Origin::Default),
         (None, None, Some(file)) if is_gateways_own(url, facts) => {
             let origin = Origin::Discovery("the gateway's gateway.tls".to_owned());
             let shown = format!("pinned to {}", file.display());

@@ -374,7 +374,13 @@ pub(crate) fn scopes(value: &Value<'_>) -> Read<ScopeSet> {
             .strip_prefix("operator.")
             .is_some_and(|name| !name.is_empty() && name.bytes().all(scope_letter))
         {
-            return Ok(text.to_owned());
+            return match slip(text) {
+                None => Ok(text.to_owned()),
+                Some(meant) => Err(Wrong {
+                    hint: Some(did_you_mean(meant)),
+                    ..item.wrong("an operator scope such as \"operator.read\"")
+                }),
+            };
         }
         let full = format!("operator.{text}");
         let near = closest(&full, scope::ALL).or_else(|| closest(text, scope::ALL));
@@ -385,6 +391,17 @@ pub(crate) fn scopes(value: &Value<'_>) -> Read<ScopeSet> {
         })
     })?;
     Ok(scopes.into_iter().collect())
+}
+
+/// The scope that a name which no gateway knows was probably meant to be: a cap with a slip in it forbids more than was
+/// meant, and a grant does nothing. A name that is like none may be one of a later gateway.
+fn slip(scope: &str) -> Option<&'static str> {
+    if scope::ALL.contains(&scope) {
+        return None;
+    }
+    let own = |scope: &'static str| scope.strip_prefix("operator.").unwrap_or(scope);
+    let near = closest(scope.strip_prefix("operator.")?, scope::ALL.map(own))?;
+    scope::ALL.into_iter().find(|known| own(known) == near)
 }
 
 fn scope_letter(byte: u8) -> bool {
@@ -472,6 +489,9 @@ mod tests {
     #[test]
     fn a_scope_is_written_in_full() {
         assert!(scopes(&Value::Plain("operator.read,operator.later")).is_ok());
+        let slip = scopes(&Value::Plain("operator.raed")).unwrap_err();
+        let hint = slip.first().and_then(|wrong| wrong.hint.clone());
+        assert_eq!(hint, Some(did_you_mean("operator.read")));
         let wrong = scopes(&Value::Plain("read")).unwrap_err();
         let hint = wrong.first().and_then(|wrong| wrong.hint.clone());
         assert_eq!(hint.as_deref(), Some("did you mean \"operator.read\"?"));

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tracing::warn;
 
 use super::once::{Once, OnceError};
 use super::session::{self, NAME, OpenError, Session};
@@ -44,6 +45,10 @@ impl Removal {
 ///
 /// When the gateway cannot be reached, or refuses the shim for another reason than that it is not paired.
 pub async fn remove(settings: &Settings) -> Result<Removal, OnceError> {
+    // A command may have made a key since this one was deleted. One that cannot be read is no reason to stay paired.
+    if let Err(error) = settings.delegate.look_again() {
+        warn!("{error}");
+    }
     if settings.delegate.is_discarded() {
         return Ok(Removal::default());
     }

@@ -79,7 +79,7 @@ pub(super) fn entitled(case: Case<'_>) -> Lines {
         .map(|scope| {
             let ground = match barrier(case, scope) {
                 None => ground(case, scope),
-                Some(barrier) => hindrance(case, barrier),
+                Some(barrier) => hindrance(case, scope, barrier),
             };
             format!("{}: {ground}", one(scope))
         })
@@ -104,7 +104,7 @@ fn ground(case: Case<'_>, scope: &str) -> String {
     }
 }
 
-fn hindrance(case: Case<'_>, barrier: Barrier) -> String {
+fn hindrance(case: Case<'_>, scope: &str, barrier: Barrier) -> String {
     match barrier {
         Barrier::NotApproved => match case.identity {
             Identity::User { .. } => "not mapped by policy.users".to_owned(),
@@ -117,7 +117,12 @@ fn hindrance(case: Case<'_>, barrier: Barrier) -> String {
             };
             format!("approved, but its own device token {token}")
         }
-        Barrier::Policy => "beyond the cap policy.max_scopes".to_owned(),
+        Barrier::Policy => {
+            let scope = [scope].into_iter().collect();
+            let cap = case.policy.cap(&case.claims.client_id, &scope);
+            let key = cap.map(|cap| cap.setting).unwrap_or_default();
+            format!("beyond the cap {}", text(&key))
+        }
         Barrier::Header => {
             let cap = case.cap.map(ToString::to_string).unwrap_or_default();
             format!("beyond the header x-openclaw-scopes, which says {cap}")

@@ -377,19 +377,28 @@ fn policy_and_header_cap_what_was_approved() {
             delegate: Some(&delegate),
         })
     };
-    let refused = Decision::Pass(Pass::NotEntitled(set(&[READ])));
+    let refused_by = |by: &str| {
+        Decision::Pass(Pass::Capped {
+            scopes: set(&[READ]),
+            by: by.to_owned(),
+        })
+    };
     let pairing_only = set(&[PAIRING]);
-    assert_eq!(decided(&open_policy(), Some(&pairing_only)), refused);
+    let by_header = refused_by("the header x-openclaw-scopes");
+    assert_eq!(decided(&open_policy(), Some(&pairing_only)), by_header);
     let mut policy = open_policy();
     policy.max_scopes = pairing_only.clone();
-    assert_eq!(decided(&policy, None), refused);
+    assert_eq!(decided(&policy, None), refused_by("policy.max_scopes"));
     let mut policy = open_policy();
     let client = ClientPolicy {
         max_scopes: Some(pairing_only),
         ..ClientPolicy::default()
     };
     policy.clients.insert("cli".into(), client);
-    assert_eq!(decided(&policy, None), refused);
+    assert_eq!(
+        decided(&policy, None),
+        refused_by("policy.clients.cli.max_scopes")
+    );
 }
 
 #[test]
@@ -589,7 +598,7 @@ proptest! {
             prop_assert_eq!(requested, unless(decision == Decision::Pass(Pass::NothingRequested)));
         }
         if let Some(entitled) = said(Question::Entitled) {
-            prop_assert_eq!(entitled, unless(matches!(decision, Decision::Pass(Pass::NotEntitled(_)))));
+            prop_assert_eq!(entitled, unless(matches!(decision, Decision::Pass(Pass::NotEntitled(_) | Pass::Capped { .. }))));
         }
         if let Some(delegate) = said(Question::Delegate) {
             prop_assert_eq!(delegate == "yes", matches!(decision, Decision::Rewrite(_)));

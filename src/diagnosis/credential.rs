@@ -17,7 +17,7 @@ use crate::text::brief;
 pub(super) fn explain(case: &Case<'_>, said: Said) -> Draft {
     if uses_device_token(case) {
         return match case.delegated {
-            true => own_secret_is_stale(),
+            true => own_secret_is_stale(case),
             false => own_token(case),
         };
     }
@@ -88,11 +88,12 @@ fn narrow(case: &Case<'_>, scopes: Option<&ScopeSet>) -> Draft {
 }
 
 /// The shim took the client's device token for true, and sent the shared secret that it knows.
-fn own_secret_is_stale() -> Draft {
+fn own_secret_is_stale(case: &Case<'_>) -> Draft {
+    let command = case.invocation.command(&["reload"]);
     Draft::new(
         Code::SecretDrift,
         "proved itself, but the secret that scope-shim holds for the gateway is not the gateway's any more",
-        "run scope-shim reload, so that it reads the gateway's new secret",
+        format!("run {command}, so that it reads the gateway's new secret"),
         "scope-shim holds an old gateway secret; run: scope-shim reload",
     )
 }

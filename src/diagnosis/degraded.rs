@@ -3,6 +3,7 @@
 //! Its client learns of it only when its calls fail, one by one, with `missing scope`. So the shim says it once, in the
 //! log, and puts the reason into those answers.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use serde_json::{Value, json};
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 use super::Diagnosis;
 use super::data::data;
 use super::draft::{LONGEST_ID, client, device};
-use super::text::Secrets;
+use super::text::{Secrets, harmless};
 
 use crate::config::Mode;
 use crate::decide::{Decision, Pass};
@@ -152,7 +153,7 @@ struct Cause {
     /// Why it lacks what it lacks, and why the shim could do nothing about it.
     why: String,
     /// What would end it.
-    remedy: &'static str,
+    remedy: Cow<'static, str>,
 }
 
 fn cause(case: &Case<'_>, missing: &ScopeSet) -> Cause {
@@ -168,14 +169,21 @@ fn cause(case: &Case<'_>, missing: &ScopeSet) -> Cause {
                 "the header x-openclaw-scopes of its proxy allows {}",
                 Secrets::default().scopes(cap)
             ),
-            remedy: Code::ScopeCap.entry().remedy,
+            remedy: "widen the header in the proxy that sets it".into(),
+        };
+    }
+    if let Decision::Pass(Pass::Capped { by, .. }) = case.decision {
+        return Cause {
+            code: Code::ScopeCap,
+            why: format!("{} keeps them from it", harmless(by)),
+            remedy: "allow them there, and run scope-shim reload".into(),
         };
     }
     if case.claims.device.is_some() {
         return Cause {
             code: Code::NarrowToken,
             why: "the gateway let its device have no more".to_owned(),
-            remedy: Code::NarrowToken.entry().remedy,
+            remedy: Code::NarrowToken.entry().remedy.into(),
         };
     }
     if matches!(case.auth, GatewayAuth::TrustedProxy { .. }) {
@@ -219,7 +227,7 @@ fn proxied_user(case: &Case<'_>) -> Cause {
     Cause {
         code,
         why: format!("{NO_SCOPES}, and {because}"),
-        remedy,
+        remedy: remedy.into(),
     }
 }
 
@@ -286,7 +294,7 @@ fn device_less(case: &Case<'_>) -> Cause {
     Cause {
         code,
         why: format!("{NO_DEVICE}, and {because}"),
-        remedy,
+        remedy: remedy.into(),
     }
 }
 

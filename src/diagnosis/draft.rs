@@ -26,6 +26,8 @@ pub(super) struct Draft {
     pub(super) brief: String,
     /// The command that ends it.
     pub(super) command: Option<String>,
+    /// The same without the options that a shim off its usual place needs, for where there is no room.
+    pub(super) bare: Option<String>,
     /// What was approved.
     pub(super) approved: Option<ScopeSet>,
     /// What is asked for and not approved.
@@ -50,6 +52,7 @@ impl Draft {
             way_out: way_out.into(),
             brief: brief.into(),
             command: None,
+            bare: None,
             approved: None,
             missing: None,
             pairing: None,
@@ -115,11 +118,14 @@ impl Draft {
             .map(|id| format!("(requestId: {id})"))
             .unwrap_or_default();
         let command = self.command.as_deref().unwrap_or_default();
+        let bare = self.bare.as_deref().unwrap_or(command);
         let wordings = [
             format!("{PAIRING}{}; run: {command} {id}", self.brief),
             format!("pairing required; run: {command} {id}"),
             format!("pairing required; {command} {id}"),
-            format!("pairing required; {command}"),
+            format!("pairing required; run: {bare} {id}"),
+            format!("pairing required; {bare} {id}"),
+            format!("pairing required; {bare}"),
         ];
         let fitting = wordings
             .into_iter()

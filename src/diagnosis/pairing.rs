@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use super::Case;
 use super::draft::Draft;
 use super::said::Upgrade;
-use super::text::{LONGEST_PLACE, Secrets};
+use super::text::{LONGEST_PLACE, Secrets, harmless};
+use crate::config::Capped;
 use crate::control::approve_command;
 use crate::decide::{Decision, Pass};
 use crate::device::DeviceRecord;
@@ -28,17 +29,17 @@ pub(super) fn explain(case: &Case<'_>, reason: Option<Upgrade>) -> Draft {
     let approved = approved(case);
     let asked = case.claims.requested();
     let missing = approved.as_ref().map(|approved| approved.missing(&asked));
-    let mut command = approve(case.approver, request_id.as_deref());
-    if let Some(name) = case.gateway.filter(|_| case.approver) {
-        command.push_str(&format!(" --gateway-name {name}"));
-    }
     let mut draft = match reason {
         Upgrade::NotPaired => not_paired(case, &secrets),
         Upgrade::Role => role(case, &secrets),
         Upgrade::Metadata => metadata(case, &secrets),
         Upgrade::Scope => scopes(case, &secrets, approved.as_ref()),
     };
-    draft.way_out = format!("{}run: {command}", draft.way_out);
+    let capped = case.policy.cap(&case.claims.client_id, &asked);
+    draft = match capped.filter(|_| case.approver) {
+        Some(capped) => cannot_be_approved(case, draft, &capped, &secrets),
+        None => can_be_approved(case, draft, request_id.as_deref()),
+    };
     if let Some(waiting) = case.waiting.filter(|waiting| !waiting.implies_all(&asked)) {
         let waiting = secrets.scopes(waiting);
         draft.way_out = format!(
@@ -51,7 +52,6 @@ pub(super) fn explain(case: &Case<'_>, reason: Option<Upgrade>) -> Draft {
     draft.missing = missing;
     draft.pairing = Some(request_id);
     draft
-        .command(command)
         .evidence("reason", name(reason))
         .evidence("role", secrets.clean(&case.claims.role, 40))
 }
@@ -74,18 +74,54 @@ fn guess(case: &Case<'_>) -> Upgrade {
     }
 }
 
-/// The command that approves the request; without an id that can stand in a command, the one that shows it.
-fn approve(by_shim: bool, request_id: Option<&str>) -> String {
-    match (by_shim, request_id) {
-        (true, Some(id)) => format!("scope-shim approve {id}"),
-        (true, None) => "scope-shim devices".to_owned(),
-        (false, Some(id)) => approve_command(Some(id)),
-        (false, None) => "openclaw devices list".to_owned(),
+/// Somebody only has to approve what waits.
+fn can_be_approved(case: &Case<'_>, mut draft: Draft, request_id: Option<&str>) -> Draft {
+    let command = match (case.approver, request_id) {
+        (true, Some(id)) => case.invocation.command(&["approve", id]),
+        (true, None) => case.invocation.command(&["devices"]),
+        (false, _) => by_the_gateway(request_id),
+    };
+    draft.way_out = format!("{}run: {command}", draft.way_out);
+    draft.bare = request_id
+        .filter(|_| case.approver)
+        .map(|id| format!("scope-shim approve {id}"));
+    draft.command(command)
+}
+
+/// The shim approves nothing beyond the operator's own cap, whoever asks.
+fn cannot_be_approved(
+    case: &Case<'_>,
+    mut draft: Draft,
+    capped: &Capped,
+    secrets: &Secrets,
+) -> Draft {
+    let command = case.invocation.command(&["reload"]);
+    let (setting, scopes) = (harmless(&capped.setting), secrets.scopes(&capped.scopes));
+    if matches!(draft.code, Code::ScopeUpgrade | Code::LiteralScopes) {
+        draft.code = Code::ScopeCap;
+    }
+    draft.way_out = format!(
+        "{setting} of scope-shim's configuration keeps {scopes} from it: {}allow it there, run: {command}, and let it \
+         try again",
+        draft.way_out
+    );
+    draft.brief = format!("{setting} forbids {scopes}");
+    draft
+        .command(command)
+        .evidence("cappedBy", setting)
+        .evidence("capped", secrets.list(&capped.scopes))
+}
+
+/// The command of the gateway's own; without an id that can stand in a command, the one that shows it.
+fn by_the_gateway(request_id: Option<&str>) -> String {
+    match request_id {
+        Some(id) => approve_command(Some(id)),
+        None => "openclaw devices list".to_owned(),
     }
 }
 
 fn delegate(request_id: Option<String>) -> Draft {
-    let command = approve(false, request_id.as_deref());
+    let command = by_the_gateway(request_id.as_deref());
     let mut draft = Draft::new(
         Code::DelegateNotPaired,
         "cannot be helped yet, because scope-shim's own device is not paired with the gateway",

@@ -131,8 +131,20 @@ struct Store<'a> {
 struct Shim<'a> {
     listen: String,
     listening: bool,
+    running: Option<RunningShim<'a>>,
     key: &'static str,
     device_id: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RunningShim<'a> {
+    version: &'a str,
+    pid: u64,
+    mode: &'a str,
+    max_scopes: Vec<&'a str>,
+    gateway_state: &'a str,
+    gateway_version: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -234,6 +246,14 @@ fn shim(look: &Look) -> Shim<'_> {
     Shim {
         listen: look.shim.listen.to_string(),
         listening: look.shim.listening,
+        running: look.shim.running.as_ref().map(|running| RunningShim {
+            version: &running.version,
+            pid: running.pid,
+            mode: &running.mode,
+            max_scopes: running.max_scopes.iter().collect(),
+            gateway_state: &running.state,
+            gateway_version: running.gateway_version.map(|version| version.to_string()),
+        }),
         key: match look.shim.delegate {
             DelegateLook::Absent => "absent",
             DelegateLook::Unusable(_) => "unusable",

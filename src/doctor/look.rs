@@ -6,6 +6,7 @@ mod client;
 mod installed;
 mod probe;
 mod process;
+mod running;
 mod service;
 mod store;
 
@@ -17,15 +18,17 @@ use ipnet::IpNet;
 
 use super::known::Known;
 use crate::clock;
-use crate::config::{Config, Environment, Finding as Note, Origin, Sources};
+use crate::config::{Config, Environment, Finding as Note, Origin, Policy, Sources};
 use crate::delegate::Delegate;
 use crate::device::DeviceId;
 use crate::gateway::{self, Details, GatewayAuth, GatewayFacts, Place, Reader};
+use crate::invocation::Invocation;
 use crate::profile::Version;
 
 pub use client::{ClientTokens, StoredToken};
 pub use probe::{ChallengeSeen, Reach, Seen};
 pub use process::GatewayProcess;
+pub use running::Running;
 pub use store::{Form, Migration, StoreLook};
 
 /// Everything that was seen.
@@ -97,6 +100,14 @@ pub struct ShimLook {
     pub sources: Sources,
     /// Its own device.
     pub delegate: DelegateLook,
+    /// What the one that runs says; `None` where none runs.
+    pub running: Option<Running>,
+    /// Why the one that runs could not be asked.
+    pub silent: Option<String>,
+    /// What the operator allows.
+    pub policy: Policy,
+    /// How commands are given that mean it.
+    pub invocation: Invocation,
 }
 
 /// The shim's own device, by its key.
@@ -116,7 +127,8 @@ impl Look {
         let facts = &config.gateway.facts;
         let details = gateway::details(facts, environment);
         let reach = probe::reach(config).await;
-        let seen = reach.version();
+        let shim = shim(config).await;
+        let seen = reach.version().or_else(|| shim.told_version());
         let store = store::look(config, seen.as_ref().map(|(version, _)| *version)).await;
         let services = service::look(
             environment,
@@ -143,7 +155,7 @@ impl Look {
             now_ms: clock::now_ms(),
             url: config.gateway.url.to_string(),
             configuration: configuration(config, &details),
-            shim: shim(config),
+            shim,
             notes: config.findings.clone(),
             platform: platform(),
             installed,
@@ -183,6 +195,9 @@ impl Look {
                 "the gateway's exact version ({}); a finding that depends on it is marked `possibly`",
                 self.version.words()
             ));
+        }
+        if let Some(why) = &self.shim.silent {
+            spots.push(format!("the shim that runs: {why}"));
         }
         if let Some(why) = &self.client.unreadable {
             spots.push(format!("this host's own device: {why}"));
@@ -237,18 +252,41 @@ fn configuration(config: &Config, details: &Details) -> Configuration {
     }
 }
 
-fn shim(config: &Config) -> ShimLook {
+impl ShimLook {
+    /// The version that the gateway has told the shim that runs.
+    fn told_version(&self) -> Option<(Version, String)> {
+        let running = self.running.as_ref()?;
+        let version = running.gateway_version.filter(|_| running.state == "up")?;
+        Some((version, "the running scope-shim".to_owned()))
+    }
+}
+
+async fn shim(config: &Config) -> ShimLook {
     let delegate = match Delegate::load(&config.data) {
         Ok(Some(delegate)) => DelegateLook::Present(delegate.device_id()),
         Ok(None) => DelegateLook::Absent,
         Err(error) => DelegateLook::Unusable(error.to_string()),
     };
+    let (running, silent) = match running::look(config).await {
+        Ok(running) => (running, None),
+        Err(why) => (None, Some(why)),
+    };
+    let said = running
+        .as_ref()
+        .and_then(|running| running.listen.as_deref());
+    let listen = said
+        .and_then(|listen| listen.parse().ok())
+        .unwrap_or(config.listen);
     ShimLook {
-        listen: config.listen,
-        listening: TcpStream::connect_timeout(&config.listen, PATIENCE).is_ok(),
+        listen,
+        listening: TcpStream::connect_timeout(&listen, PATIENCE).is_ok(),
         trusted_proxies: config.trusted_proxies.clone(),
         sources: config.gateway.sources.clone(),
         delegate,
+        running,
+        silent,
+        policy: config.policy.clone(),
+        invocation: config.invocation.clone().here(),
     }
 }
 

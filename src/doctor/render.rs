@@ -61,7 +61,7 @@ fn summary(look: &Look, style: Style) -> String {
     };
     put("gateway", &gateway_lines(look));
     put("store", &store_lines(look));
-    put("shim", &[shim_line(look)]);
+    put("shim", &shim_lines(look));
     put("this host", &[host_line(look)]);
     text
 }
@@ -100,13 +100,42 @@ fn store_lines(look: &Look) -> Vec<String> {
     ]
 }
 
-fn shim_line(look: &Look) -> String {
-    let runs = if look.shim.listening {
-        "something listens there"
-    } else {
-        "nothing listens there"
+fn shim_lines(look: &Look) -> Vec<String> {
+    let Some(running) = &look.shim.running else {
+        let runs = match (&look.shim.silent, look.shim.listening) {
+            (Some(_), _) => "one runs, and does not answer",
+            (None, true) => "something listens there, and it is no shim with this data directory",
+            (None, false) => "nothing listens there",
+        };
+        return vec![format!(
+            "{}: {runs}; {}",
+            look.shim.listen,
+            device_words(look)
+        )];
     };
-    let device = match &look.shim.delegate {
+    let listen = running.listen.as_deref().unwrap_or("no port");
+    let gateway = running.gateway_version.map_or_else(
+        || "of a version that it was not told".to_owned(),
+        |version| version.to_string(),
+    );
+    vec![
+        safe(&format!(
+            "{listen}: scope-shim {} runs as process {}; {}",
+            running.version,
+            running.pid,
+            device_words(look)
+        )),
+        safe(&format!(
+            "mode {}; the gateway is {}, {gateway}; policy.max_scopes allows {}",
+            running.mode,
+            running.state.replace('_', " "),
+            scopes(&running.max_scopes)
+        )),
+    ]
+}
+
+fn device_words(look: &Look) -> String {
+    match &look.shim.delegate {
         DelegateLook::Absent => "no device of its own yet".to_owned(),
         DelegateLook::Unusable(_) => "its key cannot be used".to_owned(),
         DelegateLook::Present(device) => {
@@ -118,8 +147,7 @@ fn shim_line(look: &Look) -> String {
             };
             format!("its device is {}{paired}", device.short())
         }
-    };
-    format!("{}: {runs}; {device}", look.shim.listen)
+    }
 }
 
 fn host_line(look: &Look) -> String {
@@ -328,7 +356,7 @@ fn finding_part(findings: &[Finding], style: Style) -> String {
 const fn shim_words(shim: Shim) -> &'static str {
     match shim {
         Shim::Rewrites => {
-            "heals it: sessions that go through it are rewritten where they are entitled"
+            "repairs it: it rewrites the handshakes that come through it and are entitled to what they ask for"
         }
         Shim::Approves => "can approve it",
         Shim::SetsHeaders => "sets the right headers on what goes through it",

@@ -227,9 +227,11 @@ impl Outcome {
             Self::Repeated => "the shim gave the gateway's refusal of before again",
             Self::SentBack => "the shim asked the client to come back",
             Self::Degraded => "the gateway let it in with fewer scopes than it asked for",
-            Self::Delegated => "the gateway let it in, on behalf of the shim's own device",
+            Self::Delegated => {
+                "repaired: the gateway let it in as the shim's own device, which asked in its place"
+            }
             Self::Healed => {
-                "the gateway refused it at first, and let it in on behalf of the shim's own device"
+                "repaired: the gateway refused it at first, and let it in as the shim's own device"
             }
             Self::Refused => "the gateway refused it",
         }

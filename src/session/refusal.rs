@@ -58,7 +58,8 @@ impl Session {
             refusal: &refused.refusal,
             delegated: refused.delegated,
             approver: standing.link == Link::Up,
-            gateway: self.engine.name.as_deref(),
+            policy: &rules.policy,
+            invocation: &rules.invocation,
             waiting: refused.waiting.as_ref(),
             newcomers: self.newcomers(claims, &judgement.identity, &refused.refusal),
         });

@@ -96,7 +96,7 @@ fn check_says_what_holds_and_who_said_so() {
     gateway.remote_source  127.0.0.2  the gateway's trustedProxies
     gateway.connect_timeout  3s  default
     gateway.plaintext  refused  default
-    gateway.certificate  none  [HOME]/.openclaw/openclaw.json: gateway.port
+    gateway.certificate  none  default
     policy.max_scopes  every scope  default
     policy.device_less  local  default
     policy.entitled_repairs  approve  default
@@ -123,6 +123,7 @@ fn check_says_what_holds_and_who_said_so() {
 
     ok: the data directory [HOME]/.local/share/scope-shim can be created
     ok: the gateway's state directory [HOME]/.openclaw can be read
+    ok: the pairing store is [HOME]/.openclaw/devices/paired.json, with 0 paired devices
     ok: 127.0.0.1:0 is free to listen on
     ok: something answers at ws://127.0.0.1:[PORT]
     ----- stderr -----

@@ -1,5 +1,6 @@
 //! `doctor` and `devices` on state directories of every kind, with the gateway down and up.
 
+#[path = "../support/schema.rs"]
 mod schema;
 mod state;
 
@@ -102,7 +103,7 @@ fn the_json_is_what_its_schema_says() {
         for command in ["doctor", "devices"] {
             let (_, text) = output(&mut shim(&[command, "--json"], state));
             let document: Value = serde_json::from_str(&text).unwrap();
-            let wrong = schema::violations(command, &document);
+            let wrong = schema::violations(SCHEMA, command, &document);
             assert_eq!(wrong, Vec::<String>::new(), "{command} of {name}");
         }
     }
@@ -112,7 +113,7 @@ fn the_json_is_what_its_schema_says() {
     ));
     let document: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(
-        schema::violations("doctor", &document),
+        schema::violations(SCHEMA, "doctor", &document),
         Vec::<String>::new()
     );
 }
@@ -248,3 +249,5 @@ async fn a_gateway_that_runs_tells_its_version_and_hears_of_nothing() {
         assert_eq!(is_clean, expected == 0, "{text}");
     }
 }
+
+const SCHEMA: &str = include_str!("../../config/doctor.schema.json");

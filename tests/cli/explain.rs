@@ -300,3 +300,19 @@ fn what_json_prints_of_a_session_can_be_explained_again() {
     shim.command.arg(&file);
     assert_eq!(shim.run(), with_sessions(&["explain", "0s8e4b1x"]).run());
 }
+
+#[test]
+fn a_session_tells_which_of_several_gateways_had_it() {
+    let mut shim = Shim::new(&["explain", "0s8e4b1x"]);
+    let home = shim.home.path();
+    let file = home.join("scope-shim.toml");
+    let text = "data = 'data'\n[[gateway]]\nname = 'a'\nurl = 'ws://127.0.0.1:1'\nhosts = ['a.example']\n\
+                [[gateway]]\nname = 'b'\nurl = 'ws://127.0.0.1:2'\n";
+    fs::write(&file, text).unwrap();
+    fs::create_dir_all(home.join("data/b")).unwrap();
+    fs::write(home.join("data/b/sessions.jsonl"), kept("0s8e4b1x")).unwrap();
+    let file = file.display().to_string();
+    shim = shim.with("SCOPE_SHIM_CONFIG", &file);
+    let shown = shim.run();
+    assert!(shown.contains("session 0s8e4b1x"), "{shown}");
+}

@@ -23,6 +23,7 @@ fn check_says_what_holds_for_all_and_what_for_each() {
     gateway.remote_source  127.0.0.2  default
     gateway.connect_timeout  3s  default
     gateway.plaintext  refused  default
+    gateway.certificate  none  default
     policy.max_scopes  every scope  default
     policy.entitled_repairs  approve  default
     policy.local_upgrades  ask  default
@@ -51,7 +52,6 @@ fn check_says_what_holds_for_all_and_what_for_each() {
     gateway.hosts  [staging.example, *.staging.example]  valid/several_gateways.toml:9:9
     gateway.data  /tmp/staging  valid/several_gateways.toml:2:8
     gateway.url  ws://127.0.0.1:1  valid/several_gateways.toml:10:7
-    gateway.certificate  none  valid/several_gateways.toml:10:7
     policy.device_less  off  valid/several_gateways.toml:5:15
 
     production
@@ -60,7 +60,6 @@ fn check_says_what_holds_for_all_and_what_for_each() {
     gateway.hosts  []  default
     gateway.data  /tmp/production  valid/several_gateways.toml:2:8
     gateway.url  ws://127.0.0.1:2  valid/several_gateways.toml:15:7
-    gateway.certificate  none  valid/several_gateways.toml:15:7
     policy.device_less  local  valid/several_gateways.toml:18:15
     policy.clients.cli.max_scopes  [operator.read]  valid/several_gateways.toml:21:14
 

@@ -75,6 +75,12 @@ fn run_has_the_flags_that_were_promised() {
     Every flag is also a variable, SCOPE_SHIM_ and its name, and a key of the configuration file.
     A flag wins over a variable, a variable over the file, the file over what the gateway's own
     files tell.
+
+    Exit status:
+      0  it was told to stop, and did
+      1  it could not start, or go on
+      2  the command line is wrong
+      78  the configuration cannot be used
     ----- stderr -----
     "#);
 }
@@ -83,14 +89,13 @@ fn run_has_the_flags_that_were_promised() {
 fn doctor_and_devices_take_what_run_takes_and_write_json() {
     for command in ["doctor", "devices"] {
         let help = Shim::new(&[command, "-h"]).run();
-        for flag in [
-            "--gateway-state <DIR>",
-            "--data <DIR>",
-            "--listen",
-            "--json",
-        ] {
+        for flag in ["--gateway-state <DIR>", "--data <DIR>", "--json"] {
             assert!(help.contains(flag), "{command} {flag}: {help}");
         }
+        let listens = command == "doctor";
+        assert_eq!(help.contains("--listen"), listens, "{command}: {help}");
+        assert!(!help.contains("--log-level"), "{command}: {help}");
+        assert!(help.contains("Exit status:\n  0"), "{command}: {help}");
     }
 }
 
@@ -136,6 +141,11 @@ fn demo_says_what_it_takes() {
           --exit  Leave when the story is told, instead of staying up to be played with
           --no-color  Write without colour, as the variable NO_COLOR asks for, too
       -h, --help  Print help
+
+    Exit status:
+      0  done
+      1  it could not be done; the message says why
+      2  the command line is wrong
     ----- stderr -----
     "#);
 }

@@ -155,7 +155,12 @@ async fn status_tells_who_is_there_what_is_wrong_and_what_ends_it() {
     let request = &gateway["requests"][0];
     assert_eq!(finding["request"], request["id"]);
     assert!(request["remote"].is_boolean());
-    let command = format!("scope-shim approve {}", request["id"].as_str().unwrap());
+    let file = stage.dir.path().join("scope-shim.toml");
+    let command = format!(
+        "scope-shim approve {} --config {}",
+        request["id"].as_str().unwrap(),
+        file.display()
+    );
     assert_eq!(request["command"], command);
 
     let recent = shown["recent"].as_array().unwrap();
@@ -169,6 +174,9 @@ async fn status_tells_who_is_there_what_is_wrong_and_what_ends_it() {
         assert_eq!((hour.len(), sum), (120, count), "{name}");
     }
     assert!(!shown.to_string().contains(TOKEN));
+    let schema = include_str!("../../config/status.schema.json");
+    let wrong = crate::schema::violations(schema, "status", &shown);
+    assert!(wrong.is_empty(), "{wrong:#?}");
 
     // What a session has moved stays counted when it is over, and it is no longer listed.
     let moved = running["bytes_to_client"].as_u64().unwrap();

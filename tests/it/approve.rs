@@ -55,6 +55,38 @@ async fn the_list_says_who_asks_for_what_and_how_to_approve_it() {
 }
 
 #[tokio::test]
+async fn looking_at_what_waits_changes_nothing() {
+    for profile in PROFILES {
+        let bench = Bench::new(profile).await;
+        let remote = bench.direct().remote().device(&bench.paired(&[READ]));
+        let waits = bench.ask(remote.scopes(FULL)).await;
+        let before = (bench.gateway.paired().unwrap(), bench.pending());
+        let listed = bench.run(&["approve"]).await;
+        assert!(
+            listed.starts_with("exit: 0\n1 pairing request waits"),
+            "{listed}"
+        );
+        assert!(listed.contains(&waits), "{listed}");
+        let after = (bench.gateway.paired().unwrap(), bench.pending());
+        assert_eq!(after, before, "{profile:?}");
+        assert!(!bench.dir.path().join("data").exists(), "{profile:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_beginning_of_an_id_is_enough_where_it_names_one() {
+    let (bench, [upgrade, ..]) = four_wait(Profile::Pending).await;
+    let short = bench.run(&["approve", &upgrade[..3]]).await;
+    assert!(short.contains("give at least 4 characters"), "{short}");
+    let empty = bench.run(&["approve", ""]).await;
+    assert!(empty.starts_with("exit: 1\n"), "{empty}");
+    let named = bench.run(&["approve", &upgrade[..8]]).await;
+    let approved = format!("exit: 0\napproved: {upgrade}");
+    assert!(named.starts_with(&approved), "{named}");
+    assert_eq!(bench.audit().len(), 1);
+}
+
+#[tokio::test]
 async fn a_pinned_device_gets_on_once_its_request_is_approved() {
     let bench = Bench::new(Profile::Pending).await;
     let device = bench.paired(&[READ]);
@@ -177,7 +209,7 @@ async fn nothing_is_approved_that_cannot_be_accounted_for() {
     let bench = Bench::new(Profile::Pending).await;
     let device = bench.paired(&[READ]);
     let id = bench.ask(bench.direct().device(&device).scopes(FULL)).await;
-    bench.run(&["approve"]).await;
+    fs::create_dir(bench.dir.path().join("data")).unwrap();
     std::os::unix::fs::symlink("/dev/full", bench.dir.path().join("data/audit.jsonl")).unwrap();
     insta::assert_snapshot!("unaccountable", bench.shown(&["approve", &id]).await);
     let all = bench.run(&["approve", "--all-local"]).await;
@@ -188,15 +220,16 @@ async fn nothing_is_approved_that_cannot_be_accounted_for() {
 #[tokio::test]
 async fn what_keeps_the_command_from_the_gateway_is_said_with_its_remedy() {
     let bench = Bench::new(Profile::Pending).await;
-    for command in ["approve", "repair"] {
-        let down = run(bench.dir.path(), "ws://127.0.0.1:1", TOKEN, &[command]).await;
+    for command in [&["approve", "--all-local"][..], &["repair"]] {
+        let down = run(bench.dir.path(), "ws://127.0.0.1:1", TOKEN, command).await;
         insta::assert_snapshot!("down", bench.tidy(&down));
-        let wrong = bench.run_with("wrong", &[command]).await;
+        let wrong = bench.run_with("wrong", command).await;
         insta::assert_snapshot!("wrong_secret", bench.tidy(&wrong));
         let file = bench.dir.path().join("file");
         fs::write(&file, "").unwrap();
         let data = file.display().to_string();
-        insta::assert_snapshot!("data", bench.shown(&[command, "--data", &data]).await);
+        let given = [command, &["--data", &data]].concat();
+        insta::assert_snapshot!("data", bench.shown(&given).await);
     }
 }
 
@@ -207,7 +240,7 @@ async fn a_delegate_that_waits_itself_names_its_request() {
         options.trusted_proxies = vec!["127.0.0.1".into()];
     })
     .await;
-    insta::assert_snapshot!("not_paired", bench.shown(&["approve"]).await);
+    insta::assert_snapshot!("not_paired", bench.shown(&["approve", "--all-local"]).await);
     assert_eq!(bench.pending().len(), 1);
 }
 

@@ -265,9 +265,11 @@ async fn a_refused_client_is_told_the_command_with_the_gateways_name() {
     let device = pair(&fleet.a, &[READ]);
     let more = fleet.host("a.example").device(&device).scopes(FULL);
     let refused = more.run().await;
+    let file = fleet.configs[0].file.as_ref().unwrap();
     let command = format!(
-        "scope-shim approve {} --gateway-name a",
-        refused.request_id()
+        "scope-shim approve {} --config {} --gateway-name a",
+        refused.request_id(),
+        file.display()
     );
     assert!(
         refused.message().contains(&command),

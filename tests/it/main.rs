@@ -12,6 +12,10 @@
 #[expect(dead_code, reason = "shared with the other test programs")]
 mod support;
 
+/// Documents held to the schemas that document them.
+#[path = "../support/schema.rs"]
+mod schema;
+
 /// A gateway, the shim in front of it, and devices.
 mod stage;
 

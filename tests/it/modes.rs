@@ -77,18 +77,18 @@ async fn a_switch_holds_for_the_next_handshake_and_drops_no_session() {
     let mut session = connect.clone().run().await.admitted();
     insta::assert_snapshot!(said(&bench, &["mode", "off"]).await, @r#"
     exit: 0
-    gateway: off, switched with `scope-shim mode` at [TIME]; the configuration says on
+    mode off, switched by `scope-shim mode` at [TIME]; the configuration says on
     It holds for new handshakes; sessions under way go on as they are.
     "#);
     assert!(connect.clone().run().await.session.is_none());
     assert_eq!(session.letters().await, "r");
     insta::assert_snapshot!(said(&bench, &["mode"]).await, @r#"
     exit: 0
-    gateway: off, switched with `scope-shim mode` at [TIME]; the configuration says on
+    mode off, switched by `scope-shim mode` at [TIME]; the configuration says on
     "#);
     insta::assert_snapshot!(said(&bench, &["mode", "on"]).await, @r#"
     exit: 0
-    gateway: on, as the configuration says
+    mode on, as the configuration says
     It holds for new handshakes; sessions under way go on as they are.
     "#);
     connect.run().await.admitted();
@@ -121,11 +121,11 @@ async fn a_switch_survives_a_restart_until_somebody_edits_the_configuration() {
         Program::again(&bench, listen, None).await
     };
     program = restart(program).await;
-    assert!(program.log().contains("the mode is observe, switched with"));
+    assert!(program.log().contains("the mode is observe, switched by"));
     assert!(connect.clone().run().await.session.is_none());
     let check = said(&bench, &["check"]).await;
     assert!(
-        check.contains("the mode is observe, switched with"),
+        check.contains("the mode is observe, switched by"),
         "{check}"
     );
     configure(
@@ -135,7 +135,7 @@ async fn a_switch_survives_a_restart_until_somebody_edits_the_configuration() {
     program = restart(program).await;
     insta::assert_snapshot!(said(&bench, &["mode"]).await, @r#"
     exit: 0
-    gateway: off, as the configuration says
+    mode off, as the configuration says
     "#);
     configure(
         &bench,
@@ -144,7 +144,7 @@ async fn a_switch_survives_a_restart_until_somebody_edits_the_configuration() {
     let _program = restart(program).await;
     insta::assert_snapshot!(said(&bench, &["mode"]).await, @r#"
     exit: 0
-    gateway: on, as the configuration says
+    mode on, as the configuration says
     "#);
     connect.run().await.admitted();
 }
@@ -155,7 +155,7 @@ async fn a_switch_that_cannot_be_kept_holds_and_says_so() {
     std::fs::create_dir(bench.dir.path().join("data/mode.json")).unwrap();
     insta::assert_snapshot!(said(&bench, &["mode", "off"]).await, @r#"
     exit: 3
-    gateway: off; a restart begins in on, as the configuration says: [DIR]/data/mode.json cannot be used: Is a directory (os error 21)
+    mode off; a restart begins in on, as the configuration says: [DIR]/data/mode.json cannot be used: Is a directory (os error 21)
     warning: gateway is switched, but that does not survive a restart: [DIR]/data/mode.json: Is a directory (os error 21)
     It holds for new handshakes; sessions under way go on as they are.
     "#);
@@ -168,17 +168,17 @@ async fn without_a_running_shim_the_next_start_is_switched() {
     insta::assert_snapshot!(said(&bench, &["mode"]).await, @r#"
     exit: 0
     scope-shim is not running (nobody answers at [DIR]/data/admin.sock).
-    gateway: the next start begins in on, as the configuration says
+    the next start begins in on, as the configuration says
     "#);
     insta::assert_snapshot!(said(&bench, &["mode", "observe"]).await, @r#"
     exit: 0
     scope-shim is not running (nobody answers at [DIR]/data/admin.sock).
-    gateway: the next start begins in observe, switched with `scope-shim mode` at [TIME]; the configuration says on
+    the next start begins in observe, switched by `scope-shim mode` at [TIME]; the configuration says on
     "#);
     let _program = Program::start(&bench, &before(&bench)).await;
     insta::assert_snapshot!(said(&bench, &["mode"]).await, @r#"
     exit: 0
-    gateway: observe, switched with `scope-shim mode` at [TIME]; the configuration says on
+    mode observe, switched by `scope-shim mode` at [TIME]; the configuration says on
       since [TIME]: 0 handshakes; on would have repaired 0, answered 0 without the gateway and explained 0 refusals
     "#);
 }
@@ -191,8 +191,53 @@ async fn a_broken_configuration_keeps_nobody_from_switching() {
         &format!("listen = \"{}\"\nnonsense = = 1\n", program.listen),
     );
     let outcome = said(&bench, &["mode", "off"]).await;
-    assert!(outcome.starts_with("exit: 0\ngateway: off, "), "{outcome}");
+    assert!(outcome.starts_with("exit: 0\nmode off, "), "{outcome}");
     assert!(connect.run().await.session.is_none());
+}
+
+#[tokio::test]
+async fn a_broken_configuration_keeps_nobody_from_what_the_shim_itself_can_answer() {
+    let (bench, program, connect) = scene().await;
+    let waits = bench.ask(connect.device(&bench.paired(&[READ])).scopes(FULL));
+    let waits = waits.await;
+    let broken = format!(
+        "listen = \"{}\"\ndata = \"data\"\nnonsense = = 1\n",
+        program.listen
+    );
+    configure(&bench, &broken);
+    let listed = bench.run(&["approve"]).await;
+    assert!(
+        listed.starts_with("exit: 0\n") && listed.contains(&waits),
+        "{listed}"
+    );
+    assert!(listed.contains("could not start again"), "{listed}");
+    let approved = bench.run(&["approve", &waits[..8]]).await;
+    assert!(
+        approved.starts_with(&format!("exit: 0\napproved: {waits}")),
+        "{approved}"
+    );
+    let status = bench.run(&["status"]).await;
+    assert!(status.contains("mode on"), "{status}");
+    let gone = bench.run(&["unpair"]).await;
+    assert!(gone.starts_with("exit: 0\nunpaired: "), "{gone}");
+}
+
+#[tokio::test]
+async fn doctor_asks_the_shim_that_runs() {
+    let (bench, program, _) = scene().await;
+    let report = bench.run(&["doctor"]).await;
+    let report = report.split_whitespace().collect::<Vec<_>>().join(" ");
+    let runs = format!(
+        "{}: scope-shim {}",
+        program.listen,
+        env!("CARGO_PKG_VERSION")
+    );
+    assert!(report.contains(&runs), "{report}");
+    assert!(report.contains("mode on; the gateway is up"), "{report}");
+    assert!(
+        report.contains("policy.max_scopes allows all 10 scopes"),
+        "{report}"
+    );
 }
 
 #[tokio::test]
@@ -227,7 +272,7 @@ async fn observing_says_what_on_would_have_done_beside_what_the_gateway_answered
     );
     insta::assert_snapshot!(said(&bench, &["mode"]).await, @r#"
     exit: 0
-    gateway: observe, switched with `scope-shim mode` at [TIME]; the configuration says on
+    mode observe, switched by `scope-shim mode` at [TIME]; the configuration says on
       since [TIME]: 3 handshakes; on would have repaired 1, answered 1 without the gateway and explained 1 refusal
     "#);
 }

@@ -1,18 +1,28 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use rustix::process::Signal;
 use scope_shim::demo::simulated::Profile;
+use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::time::{Duration, timeout};
 
 use crate::command::Bench;
 use crate::modes::{before, said};
 use crate::program::{Foundling, Program, configure, free};
 use crate::stage::{TOKEN, eventually};
-use crate::support::client::{Connect, LEGACY, READ};
+use crate::support::client::{Connect, LEGACY, READ, WRITE};
+
+/// Another version, in a few words of shell. The process before it hears what it says on file descriptor `$said`.
+fn script(path: &Path, text: &str) {
+    let _ = std::fs::remove_file(path);
+    let text = format!("#!/bin/sh\nsaid=$((2 + LISTEN_FDS))\n{text}\n");
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+}
 
 /// A program that runs from a path of its own, where another version can be put.
-async fn installed(bench: &Bench) -> (PathBuf, Program) {
+pub async fn installed(bench: &Bench) -> (PathBuf, Program) {
     let path = bench.dir.path().join("scope-shim");
     std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_scope-shim"), &path).unwrap();
     let listen = free();
@@ -21,7 +31,7 @@ async fn installed(bench: &Bench) -> (PathBuf, Program) {
     (path, program)
 }
 
-async fn serving(bench: &Bench) -> u64 {
+pub async fn serving(bench: &Bench) -> u64 {
     let config = bench.dir.path().join("data/admin.sock");
     let live = crate::program::ask(&config, "/live").await;
     live["pid"].as_u64().unwrap()
@@ -81,10 +91,7 @@ async fn a_signal_upgrades_too_and_the_mode_goes_with_it() {
     let new = serving(&bench).await;
     let _ended_later = Foundling(u32::try_from(new).unwrap());
     let outcome = said(&bench, &["mode"]).await;
-    assert!(
-        outcome.contains("gateway: observe, switched with"),
-        "{outcome}"
-    );
+    assert!(outcome.contains("mode observe, switched by"), "{outcome}");
 }
 
 #[tokio::test]
@@ -110,11 +117,197 @@ async fn a_version_that_does_not_come_to_serve_changes_nothing() {
         gone.contains("cannot start ") && gone.starts_with("exit: 1\n"),
         "{gone}"
     );
-    std::fs::write(&path, "#!/bin/sh\nexit 3\n").unwrap();
-    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    script(&path, "exit 3");
     let ended = said(&bench, &["upgrade"]).await;
     assert!(ended.contains("it ended (exit status: 3)"), "{ended}");
     assert_eq!(serving(&bench).await, u64::from(program.pid()));
     assert_eq!(session.letters().await, "r");
     connect.run().await.admitted();
+}
+
+/// Each of them takes the place of the admin socket away, as far as it can.
+#[tokio::test]
+async fn a_version_that_fails_late_leaves_the_old_one_to_be_asked() {
+    let bench = Bench::new(Profile::Literal).await;
+    let (path, program) = installed(&bench).await;
+    let connect = Connect::to(program.listen)
+        .token(TOKEN)
+        .device(&bench.paired(LEGACY))
+        .scopes(&[READ]);
+    let mut session = connect.clone().run().await.admitted();
+    let data = bench.dir.path().join("data");
+    let taken = format!("rm {}/admin.sock", data.display());
+    for (text, why) in [
+        (format!("{taken}; exit 3"), "it ended (exit status: 3)"),
+        (
+            format!("echo ready >&$said; {taken}; exit 4"),
+            "it ended (exit status: 4)",
+        ),
+        (
+            format!("echo ready >&$said; head -c 3 <&$said; {taken}; echo no port >&$said; exit 5"),
+            ": no port",
+        ),
+        (
+            format!("{taken}; exec sleep 300"),
+            "it did not come to serve within 8s",
+        ),
+    ] {
+        script(&path, &text);
+        let failed = match text.contains("sleep") {
+            // It is the signal that asks, so that both ways are seen.
+            true => {
+                program.signal(Signal::USR2);
+                eventually("it has failed", || {
+                    let log = program.log();
+                    log.contains(why).then_some(log)
+                })
+                .await
+            }
+            false => said(&bench, &["upgrade"]).await,
+        };
+        assert!(failed.contains(why), "{text}: {failed}");
+        let socket = data.join("admin.sock");
+        eventually("its socket is back", || socket.exists().then_some(())).await;
+        assert_eq!(serving(&bench).await, u64::from(program.pid()), "{text}");
+        assert_eq!(session.letters().await, "r", "{text}");
+        connect.clone().run().await.admitted().close().await;
+    }
+    let left = std::fs::read_dir(&data).unwrap().flatten();
+    let mut left = left.map(|entry| entry.file_name().into_string().unwrap());
+    assert!(!left.any(|name| name.starts_with("older-")));
+}
+
+#[tokio::test]
+async fn a_new_process_goes_on_alone_where_the_old_one_dies_before_it_has_taken_over() {
+    let bench = Bench::new(Profile::Literal).await;
+    let path = bench.dir.path().join("scope-shim");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_scope-shim"), &path).unwrap();
+    // A gateway that accepts and says nothing: the new process waits for it before it says that it is ready.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = silent.local_addr().unwrap();
+    let listen = free();
+    let text = format!("listen = \"{listen}\"\n[gateway]\nurl = \"ws://{url}\"\n");
+    configure(&bench, &text);
+    let mut program = Program::of(&path, &bench, listen, None).await;
+    let _first = silent.accept().await.unwrap();
+    program.signal(Signal::USR2);
+    let _second = silent.accept().await.unwrap();
+    let old = u64::from(program.pid());
+    program.signal(Signal::KILL);
+    assert!(!program.ends().await);
+    let socket = bench.dir.path().join("data/admin.sock");
+    let served = async {
+        while UnixStream::connect(&socket).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let served = timeout(Duration::from_secs(20), served).await;
+    served.expect("the new process can be asked");
+    let new = serving(&bench).await;
+    let _ended_later = Foundling(u32::try_from(new).unwrap());
+    assert_ne!(new, old);
+    TcpStream::connect(listen).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_stop_while_an_upgrade_is_under_way_ends_both_processes() {
+    let bench = Bench::new(Profile::Literal).await;
+    let (path, mut program) = installed(&bench).await;
+    let noted = bench.dir.path().join("heir");
+    let text = format!(
+        "echo $$ > {0}.draft; mv {0}.draft {0}; exec sleep 300",
+        noted.display()
+    );
+    script(&path, &text);
+    program.signal(Signal::USR2);
+    let heir = eventually("the new process is there", || {
+        std::fs::read_to_string(&noted).ok()
+    })
+    .await;
+    program.signal(Signal::TERM);
+    assert!(program.ends().await);
+    let heir = rustix::process::Pid::from_raw(heir.trim().parse().unwrap()).unwrap();
+    let there = rustix::process::test_kill_process(heir);
+    assert_eq!(there, Err(rustix::io::Errno::SRCH), "it is gone, too");
+}
+
+#[tokio::test]
+async fn the_old_process_is_shown_and_follows_the_mode_and_the_configuration() {
+    let bench = Bench::new(Profile::Literal).await;
+    let (_path, mut program) = installed(&bench).await;
+    let connect = Connect::to(program.listen)
+        .token(TOKEN)
+        .device(&bench.paired(LEGACY));
+    let mut reading = connect.clone().scopes(&[READ]).run().await.admitted();
+    let mut writing = connect.clone().scopes(&[WRITE]).run().await.admitted();
+    let old = program.pid();
+    said(&bench, &["upgrade"]).await;
+    let new = u32::try_from(serving(&bench).await).unwrap();
+    let _ended_later = Foundling(new);
+    // An upgrade of the upgrade: the first process is found by the third.
+    said(&bench, &["upgrade"]).await;
+    let newest = u32::try_from(serving(&bench).await).unwrap();
+    let _ended_later_too = Foundling(newest);
+    assert_ne!(newest, new);
+    let status = bench.run(&["status"]).await;
+    let line = format!("an older process, pid {old} (0.1.0), still serves 2 sessions");
+    assert!(status.contains(&line), "{status}");
+    let older = bench.dir.path().join(format!("data/older-{old}.sock"));
+    said(&bench, &["mode", "observe"]).await;
+    let mode = crate::program::ask(&older, "/mode").await;
+    assert_eq!(mode["gateways"][0]["mode"], "observe");
+    let text = format!(
+        "listen = \"{}\"\n{}[policy]\nmax_scopes = [\"operator.read\"]\n",
+        program.listen,
+        before(&bench)
+    );
+    configure(&bench, &text);
+    said(&bench, &["reload"]).await;
+    assert_eq!(writing.closed().await.0, 1008);
+    assert_eq!(reading.letters().await, "r");
+    program.signal(Signal::HUP);
+    eventually("a signal to it is not lost", || {
+        let log = program.log();
+        log.contains("read the configuration again; nothing has changed")
+            .then_some(())
+    })
+    .await;
+    reading.close().await;
+    assert!(program.ends().await);
+    assert!(!older.exists());
+    let status = bench.run(&["status"]).await;
+    assert!(!status.contains("an older process"), "{status}");
+}
+
+/// Whichever comes first: the process that serves in the end knows of it.
+#[tokio::test]
+async fn what_is_switched_off_and_unpaired_during_an_upgrade_stays_so() {
+    let bench = Bench::new(Profile::Literal).await;
+    let (_path, program) = installed(&bench).await;
+    eventually("paired", || {
+        let paired = bench.gateway.paired().unwrap();
+        (!paired.as_object().unwrap().is_empty()).then_some(())
+    })
+    .await;
+    let old = serving(&bench).await;
+    program.signal(Signal::USR2);
+    let mut outcome = said(&bench, &["unpair"]).await;
+    if outcome.contains("run this again") {
+        outcome = said(&bench, &["unpair"]).await;
+    }
+    assert!(outcome.starts_with("exit: 0\n"), "{outcome}");
+    eventually("the new process serves", || {
+        program
+            .log()
+            .contains("a new process has taken over")
+            .then_some(())
+    })
+    .await;
+    let new = serving(&bench).await;
+    let _ended_later = Foundling(u32::try_from(new).unwrap());
+    assert_ne!(new, old);
+    let mode = said(&bench, &["mode"]).await;
+    assert!(mode.contains("gateway: off"), "{mode}");
+    assert!(!bench.dir.path().join("data/delegate.key").exists());
+    assert_eq!(bench.gateway.paired().unwrap(), serde_json::json!({}));
 }

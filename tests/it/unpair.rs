@@ -5,11 +5,16 @@ use scope_shim::config::{Config, Environment};
 use scope_shim::delegate::Delegate;
 use scope_shim::demo::simulated::Profile;
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{UnixListener, UnixStream};
 use tokio::time::{Duration, timeout};
 
 use crate::command::Bench;
-use crate::stage::{Shim, Stage, eventually};
-use crate::support::client::{FULL, LEGACY, READ};
+use crate::modes::{before, said};
+use crate::program::{Foundling, Program, configure};
+use crate::stage::{Shim, Stage, TOKEN, eventually};
+use crate::succession::{installed, serving};
+use crate::support::client::{Connect, FULL, LEGACY, READ, Session};
 
 const ALL_PROFILES: [Profile; 4] = [
     Profile::Literal,
@@ -32,7 +37,7 @@ async fn unpair(stage: &Stage) -> Value {
 
 /// Has the delegate paired by a command, so that nothing goes on in the background.
 async fn pair(bench: &Bench) {
-    let said = bench.run(&["approve"]).await;
+    let said = bench.run(&["approve", "--all-local"]).await;
     assert!(said.starts_with("exit: 0\n"), "{said}");
 }
 
@@ -223,7 +228,7 @@ async fn a_request_that_only_others_can_reject_is_named_with_its_command() {
         options.trusted_proxies = vec!["127.0.0.1".into()];
     })
     .await;
-    let said = bench.run(&["approve"]).await;
+    let said = bench.run(&["approve", "--all-local"]).await;
     assert!(said.starts_with("exit: 1\n"), "{said}");
     let said = bench.run(&["unpair"]).await;
     assert!(said.starts_with("exit: 1\nnot quite unpaired: "), "{said}");
@@ -253,4 +258,149 @@ async fn a_gateway_of_another_name_is_not_touched() {
         "{refused}"
     );
     assert_eq!(shims_on(&stage), 1);
+}
+
+#[tokio::test]
+async fn it_is_finished_when_the_one_who_asked_for_it_hangs_up() {
+    let stage = Stage::new(Profile::Latest).await;
+    stage.delegate().await;
+    let socket = stage.dir.path().join("data/admin.sock");
+    let mut stream = UnixStream::connect(socket).await.unwrap();
+    let request = "POST /unpair HTTP/1.1\r\nHost: shim\r\nContent-Length: 2\r\n\r\n{}";
+    stream.write_all(request.as_bytes()).await.unwrap();
+    drop(stream);
+    eventually("its key is deleted", || (!key(&stage)).then_some(())).await;
+    assert_eq!(shims_on(&stage), 0);
+}
+
+#[tokio::test]
+async fn a_delegate_that_could_not_be_removed_stays_out_of_use_over_a_restart() {
+    let stage = Stage::new(Profile::Latest).await;
+    stage.delegate().await;
+    stage.gateway.stop().await;
+    assert!(unpair(&stage).await["failed"].is_string());
+    let Stage { gateway, shim, dir } = stage;
+    shim.stop().await;
+    gateway.restart().await.unwrap();
+    let shim = Shim::start(gateway.addr(), &dir, "").await;
+    let stage = Stage { gateway, shim, dir };
+    let admin = admin(&stage);
+    until_it_answers(&admin).await;
+    let status = admin.get("/status").await.unwrap();
+    let why = status.pointer("/gateways/0/gateway/why").unwrap();
+    assert!(why.as_str().unwrap().contains("out of use"), "{status}");
+    admin.post("/mode", &json!({"mode": "on"})).await.unwrap();
+    stage.delegate().await;
+    let standing = || stage.gateway.connects().len();
+    assert!(standing() > 0, "it is back in use");
+}
+
+/// A program with a session in the delegate's name and one that passed through.
+async fn with_sessions(bench: &Bench, program: &Program) -> (Session, Session) {
+    let connect = Connect::to(program.listen)
+        .token(TOKEN)
+        .device(&bench.paired(LEGACY));
+    let delegated = connect.clone().scopes(&[READ]).run().await.admitted();
+    let untouched = connect.scopes(LEGACY).run().await.admitted();
+    (delegated, untouched)
+}
+
+/// Nobody who has the delegate's key uses it any more: so many have said so.
+async fn all_have_put_it_away(program: &Program, number: usize) {
+    eventually("all have put it away", || {
+        let log = program.log();
+        let away = log.matches("the delegate is out of use").count();
+        (away == number).then_some(())
+    })
+    .await;
+}
+
+fn delegates_on(bench: &Bench) -> usize {
+    let paired = bench.gateway.paired().unwrap();
+    let records = paired.as_object().unwrap().values();
+    records
+        .filter(|record| is_a_delegate(&record["displayName"]))
+        .count()
+}
+
+#[tokio::test]
+async fn what_a_reload_replaced_does_not_pair_it_again() {
+    let bench = Bench::new(Profile::Literal).await;
+    let program = Program::start(&bench, &before(&bench)).await;
+    let (mut delegated, mut untouched) = with_sessions(&bench, &program).await;
+    let listen = program.listen;
+    let config = format!(
+        "listen = \"{listen}\"\n{}[cache]\nttl = \"7s\"\n",
+        before(&bench)
+    );
+    configure(&bench, &config);
+    let reloaded = said(&bench, &["reload"]).await;
+    assert!(reloaded.contains("for new sessions"), "{reloaded}");
+    let outcome = said(&bench, &["unpair"]).await;
+    assert!(outcome.starts_with("exit: 0\nunpaired: "), "{outcome}");
+    assert!(outcome.contains("1 ended"), "{outcome}");
+    assert_eq!(delegated.closed().await.0, 1008);
+    all_have_put_it_away(&program, 2).await;
+    assert_eq!(untouched.letters().await, "rwAap");
+    assert_eq!(delegates_on(&bench), 0);
+}
+
+#[tokio::test]
+async fn the_process_before_an_upgrade_does_not_pair_it_again() {
+    let bench = Bench::new(Profile::Literal).await;
+    let (_path, program) = installed(&bench).await;
+    let (mut delegated, mut untouched) = with_sessions(&bench, &program).await;
+    said(&bench, &["upgrade"]).await;
+    let _ended_later = Foundling(u32::try_from(serving(&bench).await).unwrap());
+    let outcome = said(&bench, &["unpair"]).await;
+    assert!(outcome.starts_with("exit: 0\nunpaired: "), "{outcome}");
+    assert!(outcome.contains("1 ended"), "{outcome}");
+    assert_eq!(delegated.closed().await.0, 1008);
+    all_have_put_it_away(&program, 2).await;
+    assert_eq!(untouched.letters().await, "rwAap");
+    assert_eq!(delegates_on(&bench), 0);
+}
+
+#[tokio::test]
+async fn without_a_shim_that_runs_a_process_that_keeps_its_sessions_is_told_all_the_same() {
+    let bench = Bench::new(Profile::Literal).await;
+    let (_path, program) = installed(&bench).await;
+    let (mut delegated, _untouched) = with_sessions(&bench, &program).await;
+    said(&bench, &["upgrade"]).await;
+    drop(Foundling(u32::try_from(serving(&bench).await).unwrap()));
+    let socket = bench.dir.path().join("data/admin.sock");
+    eventually("the new one has ended", || (!socket.exists()).then_some(())).await;
+    let outcome = said(&bench, &["unpair"]).await;
+    assert!(outcome.starts_with("exit: 0\nunpaired: "), "{outcome}");
+    assert!(outcome.contains("1 ended"), "{outcome}");
+    assert_eq!(delegated.closed().await.0, 1008);
+    all_have_put_it_away(&program, 1).await;
+    assert_eq!(delegates_on(&bench), 0);
+}
+
+#[tokio::test]
+async fn a_process_that_does_not_listen_is_named_with_the_command_that_ends_it() {
+    let stage = Stage::new(Profile::Literal).await;
+    stage.delegate().await;
+    let data = stage.dir.path().join("data");
+    let deaf = UnixListener::bind(data.join("older-4000000.sock")).unwrap();
+    let hanging_up = tokio::spawn(async move {
+        loop {
+            drop(deaf.accept().await.unwrap());
+        }
+    });
+    let ended = data.join("older-4000001.sock");
+    drop(UnixListener::bind(&ended).unwrap());
+    let answer = unpair(&stage).await;
+    assert_eq!(answer["removal"]["left"], json!(["kill 4000000"]));
+    assert!(key(&stage), "it is needed once more");
+    assert!(
+        !ended.exists(),
+        "what a process left that has ended is gone"
+    );
+    hanging_up.abort();
+    assert!(hanging_up.await.unwrap_err().is_cancelled());
+    let answer = unpair(&stage).await;
+    assert_eq!(answer["removal"]["left"], json!([]));
+    assert!(!key(&stage));
 }

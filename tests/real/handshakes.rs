@@ -1,7 +1,9 @@
 //! Handshakes frame by frame: nodes, strangers, wrong proofs, and the two devices of the reports.
 
+use std::fs;
 use std::time::Duration;
 
+use scope_shim::demo::npm::RealGateway;
 use serde::Deserialize;
 
 use crate::Result;
@@ -17,7 +19,12 @@ struct Handshake {
 }
 
 /// Shakes hands with whatever listens on `port` and records what became of it.
-pub(crate) fn run(place: &Place, port: u16, recorder: &mut Recorder) -> Result<()> {
+pub(crate) fn run(
+    place: &Place,
+    gateway: &RealGateway,
+    port: u16,
+    recorder: &mut Recorder,
+) -> Result<()> {
     let url = format!("ws://127.0.0.1:{port}");
     let output = place.run_script(
         "raw.mjs",
@@ -27,7 +34,10 @@ pub(crate) fn run(place: &Place, port: u16, recorder: &mut Recorder) -> Result<(
     )?;
     let handshakes: Vec<Handshake> = serde_json::from_str(&output.stdout)
         .map_err(|error| format!("raw.mjs: {error}: {}{}", output.stdout, output.stderr))?;
-    for handshake in handshakes {
+    for mut handshake in handshakes {
+        if handshake.outcome == GAVE_UP {
+            handshake.detail = format!("{}; {}", handshake.detail, why_it_gave_up(gateway));
+        }
         recorder.record(&handshake.name, || Ok(handshake.outcome()))?;
     }
     Ok(())
@@ -46,4 +56,22 @@ impl Handshake {
     }
 }
 
+/// The gateway's last words on handshakes that it ended without a reason.
+fn why_it_gave_up(gateway: &RealGateway) -> String {
+    let log = fs::read_to_string(gateway.log()).unwrap_or_default();
+    let about = |line: &&str| CAUSES.iter().any(|cause| line.contains(cause));
+    let last = log.lines().rfind(about);
+    last.map_or_else(
+        || "nothing about it in the gateway's log".to_owned(),
+        |line| line.chars().filter(|c| !c.is_control()).collect(),
+    )
+}
+
+/// How a gateway closes where its timer for handshakes runs out, or something of its own fails.
+const GAVE_UP: &str = "close 1000";
+const CAUSES: [&str; 3] = [
+    "handshake timeout",
+    "parse/handle error",
+    "closed before connect",
+];
 const TIME_LIMIT: Duration = Duration::from_secs(180);

@@ -217,7 +217,7 @@ fn run_clients(installed: &Installed, column: Column, recorder: &mut Recorder) -
     if column == Column::Direct && agents::can_be_redirected(installed) {
         agents::run_directly(&gateway, recorder)?;
     }
-    handshakes::run(&place, port, recorder)?;
+    handshakes::run(&place, &gateway, port, recorder)?;
     refusals::send_a_wrong_token(&gateway, port, recorder)?;
     tools::run(&place, recorder)?;
     tools::run_without_the_gateway(&place, gateway, recorder)

@@ -11,6 +11,8 @@ const LEGACY = ['operator.admin', 'operator.approvals', 'operator.pairing'];
 const CLI = { id: 'cli', mode: 'cli' };
 const NODE = { id: 'node-host', mode: 'node' };
 const ANSWER_TIME = 20_000;
+/** From here on a close without an answer is the gateway's own timer for handshakes (10 s, 15 s on newer ones), and says that the machine is busy. */
+const GATEWAY_GAVE_UP = 9_500;
 
 function newDevice() {
   const { publicKey, privateKey } = crypto.generateKeyPairSync('ed25519');
@@ -29,9 +31,10 @@ function connect({ device, scopes = ALL, role = 'operator', client = CLI, auth =
   return new Promise((resolve) => {
     const socket = new WebSocket(url, { headers });
     const pending = new Map();
+    const begun = Date.now();
     let answer;
     let deviceToken;
-    const settle = (result) => { clearTimeout(timer); socket.terminate(); resolve({ deviceToken, ...result }); };
+    const settle = (result) => { clearTimeout(timer); socket.terminate(); resolve({ deviceToken, took: Date.now() - begun, ...result }); };
     const timer = setTimeout(() => settle({ outcome: 'no answer' }), ANSWER_TIME);
     const call = (method, params) => new Promise((done) => {
       const id = crypto.randomUUID();
@@ -78,10 +81,13 @@ async function powers(call) {
 }
 
 const spoiled = (signature) => (signature.startsWith('A') ? 'B' : 'A') + signature.slice(1);
+const gaveUp = ({ outcome, took }) => outcome === 'close 1000' && took >= GATEWAY_GAVE_UP;
 const results = [];
 async function scenario(name, options) {
-  const { outcome, detail = '', deviceToken } = await connect(options);
-  results.push({ name, outcome, detail });
+  let result = await connect(options);
+  if (gaveUp(result)) result = await connect(options);
+  const { outcome, detail, deviceToken, took } = result;
+  results.push({ name, outcome, detail: detail || `after ${took} ms` });
   return deviceToken;
 }
 

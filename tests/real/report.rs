@@ -138,6 +138,11 @@ impl Report {
             let cells = line(&row.version.to_string(), &row.scenario, &direct, &shimmed);
             println!("{cells} {verdict}");
         }
+        for row in &self.rows {
+            if matches!(row.verdict(), Verdict::Broken(_)) {
+                row.print_words();
+            }
+        }
         for trouble in &self.troubles {
             println!("FAIL {trouble}");
         }
@@ -176,6 +181,26 @@ impl Row {
         Promise::of(&self.version, scenario)
             .broken_by(direct, shimmed)
             .map_or(Verdict::Kept, Verdict::Broken)
+    }
+
+    /// What was said in a row that failed: the table has no room for it.
+    fn print_words(&self) {
+        for (column, outcome) in [
+            (Column::Direct, &self.direct),
+            (Column::Shimmed, &self.shimmed),
+        ] {
+            let Some(Outcome::Failed { words, .. }) = outcome else {
+                continue;
+            };
+            for words in words.iter().filter(|words| !words.is_empty()) {
+                println!(
+                    "FAIL {} {}, {}: {words}",
+                    self.version,
+                    self.scenario,
+                    column.name()
+                );
+            }
+        }
     }
 }
 

@@ -52,7 +52,7 @@ function makeMode(gateway) {
     wanted = mode;
     paint();
     try {
-      const answer = await post('/mode', { mode, gateway });
+      const answer = await post('/mode', { mode, gateway, by: 'the status page' });
       shownMode = answer.gateways?.find((one) => one.name === gateway)?.mode ?? mode;
       say('good', `${shown(gateway, 60)}: mode ${shownMode}.`);
     } finally {

@@ -47,7 +47,28 @@ impl View {
             let _ = write!(line, "  {}", self.style.bad("not ready"));
         }
         line.push('\n');
+        for older in list(status, "older") {
+            let _ = writeln!(line, "{}", self.older(older));
+        }
         line
+    }
+
+    /// A process whose place this one has taken.
+    fn older(&self, older: &Value) -> String {
+        let pid = text(older, "pid");
+        let sessions = match (number(older, "sessions"), said(older, "why")) {
+            (Some(1), _) => "still serves 1 session, and ends with it".to_owned(),
+            (Some(sessions), _) => format!("still serves {sessions} sessions, and ends with them"),
+            (None, why) => format!(
+                "may still serve sessions: {}",
+                why.unwrap_or_else(|| "it does not say".to_owned())
+            ),
+        };
+        let version =
+            said(older, "version").map_or_else(String::new, |version| format!(" ({version})"));
+        self.style
+            .doubtful(format!("an older process, pid {pid}{version}, {sessions}"))
+            .to_string()
     }
 
     fn gateway(&self, gateway: &Value) -> String {
@@ -62,7 +83,10 @@ impl View {
             "down" => style.bad("down"),
             other => style.doubtful(other.replace('_', " ")),
         };
-        let mut shown = format!("\n{}  {mode}\n", style.strong(text(gateway, "name")));
+        let why = said(gateway, "mode_why");
+        let why = why.map_or_else(String::new, |why| format!(", {why}"));
+        let name = style.strong(text(gateway, "name"));
+        let mut shown = format!("\n{name}  mode {mode}{why}\n");
         self.row(
             &mut shown,
             "clients",
@@ -158,13 +182,14 @@ impl View {
             return shown;
         }
         let mut columns = Columns::new([
-            "WHO", "CLIENT", "ASKED", "APPROVED", "DECISION", "AGE", "IN", "OUT", "WHY",
+            "SESSION", "WHO", "CLIENT", "ASKED", "APPROVED", "DECISION", "AGE", "IN", "OUT", "WHY",
         ]);
         for session in sessions.iter().take(MOST_SESSIONS) {
             let who =
                 raw(session, "who").unwrap_or_else(|| raw(session, "from").unwrap_or_default());
             let bytes = |key| number(session, key).map_or_else(String::new, bytes);
             columns.push([
+                raw(session, "session").unwrap_or_default(),
                 who,
                 raw(session, "client").unwrap_or_default(),
                 raw(session, "requested").unwrap_or_default(),
@@ -179,7 +204,7 @@ impl View {
         let style = self.style;
         shown.push_str(&columns.render(self.width, style, |column, cell, shown| {
             match (column, cell) {
-                (4, "rewrite") => style.good(shown),
+                (5, "rewrite") => style.good(shown),
                 _ => shown,
             }
         }));
@@ -196,16 +221,23 @@ impl View {
             return String::new();
         }
         let mut shown = self.title("Repaired and refused of late", recent.len());
-        let mut columns = Columns::new(["WHEN", "OUTCOME", "WHO", "CLIENT", "ASKED", "WHY"]);
+        let mut columns = Columns::new([
+            "WHEN", "SESSION", "OUTCOME", "WHO", "CLIENT", "ASKED", "WHY",
+        ]);
         for one in recent.iter().take(MOST_RECENT) {
             let at = number(one, "at").and_then(|at| u64::try_from(at).ok());
             let outcome = raw(one, "outcome").unwrap_or_default();
+            let outcome = match outcome.as_str() {
+                "delegated" | "healed" => "repaired".to_owned(),
+                _ => outcome,
+            };
             let outcome = match number(one, "times") {
                 Some(times) if times > 1 => format!("{outcome} {times}×"),
                 _ => outcome,
             };
             columns.push([
                 at.map_or_else(String::new, |at| ago(self.now, at)),
+                raw(one, "session").unwrap_or_default(),
                 outcome,
                 raw(one, "who").unwrap_or_default(),
                 raw(one, "client").unwrap_or_default(),
@@ -218,9 +250,9 @@ impl View {
         let style = self.style;
         shown.push_str(&columns.render(self.width, style, |column, cell, shown| {
             match (column, cell.split(' ').next().unwrap_or_default()) {
-                (1, "delegated" | "healed") => style.good(shown),
-                (1, "degraded") => style.doubtful(shown),
-                (1, _) => style.bad(shown),
+                (2, "repaired") => style.good(shown),
+                (2, "degraded") => style.doubtful(shown),
+                (2, _) => style.bad(shown),
                 _ => shown,
             }
         }));

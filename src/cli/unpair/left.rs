@@ -1,6 +1,7 @@
 //! What is left of the shim once its device is gone: found by looking, in the order in which it is to be undone.
 
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -11,20 +12,55 @@ use crate::text::safe;
 /// The steps that are left, in order.
 pub(super) struct Left(Vec<String>);
 
+/// The side of the shim that clients met.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Front {
+    /// Whether a shim runs.
+    pub(super) running: bool,
+    /// Where it lets the gateway's clients in.
+    pub(super) listen: SocketAddr,
+}
+
 impl Left {
-    pub(super) fn look(config: &Config, environment: &Environment, running: bool) -> Self {
+    /// Of one of several gateways only what is its own: the shim goes on for the others.
+    pub(super) fn look(config: &Config, environment: &Environment, front: Front) -> Self {
+        if let Some(name) = &config.label {
+            return Self::of_one(config, name, environment, front);
+        }
         let mut steps = Vec::new();
         steps.extend(intercept());
-        steps.push(clients(config, environment));
+        steps.push(clients(config, environment, front.listen));
         steps.extend(services(Path::new("/"), environment));
         steps.extend(container(Path::new("/"), environment));
-        if running && steps.len() == 1 {
+        if front.running && steps.len() == 1 {
             steps.push("stop the shim that runs".to_owned());
         }
         steps.extend(trusted_proxy(config));
-        steps.extend(origin(config));
+        steps.extend(origin(config, front.listen));
         steps.extend(package(Path::new("/")));
-        steps.extend(files(config));
+        steps.extend(audit(config));
+        steps.extend(remove(
+            config.data.exists().then_some(&config.data),
+            config.file.as_ref(),
+        ));
+        Self(steps)
+    }
+
+    fn of_one(config: &Config, name: &str, environment: &Environment, front: Front) -> Self {
+        let mut steps = vec![clients(config, environment, front.listen)];
+        steps.extend(trusted_proxy(config));
+        steps.extend(origin(config, front.listen));
+        let file = config.file.as_ref();
+        let file = file.map_or_else(String::new, |file| format!(" of {}", file.display()));
+        let reload = || config.invocation.clone().here().command(&["reload"]);
+        let then = if front.running {
+            format!(", then run: {}", reload())
+        } else {
+            String::new()
+        };
+        steps.push(format!("take [[gateway]] {name:?} out{file}{then}"));
+        steps.extend(audit(config));
+        steps.extend(remove(config.data.exists().then_some(&config.data), None));
         Self(steps)
     }
 
@@ -47,10 +83,14 @@ fn intercept() -> Option<String> {
 }
 
 /// Nobody can look into every client; what can be seen from here is named.
-fn clients(config: &Config, environment: &Environment) -> String {
+fn clients(config: &Config, environment: &Environment, listen: SocketAddr) -> String {
     let gateway = &config.gateway.url;
-    let mut step = format!("point clients back from {} to {gateway}", config.listen);
-    let port = config.listen.port().to_string();
+    let hosts = match config.hosts.as_slice() {
+        [] => String::new(),
+        hosts => format!(" ({})", hosts.join(", ")),
+    };
+    let mut step = format!("point clients back from {listen}{hosts} to {gateway}");
+    let port = listen.port().to_string();
     let variables = ["OPENCLAW_GATEWAY_PORT", "OPENCLAW_GATEWAY_URL"];
     for name in variables {
         let value = environment.get(name).unwrap_or_default();
@@ -128,10 +168,10 @@ fn trusted_proxy(config: &Config) -> Option<String> {
 }
 
 /// An origin of the shim's own port that browsers were allowed to come from.
-fn origin(config: &Config) -> Option<String> {
+fn origin(config: &Config, listen: SocketAddr) -> Option<String> {
     let file = config.gateway.facts.config_file.as_ref()?;
     let allowed = config.gateway.facts.allowed_origins.as_ref()?;
-    let port = format!(":{}", config.listen.port());
+    let port = format!(":{}", listen.port());
     let own = allowed.iter().find(|origin| origin.ends_with(&port))?;
     Some(format!(
         "take {own} out of gateway.controlUi.allowedOrigins in {}",
@@ -145,28 +185,19 @@ fn package(root: &Path) -> Option<String> {
 }
 
 /// What the shim approved stays approved: the log of it is worth a look before it goes.
-fn files(config: &Config) -> Vec<String> {
-    let mut steps = Vec::new();
+fn audit(config: &Config) -> Option<String> {
     let audit = config.data.join("audit.jsonl");
-    if audit.exists() {
-        steps.push(format!(
-            "what the shim approved stays approved; {} has the list",
-            audit.display()
-        ));
-    }
-    let mut paths: Vec<&PathBuf> = Vec::new();
-    if config.data.exists() {
-        paths.push(&config.data);
-    }
-    paths.extend(&config.file);
-    if !paths.is_empty() {
-        let shown: Vec<String> = paths
-            .iter()
-            .map(|path| path.display().to_string())
-            .collect();
-        steps.push(format!("remove {}", shown.join(" and ")));
-    }
-    steps
+    let there = audit.exists();
+    there.then(|| {
+        let log = audit.display();
+        format!("what the shim approved stays approved; {log} has the list")
+    })
+}
+
+fn remove(data: Option<&PathBuf>, file: Option<&PathBuf>) -> Option<String> {
+    let paths = data.into_iter().chain(file);
+    let shown: Vec<String> = paths.map(|path| path.display().to_string()).collect();
+    (!shown.is_empty()).then(|| format!("remove {}", shown.join(" and ")))
 }
 
 const UNIT: &str = "scope-shim.service";
@@ -207,5 +238,34 @@ mod tests {
         fs::create_dir_all(root.path().join("proc/1")).unwrap();
         fs::write(root.path().join("proc/1/comm"), "scope-shim\n").unwrap();
         assert!(container(root.path(), &bare).is_some());
+    }
+
+    #[test]
+    fn of_one_of_several_only_what_is_its_own_is_left() {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("scope-shim.toml");
+        let text = "data = \"data\"\n[[gateway]]\nname = \"a\"\nhosts = [\"a.example\"]\nurl = \"ws://127.0.0.1:1\"\n\
+                    [[gateway]]\nname = \"b\"\nurl = \"ws://127.0.0.1:2\"\n";
+        fs::write(&file, text).unwrap();
+        fs::create_dir_all(root.path().join("data/a")).unwrap();
+        let environment = Environment::from_iter([("HOME", root.path().to_str().unwrap())]);
+        let configs = Config::load_all(Some(&file), &[], &environment).unwrap();
+        let front = Front {
+            running: true,
+            listen: "127.0.0.1:9".parse().unwrap(),
+        };
+        let Left(steps) = Left::look(&configs[0], &environment, front);
+        let data = root.path().join("data/a");
+        assert_eq!(
+            steps,
+            [
+                "point clients back from 127.0.0.1:9 (a.example) to ws://127.0.0.1:1".to_owned(),
+                format!(
+                    "take [[gateway]] \"a\" out of {0}, then run: scope-shim reload --config {0}",
+                    file.display()
+                ),
+                format!("remove {}", data.display()),
+            ]
+        );
     }
 }

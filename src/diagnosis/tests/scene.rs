@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use crate::config::Policy;
 use crate::decide::{Decision, Pass};
 use crate::device::{DeviceRecord, OperatorToken};
 use crate::diagnosis::{Case, Diagnosis, diagnose};
@@ -15,6 +16,7 @@ use crate::gateway::{GatewayAuth, GatewayFacts};
 use crate::handshake::message::{Answer, Challenge, Claims, DeviceProof};
 use crate::identity::proof::PayloadVersion;
 use crate::identity::{Circumstances, Credential, Identity, Unidentified};
+use crate::invocation::Invocation;
 use crate::profile::{Evidence, Profile};
 use crate::scope::ScopeSet;
 use crate::secret::Secret;
@@ -38,7 +40,8 @@ pub(super) struct Scene {
     pub(super) error: Value,
     pub(super) delegated: bool,
     pub(super) approver: bool,
-    pub(super) gateway: Option<&'static str>,
+    pub(super) policy: Policy,
+    pub(super) invocation: Invocation,
     pub(super) waiting: Option<ScopeSet>,
     pub(super) newcomers: usize,
 }
@@ -96,7 +99,8 @@ pub(super) fn scene(version: &str, error: Value) -> Scene {
         error,
         delegated: false,
         approver: true,
-        gateway: None,
+        policy: Policy::default(),
+        invocation: Invocation::default(),
         waiting: None,
         newcomers: 1,
     };
@@ -202,7 +206,8 @@ impl Scene {
             refusal: &refusal,
             delegated: self.delegated,
             approver: self.approver,
-            gateway: self.gateway,
+            policy: &self.policy,
+            invocation: &self.invocation,
             waiting: self.waiting.as_ref(),
             newcomers: self.newcomers,
         })

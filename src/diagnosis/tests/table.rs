@@ -8,8 +8,11 @@ use serde_json::{Value, json};
 use super::scene::{DEVICE, NOW_MS, REQUEST, Scene, live, scene};
 use crate::device::OperatorToken;
 use crate::diagnosis::{Diagnosis, Reached, Silence, no_answer};
+use crate::findings::Code;
 use crate::gateway::GatewayAuth;
 use crate::identity::Unidentified;
+use crate::invocation::Invocation;
+use crate::scope::WRITE;
 use crate::secret::Secret;
 
 /// A pairing refusal as the generations send it.
@@ -606,4 +609,38 @@ fn silence_is_explained() {
             }),
         );
     insta::assert_snapshot!(shown);
+}
+
+#[test]
+fn a_cap_is_named_where_no_approval_can_help() {
+    let refused = scene("2026.5.7", pairing("2026.5.7", "scope-upgrade"));
+    let capped = refused.with(|s| s.policy.max_scopes = [WRITE].into_iter().collect());
+    let diagnosis = capped.diagnose();
+    assert_eq!(diagnosis.code, Code::ScopeCap);
+    assert_eq!(diagnosis.command.as_deref(), Some("scope-shim reload"));
+    let says = "policy.max_scopes of scope-shim's configuration keeps admin from it";
+    assert!(diagnosis.sentence.contains(says), "{}", diagnosis.sentence);
+    assert!(
+        !diagnosis.sentence.contains("approve "),
+        "{}",
+        diagnosis.sentence
+    );
+    let short = "policy.max_scopes forbids admin; run: scope-shim reload (requestId: ";
+    assert!(diagnosis.short.contains(short), "{}", diagnosis.short);
+}
+
+#[test]
+fn a_command_is_for_the_shim_at_hand_and_never_costs_the_requests_id() {
+    let refused = scene("2026.5.7", pairing("2026.5.7", "scope-upgrade"));
+    let named = refused.with(|s| s.invocation = Invocation::default().for_gateway("staging"));
+    let diagnosis = named.diagnose();
+    let command = format!("scope-shim approve {REQUEST} --gateway-name staging");
+    assert_eq!(diagnosis.command, Some(command));
+    assert!(
+        diagnosis
+            .short
+            .ends_with(&format!("(requestId: {REQUEST})")),
+        "{}",
+        diagnosis.short
+    );
 }

@@ -194,10 +194,11 @@ fn proxy_user(look: &Look) -> Option<Finding> {
         finding = finding.seen(note.message.clone());
         finding = finding.fix(note.fix.clone().unwrap_or_default());
     } else {
-        finding = finding.fix(
+        let approve = look.shim.invocation.command(&["approve"]);
+        finding = finding.fix(format!(
             "map the users to scopes in policy.users of scope-shim's configuration, or let each user's browser pair once \
-             (scope-shim approve <id>, or gateway.auth.trustedProxy.deviceAutoApprove from 2026.8)",
-        );
+             ({approve}, or gateway.auth.trustedProxy.deviceAutoApprove from 2026.8)"
+        ));
     }
     finding.if_holds(look.version.since(Version::v2026(3, 24)))
 }

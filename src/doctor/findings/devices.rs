@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Finding;
+use super::{Finding, requests};
 use crate::device::{DeviceRecord, OperatorToken};
 use crate::doctor::asks::{Asks, refused_literally};
 use crate::doctor::known::Certainty;
@@ -67,16 +67,19 @@ fn literal(look: &Look, subject: &Subject<'_>) -> Option<Finding> {
     } else {
         finding
     };
+    let repair = look.shim.invocation.command(&["repair", "--apply"]);
     // Later versions refuse to rotate beyond what was approved.
     let fix = if look.version.until(LAST_WIDENING_ROTATION) == Certainty::Certain {
         format!(
-            "go through the shim; for good: scope-shim repair --apply, or openclaw devices rotate --device {} --role \
+            "go through the shim; for good: {repair}, or openclaw devices rotate --device {} --role \
              operator{}",
             brief(subject.record.device_id.as_str(), LONGEST_ID),
             every_scope()
         )
     } else {
-        "go through the shim; for good: scope-shim repair --apply, or openclaw devices approve for each request".to_owned()
+        format!(
+            "go through the shim; for good: {repair}, or openclaw devices approve for each request"
+        )
     };
     finding.fix(fix).if_holds(certainty)
 }
@@ -129,11 +132,11 @@ fn pinned(look: &Look, subject: &Subject<'_>) -> Option<Finding> {
         .into_iter()
         .find(|request| request.device_id == subject.record.device_id);
     let fix = match request {
-        Some(request) => format!(
-            "scope-shim approve {}",
-            brief(&request.request_id, LONGEST_ID)
+        Some(request) => requests::approve(look, request),
+        None => format!(
+            "run the command that fails once, then: {}",
+            look.shim.invocation.command(&["approve", "--all-local"])
         ),
-        None => "run the command that fails once, then: scope-shim approve --all-local".to_owned(),
     };
     finding.fix(fix).if_holds(waits)
 }

@@ -7,7 +7,7 @@ use crate::device::DeviceRecord;
 use crate::doctor::known::Certainty;
 use crate::doctor::look::Look;
 use crate::doctor::subject::{is_expired, pending, subjects};
-use crate::findings::{Code, Shim};
+use crate::findings::Code;
 use crate::identity::store::PendingRequest;
 use crate::profile::Version;
 use crate::scope::{PAIRING, ScopeSet};
@@ -19,7 +19,7 @@ pub(super) fn findings(look: &Look) -> Vec<Finding> {
         .filter(|request| !is_expired(look, request) && look.delegate() != Some(&request.device_id))
         .collect();
     let mut findings: Vec<Finding> = waiting.iter().map(|request| one(look, request)).collect();
-    findings.extend(churn(&waiting));
+    findings.extend(churn(look, &waiting));
     findings.extend(deadlock(look, &waiting));
     findings
 }
@@ -67,11 +67,30 @@ fn one(look: &Look, request: &PendingRequest) -> Finding {
             "openclaw devices approve {id}; `openclaw nodes pending` does not list it"
         ))
     } else {
-        finding.fix(format!("scope-shim approve {id}"))
+        finding.fix(approve(look, request))
     }
 }
 
-fn churn(waiting: &[&PendingRequest]) -> Vec<Finding> {
+/// The command that approves a request, or what keeps the shim from doing so.
+pub(super) fn approve(look: &Look, request: &PendingRequest) -> String {
+    let shim = &look.shim;
+    let client = request.client_id.as_deref().unwrap_or_default();
+    match shim.policy.cap(client, &request.scopes) {
+        None => {
+            let id = brief(&request.request_id, LONGEST_ID);
+            shim.invocation.command(&["approve", &id])
+        }
+        Some(capped) => format!(
+            "{} of scope-shim's configuration keeps {} from it: allow it there, then {}; or reject it with openclaw devices \
+             reject",
+            capped.setting,
+            capped.scopes,
+            shim.invocation.command(&["reload"])
+        ),
+    }
+}
+
+fn churn(look: &Look, waiting: &[&PendingRequest]) -> Vec<Finding> {
     let mut by_device: BTreeMap<&str, usize> = BTreeMap::new();
     for request in waiting {
         *by_device.entry(request.device_id.as_str()).or_default() += 1;
@@ -79,9 +98,15 @@ fn churn(waiting: &[&PendingRequest]) -> Vec<Finding> {
     let many = by_device.into_iter().filter(|(_, number)| *number > 1);
     many.map(|(device, number)| {
         let short: String = device.chars().take(SHORT).collect();
-        Finding::new(Code::RequestChurn, format!("device {}", brief(&short, LONGEST_NAME)))
-            .seen(format!("{} wait at once", count(number, "request")))
-            .fix("go through the shim, which keeps one request; or stop the client, then scope-shim approve --all-local")
+        Finding::new(
+            Code::RequestChurn,
+            format!("device {}", brief(&short, LONGEST_NAME)),
+        )
+        .seen(format!("{} wait at once", count(number, "request")))
+        .fix(format!(
+            "go through the shim, which keeps one request; or stop the client, then {}",
+            look.shim.invocation.command(&["approve", "--all-local"])
+        ))
     })
     .collect()
 }
@@ -110,7 +135,7 @@ fn deadlock(look: &Look, waiting: &[&PendingRequest]) -> Option<Finding> {
         return None;
     }
     let certainty = look.version.until(Version::v2026(6, u16::MAX));
-    let mut finding = Finding::new(
+    let finding = Finding::new(
         Code::ApprovalDeadlock,
         count(waiting.len(), "pairing request"),
     )
@@ -124,13 +149,15 @@ fn deadlock(look: &Look, waiting: &[&PendingRequest]) -> Option<Finding> {
         "it takes operator.pairing".to_owned()
     });
     let delegate = subjects.iter().find(|subject| subject.is_delegate);
-    finding = if delegate.is_some_and(|delegate| may(delegate.record)) {
-        finding.fix("scope-shim approve: the shim's own device may")
+    let finding = if delegate.is_some_and(|delegate| may(delegate.record)) {
+        let approve = look.shim.invocation.command(&["approve"]);
+        finding.fix(format!("{approve}: the shim's own device may"))
     } else {
-        finding.shim = Shim::Tells;
-        finding.fix(
-            "start scope-shim run once, so that its own device is paired; then scope-shim approve",
-        )
+        finding.fix(format!(
+            "start {} once, so that its own device is paired; then {}",
+            look.shim.invocation.command(&["run"]),
+            look.shim.invocation.command(&["approve"])
+        ))
     };
     finding.if_holds(certainty)
 }

@@ -124,7 +124,10 @@ fn delegate(look: &Look) -> Option<Finding> {
                     ),
                     None => (
                         "its key is there, and the pairing store does not know it".to_owned(),
-                        "start scope-shim run: it pairs its device, or says which request to approve".to_owned(),
+                        format!(
+                            "start {}: it pairs its device, or says which request to approve",
+                            look.shim.invocation.command(&["run"])
+                        ),
                     ),
                 };
                 return Some(finding(&subject).seen(seen).fix(fix));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::config::Sources;
+use crate::config::{Policy, Sources};
 use crate::device::{DeviceId, DeviceRecord, OperatorToken};
 use crate::doctor::known::Known;
 use crate::doctor::look::{
@@ -16,6 +16,7 @@ use crate::fixture;
 use crate::gateway::GatewayAuth;
 use crate::identity::store::provenance::Provenance;
 use crate::identity::store::{PendingRequest, Snapshot};
+use crate::invocation::Invocation;
 use crate::profile::Version;
 use crate::scope::{ADMIN, ALL, PAIRING, READ, WRITE};
 use crate::secret::Secret;
@@ -69,6 +70,10 @@ fn look(month: u16, patch: u16) -> Look {
                 findings: Vec::new(),
             },
             delegate: DelegateLook::Absent,
+            running: None,
+            silent: None,
+            policy: Policy::default(),
+            invocation: Invocation::default(),
         },
         notes: Vec::new(),
         installed: None,

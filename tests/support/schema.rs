@@ -1,17 +1,16 @@
-//! Holds what is printed to `config/doctor.schema.json`, as far as that schema uses JSON Schema.
+//! Holds what is printed to the schema that documents it, as far as that schema uses JSON Schema.
 
 use serde_json::Value;
 
-/// What of a document its schema does not allow, or demands and does not find.
-pub(super) fn violations(command: &str, document: &Value) -> Vec<String> {
-    let text = include_str!("../../../config/doctor.schema.json");
-    let root: Value = serde_json::from_str(text).unwrap();
+/// What of a document a definition of its schema does not allow, or demands and does not find.
+pub(crate) fn violations(schema: &str, definition: &str, document: &Value) -> Vec<String> {
+    let root: Value = serde_json::from_str(schema).unwrap();
     let mut wrong = Vec::new();
     check(
         &root,
-        &root["$defs"][command],
+        &root["$defs"][definition],
         document,
-        command,
+        definition,
         &mut wrong,
     );
     wrong
@@ -66,6 +65,7 @@ fn is_of_type(expected: &Value, value: &Value) -> bool {
         _ => match expected.as_str().unwrap() {
             "null" => value.is_null(),
             "boolean" => value.is_boolean(),
+            "number" => value.is_number(),
             "integer" => value.is_i64() || value.is_u64(),
             "string" => value.is_string(),
             "array" => value.is_array(),

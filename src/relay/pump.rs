@@ -1,0 +1,262 @@
+//! The two directions of a session, moved on as far as the sockets let them.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf as _, Bytes};
+use tokio::io::{AsyncRead as _, AsyncWrite as _, AsyncWriteExt as _, ReadBuf};
+
+use super::boundary::Boundary;
+use super::{Tap, Traffic, Wire};
+use crate::stream::Stream;
+use crate::ws::Close;
+
+/// Both ends of a session, and how far each direction is.
+pub(super) struct Pump<'a> {
+    client: Stream,
+    gateway: Stream,
+    up: Direction<'a>,
+    down: Direction<'a>,
+    half_closed: bool,
+}
+
+/// What has changed for good.
+pub(super) enum Progress {
+    /// One direction has ended.
+    HalfClosed,
+    /// Both have.
+    Over,
+}
+
+/// One direction.
+pub(super) struct Direction<'a> {
+    /// What the receiver has not taken yet. Nothing is read before it has.
+    rest: Bytes,
+    state: State,
+    count: Count<'a>,
+    boundary: Option<Boundary>,
+    tap: Option<Box<Tap>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    /// The sender has ended; the receiver has not been told yet.
+    Ending,
+    Ended,
+}
+
+#[derive(Clone, Copy)]
+enum Count<'a> {
+    ToGateway(&'a Traffic),
+    ToClient(&'a Traffic),
+}
+
+impl<'a> Pump<'a> {
+    pub(super) fn new(
+        client: Wire,
+        gateway: Wire,
+        framed: bool,
+        tap: Option<Tap>,
+        traffic: &'a Traffic,
+    ) -> Self {
+        let mut up = Direction::new(Count::ToGateway(traffic));
+        let mut down = Direction::new(Count::ToClient(traffic));
+        down.boundary = framed.then(Boundary::default);
+        down.tap = tap.map(Box::new);
+        up.begin_with(&client.unread);
+        down.begin_with(&gateway.unread);
+        Self {
+            client: client.stream,
+            gateway: gateway.stream,
+            up,
+            down,
+            half_closed: false,
+        }
+    }
+
+    pub(super) fn client(&mut self) -> &mut Stream {
+        &mut self.client
+    }
+
+    /// Moves what can be moved.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Progress>> {
+        let up = self.up.poll(cx, &mut self.client, &mut self.gateway)?;
+        let down = self.down.poll(cx, &mut self.gateway, &mut self.client)?;
+        if up.is_ready() && down.is_ready() {
+            return Poll::Ready(Ok(Progress::Over));
+        }
+        if !self.half_closed && (up.is_ready() || down.is_ready()) {
+            self.half_closed = true;
+            return Poll::Ready(Ok(Progress::HalfClosed));
+        }
+        Poll::Pending
+    }
+
+    /// Lets the frame towards the client that is under way end, then closes. Where frames cannot be told apart, the
+    /// connection just ends.
+    pub(super) async fn close(&mut self, close: &Close) -> io::Result<()> {
+        let Self {
+            client,
+            gateway,
+            down,
+            ..
+        } = self;
+        poll_fn(|cx| down.poll_rest(cx, client)).await?;
+        while let Some(missing) = down.boundary.as_ref().and_then(Boundary::missing) {
+            match poll_fn(|cx| down.poll_move(cx, gateway, client, missing)).await? {
+                Moved::Some => poll_fn(|cx| down.poll_rest(cx, client)).await?,
+                Moved::End => return Ok(()),
+            }
+        }
+        if down.boundary.as_ref().is_some_and(Boundary::is_known) {
+            client.write_all(&close.server_frame()).await?;
+        }
+        client.shutdown().await
+    }
+}
+
+/// What one attempt to move bytes came to.
+enum Moved {
+    Some,
+    End,
+}
+
+impl<'a> Direction<'a> {
+    const fn new(count: Count<'a>) -> Self {
+        Self {
+            rest: Bytes::new(),
+            state: State::Open,
+            count,
+            boundary: None,
+            tap: None,
+        }
+    }
+
+    /// What the handshake read too early.
+    fn begin_with(&mut self, unread: &[u8]) {
+        self.take_note(unread);
+        self.rest = Bytes::copy_from_slice(&tapped(&mut self.tap, unread));
+    }
+
+    /// Moves what there is. Ready when the direction has ended; the other may go on.
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut Stream,
+        to: &mut Stream,
+    ) -> Poll<io::Result<()>> {
+        for _ in 0..ROUNDS {
+            if self.state == State::Ended {
+                return Poll::Ready(Ok(()));
+            }
+            ready!(self.poll_rest(cx, to))?;
+            if self.state == State::Ending {
+                // A receiver that is gone has ended, too.
+                let _ = ready!(Pin::new(&mut *to).poll_shutdown(cx));
+                self.state = State::Ended;
+                return Poll::Ready(Ok(()));
+            }
+            if matches!(
+                ready!(self.poll_move(cx, from, to, usize::MAX))?,
+                Moved::End
+            ) {
+                self.state = State::Ending;
+                self.rest = self
+                    .tap
+                    .take()
+                    .map(|mut tap| tap.finish().into())
+                    .unwrap_or_default();
+            }
+        }
+        // The other sessions of this thread have their turn.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Hands on what the receiver had no room for, and what TLS may still hold back.
+    fn poll_rest(&mut self, cx: &mut Context<'_>, to: &mut Stream) -> Poll<io::Result<()>> {
+        while self.rest.has_remaining() {
+            let written = ready!(Pin::new(&mut *to).poll_write(cx, &self.rest))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.rest.advance(written);
+        }
+        // Not even a small allocation stays with an idle session.
+        self.rest = Bytes::new();
+        if to.is_tls() {
+            return Pin::new(to).poll_flush(cx);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads into the thread's buffer and writes it on at once. What was read is not lost: what the receiver has no room
+    /// for becomes the rest.
+    fn poll_move(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut Stream,
+        to: &mut Stream,
+        at_most: usize,
+    ) -> Poll<io::Result<Moved>> {
+        BUFFER.with_borrow_mut(|buffer| {
+            let room = buffer.len().min(at_most);
+            let mut buffer = ReadBuf::new(buffer.get_mut(..room).unwrap_or_default());
+            match ready!(Pin::new(from).poll_read(cx, &mut buffer)) {
+                // A peer that ends the connection without a word of TLS has ended it like one that says so: what is
+                // relayed has frames of its own, which tell where something is missing.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
+                read => read?,
+            }
+            let bytes = buffer.filled();
+            if bytes.is_empty() {
+                return Poll::Ready(Ok(Moved::End));
+            }
+            self.take_note(bytes);
+            let bytes = tapped(&mut self.tap, bytes);
+            if bytes.is_empty() {
+                return Poll::Ready(Ok(Moved::Some));
+            }
+            let written = match Pin::new(to).poll_write(cx, &bytes) {
+                Poll::Ready(written) => written?,
+                Poll::Pending => 0,
+            };
+            if let Some(rest @ [_, ..]) = bytes.get(written..) {
+                self.rest = Bytes::copy_from_slice(rest);
+            }
+            Poll::Ready(Ok(Moved::Some))
+        })
+    }
+
+    fn take_note(&mut self, bytes: &[u8]) {
+        match self.count {
+            Count::ToGateway(traffic) => traffic.to_gateway(bytes.len() as u64),
+            Count::ToClient(traffic) => traffic.to_client(bytes.len() as u64),
+        }
+        if let Some(boundary) = &mut self.boundary {
+            boundary.feed(bytes);
+        }
+    }
+}
+
+/// What the other side gets of these bytes.
+fn tapped<'b>(tap: &mut Option<Box<Tap>>, bytes: &'b [u8]) -> Cow<'b, [u8]> {
+    match tap {
+        None => Cow::Borrowed(bytes),
+        Some(tap) => tap.pass(bytes),
+    }
+}
+
+thread_local! {
+    /// Shared by every session of the thread: bytes stay in it only between a read and the write that follows at once.
+    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; BUFFER_SIZE]);
+}
+
+/// How often one direction is read in a row while there is more.
+const ROUNDS: usize = 8;
+const BUFFER_SIZE: usize = 64 * 1024;
