@@ -2,7 +2,7 @@
 //!
 //! Mostly it is HTTP on a Unix socket in the data directory. Whoever may open that may do everything: it lies where only
 //! its owner can enter, and so does the key of the delegate. A port on loopback does the same for whoever has the token
-//! ([`token`]), and one more port answers the probes of an orchestrator, and nothing else. What may come in where is
+//! ([`token`]; another one is for the metrics alone), and one more port answers the probes of an orchestrator, and nothing else. What may come in where is
 //! decided in one place (`gate`), what is answered in another (`route`).
 //!
 //! It serves until the last session is over, so that a shim that drains can be watched.
@@ -27,6 +27,8 @@ pub mod token;
 mod unpair;
 mod upgrade;
 
+#[cfg(unix)]
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -39,10 +41,12 @@ use tracing::{info, warn};
 
 use crate::app::{self, Shim};
 use crate::config::Config;
+use crate::listen::{bind_twin, twin_of};
 #[cfg(unix)]
-use crate::delegate::private_directory;
-use gate::Gate;
+use crate::private;
+use gate::{Gate, Tokens};
 use serve::Surface;
+use token::{TokenError, Use};
 
 pub use client::{Client, ClientError};
 
@@ -132,14 +136,15 @@ pub async fn start(configs: &[Config], shim: Arc<Shim>, takes_over: bool) -> Adm
     #[cfg(unix)]
     if let Some(path) = &config.admin.socket {
         // Where each gateway has a directory elsewhere, nobody else makes it; a failure shows when the socket is bound.
-        let _ = private_directory(&config.base);
+        let _ = private::directory(&config.base);
+        secure(configs);
         let surface = admin.surface(&shim, Gate::Socket);
         listen_on_socket(&admin, path, surface.clone(), takes_over).await;
         admin.place = Some((path.clone(), surface));
     }
     if let Some(address) = config.admin.listen {
-        match token::load_or_create(&config.base) {
-            Ok(token) => listen_on_port(address, admin.surface(&shim, Gate::Port(token))).await,
+        match tokens(&config.base) {
+            Ok(tokens) => listen_on_port(address, admin.surface(&shim, Gate::Port(tokens))).await,
             Err(error) => warn!("no admin port at {address}: {error}"),
         }
     }
@@ -160,6 +165,26 @@ pub async fn start_older(shim: Arc<Shim>) -> Admin {
     #[cfg(not(unix))]
     let _ = shim;
     admin
+}
+
+/// Sees to it that the data directories are the shim's alone, and tells where they are not.
+#[cfg(unix)]
+fn secure(configs: &[Config]) {
+    let all = configs
+        .iter()
+        .flat_map(|config| [&config.base, &config.data]);
+    for directory in all.collect::<BTreeSet<_>>() {
+        if let Err(error) = private::secure_directory(directory) {
+            warn!("the data directory is not the shim's alone: {error}");
+        }
+    }
+}
+
+fn tokens(data: &Path) -> Result<Tokens, TokenError> {
+    Ok(Tokens {
+        all: token::load_or_create(data, Use::Admin)?,
+        metrics: Some(token::load_or_create(data, Use::Metrics)?),
+    })
 }
 
 #[cfg(unix)]
@@ -194,8 +219,7 @@ async fn listen_on_socket(admin: &Admin, path: &Path, surface: Surface, takes_ov
 async fn listen_on_port(address: SocketAddr, surface: Surface) {
     match TcpListener::bind(address).await {
         Ok(listener) => {
-            announce(&listener, &surface);
-            tokio::spawn(serve::serve(listener, surface));
+            tokio::spawn(serve_port(listener, surface));
         }
         Err(error) => {
             warn!("no {} at {address}: {error}", surface.gate.name());
@@ -203,13 +227,25 @@ async fn listen_on_port(address: SocketAddr, surface: Surface) {
                 loop {
                     tokio::time::sleep(TRY_AGAIN).await;
                     if let Ok(listener) = TcpListener::bind(address).await {
-                        announce(&listener, &surface);
-                        return serve::serve(listener, surface).await;
+                        return serve_port(listener, surface).await;
                     }
                 }
             }));
         }
     }
+}
+
+/// Serves a port, and the same one of the other loopback address, which a browser may take for `localhost`: whoever else
+/// had that would be given the token.
+async fn serve_port(listener: TcpListener, surface: Surface) {
+    announce(&listener, &surface);
+    let twin = listener.local_addr().ok().and_then(twin_of);
+    let beside = async {
+        let listener = bind_twin(twin?, &surface.stop).await?;
+        serve::serve(listener, surface.clone()).await;
+        Some(())
+    };
+    tokio::join!(serve::serve(listener, surface.clone()), beside);
 }
 
 fn announce(listener: &TcpListener, surface: &Surface) {

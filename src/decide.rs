@@ -48,6 +48,8 @@ pub enum Pass {
     },
     /// The gateway accepts it as it stands.
     Accepted,
+    /// This gateway lets no user in without a device, whoever names the user.
+    WantsDevice,
     /// On this gateway a session by device token manages its own device only; the delegate's would manage all.
     ConfinedToken,
     /// The delegate is not paired, or not for these scopes.
@@ -190,7 +192,21 @@ fn obstacle(case: Case<'_>, trace: &mut impl Trace) -> Option<Pass> {
         };
         Step::new(Question::Entitled, answer, evidence::entitled(case))
     });
-    granted.is_empty().then_some(Pass::NotEntitled(missing))
+    if granted.is_empty() {
+        return Some(Pass::NotEntitled(missing));
+    }
+    wants_device(case, trace).then_some(Pass::WantsDevice)
+}
+
+/// Whether the gateway refuses a user who shows no device: up to 2026.2.21. The delegate's would let one in whom the
+/// gateway alone does not, instead of giving back what a session lacks.
+fn wants_device(case: Case<'_>, trace: &mut impl Trace) -> bool {
+    let is_user = matches!(case.identity, Identity::User { .. });
+    let wants = is_user && case.claims.device.is_none() && case.profile.early;
+    if wants {
+        trace.step(|| Step::new(Question::DeviceLess, "no", evidence::wants_device(case)));
+    }
+    wants
 }
 
 /// What the delegate asks for in the session's place: all that is asked for, or nothing.
@@ -447,6 +463,9 @@ impl std::fmt::Display for Decision {
             Self::Pass(Pass::NotEntitled(missing)) => write!(f, "not approved for {missing}"),
             Self::Pass(Pass::Capped { scopes, by }) => write!(f, "{by} keeps {scopes} from it"),
             Self::Pass(Pass::Accepted) => f.write_str("the gateway accepts it as it stands"),
+            Self::Pass(Pass::WantsDevice) => {
+                f.write_str("this gateway lets no user in without a device")
+            }
             Self::Pass(Pass::ConfinedToken) => {
                 f.write_str("a session by device token may manage its own device only")
             }

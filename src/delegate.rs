@@ -4,7 +4,7 @@
 //! payload version 2, the one that every gateway from 2026.2.17 to 2026.9.6 takes.
 
 use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,6 +19,7 @@ use zeroize::Zeroizing;
 use crate::device::DeviceId;
 use crate::handshake::message::{Claims, DeviceProof};
 use crate::identity::proof::{self, PayloadVersion};
+use crate::private;
 
 /// The platform that the delegate always claims. Gateways from 2026.2.26 pin it at pairing, so it is one constant
 /// whatever machine the shim runs on.
@@ -80,7 +81,7 @@ impl Delegate {
         let path = data.join(KEY_FILE);
         let key = match read(&path) {
             Err(DelegateError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                private_directory(data).map_err(failed("write", data))?;
+                private::directory(data).map_err(failed("write", data))?;
                 create(&path)?;
                 read(&path)
             }
@@ -209,7 +210,7 @@ impl Delegate {
     pub fn retire(&self) -> Result<(), DelegateError> {
         use io::ErrorKind::{AlreadyExists, NotFound};
         let mark = self.mark();
-        match write_private(&mark, b"") {
+        match private::create(&mark, b"") {
             // Where there is no directory there is no key that anybody could have loaded.
             Err(error) if !matches!(error.kind(), AlreadyExists | NotFound) => {
                 Err(failed("retire", &mark)(error))
@@ -269,7 +270,7 @@ impl Delegate {
     pub fn restore(&self) -> Result<(), DelegateError> {
         if !self.path.exists() {
             let data = self.path.parent().unwrap_or(&self.path);
-            private_directory(data).map_err(failed("write", data))?;
+            private::directory(data).map_err(failed("write", data))?;
             create(&self.path)?;
         }
         self.key.store(Arc::new(read(&self.path)?));
@@ -396,30 +397,12 @@ fn create(path: &Path) -> Result<(), DelegateError> {
     let pem = fresh()?;
     let draft = path.with_extension(format!("{}.draft", std::process::id()));
     let written =
-        write_private(&draft, pem.as_bytes()).and_then(|()| match fs::hard_link(&draft, path) {
+        private::write(&draft, pem.as_bytes()).and_then(|()| match fs::hard_link(&draft, path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
             _ => Ok(()),
         });
     let _ = fs::remove_file(&draft);
     written.map_err(failed("write", path))
-}
-
-pub(crate) fn private_directory(path: &Path) -> io::Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path)
-}
-
-fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
 }
 
 const KEY_FILE: &str = "delegate.key";
@@ -539,7 +522,7 @@ mod tests {
     #[test]
     fn a_broken_key_is_not_replaced_in_silence() {
         let dir = tempfile::tempdir().unwrap();
-        write_private(&dir.path().join(KEY_FILE), b"garbage").unwrap();
+        private::write(&dir.path().join(KEY_FILE), b"garbage").unwrap();
         let error = Delegate::load_or_create(dir.path()).unwrap_err();
         assert!(matches!(error, DelegateError::NotAKey(_)), "{error}");
         assert_eq!(fs::read(dir.path().join(KEY_FILE)).unwrap(), b"garbage");

@@ -4,6 +4,7 @@ mod forbidden;
 pub mod forward;
 pub mod headers;
 pub mod pacing;
+pub mod rebound;
 pub mod respond;
 pub mod upgrade;
 
@@ -23,7 +24,7 @@ use crate::engine::Engine;
 use crate::handshake::drive::Limits;
 use crate::served::Door;
 use forward::Upstream;
-use headers::{Peer, Trust};
+use headers::{Attribution, Peer, Trust};
 use pacing::Pacing;
 
 /// A response body, whoever made it.
@@ -57,6 +58,8 @@ pub struct Connection {
     pub door: Arc<Door>,
     /// The client, or the proxy before it.
     pub peer: Peer,
+    /// The port that the client connected to.
+    pub port: u16,
     /// Whether it is under TLS.
     pub tls: bool,
     /// The host that the client named when TLS began, in lower case.
@@ -70,6 +73,7 @@ impl Connection {
     #[must_use]
     pub fn new(door: Arc<Door>, peer: Peer) -> Self {
         Self {
+            port: door.address.port(),
             door,
             peer,
             tls: false,
@@ -92,12 +96,23 @@ impl Connection {
         };
         let front = served.front();
         let span = front.span.clone();
-        Ok(self.through(&front, request).instrument(span).await)
+        let attribution = front.trust.attribute(self.peer, request.headers());
+        // A name that the operator gave leads to this machine with reason, and who has a certificate for a name owns it.
+        let attribution = match self.tls || self.door.names(&served) {
+            true => attribution,
+            false => rebound::doubt(attribution, self.peer, request.headers(), self.port),
+        };
+        let answer = self.through(&front, attribution, request);
+        Ok(answer.instrument(span).await)
     }
 
     /// Answers a request for the gateway behind this front.
-    async fn through(&self, front: &Arc<Front>, mut request: Request<Incoming>) -> Response<Body> {
-        let attribution = front.trust.attribute(self.peer, request.headers());
+    async fn through(
+        &self,
+        front: &Arc<Front>,
+        attribution: Attribution,
+        mut request: Request<Incoming>,
+    ) -> Response<Body> {
         let user = front.trust.user(self.peer, attribution, request.headers());
         let visit = upgrade::visit(attribution, user, request.headers());
         front

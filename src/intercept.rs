@@ -23,10 +23,11 @@ pub use exempt::{Apart, Exempt, Ids, NotApart};
 pub use nft::{NftError, may_change};
 pub use plan::{Plan, Refused, Uncovered};
 pub use proof::{Proof, Unproven};
-pub use standing::{Standing, Way};
+pub use standing::{End, Standing, Way};
 pub use table::{InPlace, InPlaceRedirect};
 pub use watch::watch;
 
+use crate::admin;
 use crate::config::Config;
 
 /// One of the two families of addresses.
@@ -115,6 +116,28 @@ pub enum Error {
     Stuck(u32),
 }
 
+/// The shim that is meant, and what whoever asks for the redirect says that it does.
+///
+/// The shim itself is asked, too, but never believed alone: its user could redirect any port of the machine.
+#[derive(Clone, Copy, Debug)]
+pub struct Meant<'a> {
+    /// Its gateways.
+    pub configs: &'a [Config],
+    /// Whether they are all that it has; else one was chosen, and the others stay as they are.
+    pub all: bool,
+}
+
+impl Meant<'_> {
+    /// Where the shim is asked.
+    fn socket(&self) -> AdminSocket {
+        let first = self.configs.first();
+        let said = first.and_then(|config| config.admin.socket.clone());
+        said.unwrap_or_else(|| {
+            first.map_or_else(PathBuf::new, |config| admin::socket(&config.base))
+        })
+    }
+}
+
 /// What is in place now.
 #[derive(Debug)]
 pub struct Up {
@@ -129,11 +152,11 @@ pub struct Up {
 /// # Errors
 ///
 /// When it would not work, or does not: nothing is in place then.
-pub async fn up(config: &Config, other_machines: bool) -> Result<Up, Error> {
+pub async fn up(meant: Meant<'_>, other_machines: bool) -> Result<Up, Error> {
     if let Some(pid) = nft::list()?.and_then(|table| table.watcher) {
         return Err(Error::Watched(pid));
     }
-    let plan = match Plan::make(config, other_machines).await {
+    let plan = match Plan::make(meant, other_machines).await {
         Ok(plan) => plan,
         Err(refused) if nft::list()?.is_some() => return Err(Error::Left(refused)),
         Err(refused) => return Err(refused.into()),

@@ -65,6 +65,7 @@ pub mod demo;
 pub mod gateway;
 pub mod invocation;
 pub mod log;
+pub mod private;
 pub mod served;
 pub mod telemetry;
 pub mod text;

@@ -109,6 +109,14 @@ impl Door {
         Some(Arc::clone(&ways.first()?.served))
     }
 
+    /// Whether the operator has given the names by which this gateway is reached here.
+    #[must_use]
+    pub fn names(&self, served: &Arc<Served>) -> bool {
+        let ways = self.ways.load();
+        let mut leading_there = ways.iter().filter(|way| Arc::ptr_eq(&way.served, served));
+        leading_there.any(|way| !way.hosts.is_empty())
+    }
+
     /// How many clients, and how patient the shim is with each, as it changes.
     #[must_use]
     pub fn limits(&self) -> watch::Receiver<Limits> {

@@ -17,10 +17,28 @@ use crate::secret::Secret;
 pub(super) enum Gate {
     /// The Unix socket: the system has seen to it that it is the owner.
     Socket,
-    /// The port on loopback, for whoever has the token.
-    Port(Secret),
+    /// The port on loopback, for whoever has a token.
+    Port(Tokens),
     /// The port for probes, for anybody.
     Probes,
+}
+
+/// The tokens of a port.
+#[derive(Debug)]
+pub(super) struct Tokens {
+    /// For everything.
+    pub(super) all: Secret,
+    /// To look at the metrics; `None` where there are none.
+    pub(super) metrics: Option<Secret>,
+}
+
+/// How much somebody who is answered is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// Whether, and why.
+    Everything,
+    /// Whether.
+    Little,
 }
 
 impl Gate {
@@ -32,36 +50,55 @@ impl Gate {
         }
     }
 
-    /// Whether somebody may be told why, not only whether.
-    pub(super) const fn tells_details(&self) -> bool {
-        !matches!(self, Self::Probes)
-    }
-
-    /// Whether a request may be answered.
-    pub(super) fn admits<B>(&self, request: &Request<B>) -> Result<(), Refused> {
+    /// Whether a request may be answered, and how much it is told.
+    pub(super) fn admits<B>(&self, request: &Request<B>) -> Result<Told, Refused> {
         let (method, path) = (request.method(), request.uri().path());
         match self {
-            Self::Socket => Ok(()),
-            Self::Probes if method == Method::GET && matches!(path, "/live" | "/ready") => Ok(()),
+            Self::Socket => Ok(Told::Everything),
+            Self::Probes if method == Method::GET && matches!(path, "/live" | "/ready") => {
+                Ok(Told::Little)
+            }
             Self::Probes => Err(Refused {
                 status: StatusCode::NOT_FOUND,
                 kind: "not_found",
                 message: "there is nothing here but /live and /ready".to_owned(),
             }),
-            Self::Port(token) => {
+            Self::Port(tokens) => {
                 from_here(request.headers())?;
-                let open = method == Method::GET && matches!(path, "/" | "/live" | "/ready");
-                if open || has_token(request.headers(), token) {
-                    return Ok(());
-                }
-                Err(Refused {
-                    status: StatusCode::UNAUTHORIZED,
-                    kind: "unauthorized",
-                    message: "this needs the header `Authorization: Bearer` and the token in admin.token in the data directory"
-                        .to_owned(),
-                })
+                tokens.admit(request.headers(), method, path)
             }
         }
+    }
+
+    /// Whether a visitor comes for one question alone, and goes.
+    pub(super) const fn is_brief(&self) -> bool {
+        matches!(self, Self::Probes)
+    }
+}
+
+impl Tokens {
+    fn admit(&self, headers: &HeaderMap, method: &Method, path: &str) -> Result<Told, Refused> {
+        let looks = |paths: &[&str]| method == Method::GET && paths.contains(&path);
+        if has_token(headers, &self.all) {
+            return Ok(Told::Everything);
+        }
+        let metrics = self.metrics.as_ref();
+        let may_look = metrics.is_some_and(|token| has_token(headers, token));
+        if may_look && looks(&["/metrics", "/live", "/ready"]) {
+            return Ok(Told::Everything);
+        }
+        if looks(&["/", "/live", "/ready"]) {
+            return Ok(Told::Little);
+        }
+        if may_look {
+            return Err(forbidden("this token is for /metrics alone"));
+        }
+        Err(Refused {
+            status: StatusCode::UNAUTHORIZED,
+            kind: "unauthorized",
+            message: "this needs the header `Authorization: Bearer` and the token in admin.token in the data directory"
+                .to_owned(),
+        })
     }
 }
 
@@ -126,14 +163,72 @@ mod tests {
             built = built.header(name, value);
         }
         match gate.admits(&built.body(()).unwrap()) {
-            Ok(()) => 200,
+            Ok(_) => 200,
             Err(refused) => refused.status.as_u16(),
         }
     }
 
+    fn port(all: &str) -> Gate {
+        Gate::Port(Tokens {
+            all: Secret::new(all),
+            metrics: Some(Secret::new("look")),
+        })
+    }
+
+    fn told(gate: &Gate, path: &str, token: Option<&str>) -> Option<Told> {
+        let request = Request::get(path).header("host", "[::1]:1");
+        let request = match token {
+            Some(token) => request.header("authorization", format!("Bearer {token}")),
+            None => request,
+        };
+        gate.admits(&request.body(()).unwrap()).ok()
+    }
+
+    #[test]
+    fn why_is_for_those_with_a_token_and_whether_for_all() {
+        let gate = port("all");
+        for path in ["/live", "/ready"] {
+            for (token, expected) in [
+                (None, Told::Little),
+                (Some("wrong"), Told::Little),
+                (Some("look"), Told::Everything),
+                (Some("all"), Told::Everything),
+            ] {
+                assert_eq!(told(&gate, path, token), Some(expected), "{path} {token:?}");
+            }
+            assert_eq!(told(&Gate::Probes, path, Some("all")), Some(Told::Little));
+            assert_eq!(told(&Gate::Socket, path, None), Some(Told::Everything));
+        }
+    }
+
+    #[test]
+    fn the_token_for_the_metrics_switches_and_shows_nothing_else() {
+        let gate = port("all");
+        let with =
+            |request: &str| format!("{request} | host: 127.0.0.1:1 | authorization: Bearer look");
+        assert_eq!(status(&gate, &with("GET /metrics")), 200);
+        for request in [
+            "GET /status",
+            "GET /mode",
+            "POST /mode",
+            "POST /metrics",
+            "POST /approve",
+            "POST /reload",
+            "POST /upgrade",
+            "POST /unpair",
+        ] {
+            assert_eq!(status(&gate, &with(request)), 403, "{request}");
+        }
+        let relay = Gate::Port(Tokens {
+            all: Secret::new("all"),
+            metrics: None,
+        });
+        assert_eq!(status(&relay, &with("GET /metrics")), 401);
+    }
+
     #[test]
     fn the_port_wants_the_token_for_everything_but_the_bare_page_and_probes() {
-        let gate = Gate::Port(Secret::new("t0ken"));
+        let gate = port("t0ken");
         for (request, expected) in [
             ("GET / | host: localhost:1", 200),
             ("GET /live | host: 127.0.0.1:1", 200),
@@ -177,7 +272,7 @@ mod tests {
 
     #[test]
     fn a_rebound_name_and_another_page_get_nothing_from_the_port_not_even_with_the_token() {
-        let gate = Gate::Port(Secret::new("t"));
+        let gate = port("t");
         for (headers, expected) in [
             ("host: evil.example", 403),
             ("host: localhost.evil.example:1", 403),

@@ -2,12 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::gate::Gate;
+use super::gate::Told;
 use crate::app::Shim;
 
 /// It does.
-pub(super) fn live(shim: &Shim, gate: &Gate) -> Value {
-    if !gate.tells_details() {
+pub(super) fn live(shim: &Shim, told: Told) -> Value {
+    if told == Told::Little {
         return json!({"live": true});
     }
     json!({

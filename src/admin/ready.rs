@@ -7,7 +7,7 @@ use hyper::{Response, StatusCode};
 use serde_json::json;
 use tokio::time::timeout;
 
-use super::gate::Gate;
+use super::gate::Told;
 use super::route::json;
 use crate::app::{Fleet, Shim};
 use crate::config::Mode;
@@ -31,7 +31,7 @@ impl Ready {
 }
 
 /// Answers `/ready`: a shim that is told to stop is not, so that nobody is sent to it any more.
-pub(super) async fn answer(shim: &Shim, gate: &Gate) -> Response<Body> {
+pub(super) async fn answer(shim: &Shim, told: Told) -> Response<Body> {
     let draining = shim.draining();
     let gateways = Ready::look(&shim.fleet()).await.0;
     let ready = !draining && gateways.iter().all(|(_, reached)| reached.is_ok());
@@ -40,7 +40,7 @@ pub(super) async fn answer(shim: &Shim, gate: &Gate) -> Response<Body> {
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    if !gate.tells_details() {
+    if told == Told::Little {
         return json(status, &json!({"ready": ready}));
     }
     let gateways = gateways.iter().map(|(name, reached)| {

@@ -19,7 +19,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tracing::debug;
 
-use super::gate::Gate;
+use super::gate::{Gate, Tokens};
 use super::page;
 use super::route::{self, Answer, Refused};
 use super::{Client, ClientError};
@@ -64,7 +64,10 @@ impl Relay {
     /// Serves whoever comes, until it is dropped.
     pub async fn serve(self) -> Infallible {
         let desk = Arc::new(Desk {
-            gate: Gate::Port(self.token),
+            gate: Gate::Port(Tokens {
+                all: self.token,
+                metrics: None,
+            }),
             client: self.client,
         });
         loop {

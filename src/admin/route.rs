@@ -8,7 +8,7 @@ use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPT
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::Value;
 
-use super::gate::Gate;
+use super::gate::Told;
 use super::{approve, live, metrics, mode, older, page, ready, reload, status, unpair, upgrade};
 use crate::app::Shim;
 use crate::http::Body;
@@ -59,10 +59,10 @@ impl Refused {
     }
 }
 
-/// Answers one request that came in by this gate and may be answered.
+/// Answers one request that may be answered, and tells so much.
 pub(super) async fn answer(
     shim: &Arc<Shim>,
-    gate: &Gate,
+    told: Told,
     request: Request<Incoming>,
 ) -> Response<Body> {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
@@ -77,8 +77,8 @@ pub(super) async fn answer(
     };
     match (&method, path.as_str()) {
         (&Method::GET, "/") => page::page(),
-        (&Method::GET, "/live") => respond(Ok(live::live(shim, gate))),
-        (&Method::GET, "/ready") => ready::answer(shim, gate).await,
+        (&Method::GET, "/live") => respond(Ok(live::live(shim, told))),
+        (&Method::GET, "/ready") => ready::answer(shim, told).await,
         (&Method::GET, "/metrics") => metrics::answer(shim).await,
         (&Method::GET, "/status") => respond(Ok(status::status(shim).await)),
         (&Method::GET, "/mode") => respond(Ok(mode::show(shim))),

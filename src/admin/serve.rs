@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
-use super::gate::Gate;
+use super::gate::{Gate, Told};
 use super::route::{self, Refused};
 use crate::app::Shim;
 use crate::http::Body;
@@ -52,28 +52,29 @@ impl Surface {
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
-        if let Err(refused) = self.gate.admits(&request) {
-            return route::respond(Err(refused));
-        }
+        let told = match self.gate.admits(&request) {
+            Ok(told) => told,
+            Err(refused) => return route::respond(Err(refused)),
+        };
         let answered = if request.method() == Method::GET {
-            timeout(LONGEST_ANSWER, self.look(request)).await
+            timeout(LONGEST_ANSWER, self.look(request, told)).await
         } else {
-            timeout(LONGEST_ANSWER, self.work(request)).await
+            timeout(LONGEST_ANSWER, self.work(request, told)).await
         };
         let late = "this took too long, and nobody waits for it any more";
         answered.unwrap_or_else(|_| error(StatusCode::GATEWAY_TIMEOUT, "timeout", late))
     }
 
-    async fn look(&self, request: Request<Incoming>) -> Response<Body> {
-        route::answer(&self.shim, &self.gate, request).await
+    async fn look(&self, request: Request<Incoming>, told: Told) -> Response<Body> {
+        route::answer(&self.shim, told, request).await
     }
 
     /// What changes something is finished, whether or not the one who asked for it stays: half of it must not hold.
-    async fn work(&self, request: Request<Incoming>) -> Response<Body> {
+    async fn work(&self, request: Request<Incoming>, told: Told) -> Response<Body> {
         let surface = self.clone();
         let work = self
             .calls
-            .spawn(async move { surface.look(request).await })
+            .spawn(async move { surface.look(request, told).await })
             .await;
         work.unwrap_or_else(|_| route::respond(Err(Refused::broken())))
     }
@@ -130,13 +131,16 @@ pub(super) async fn serve(listener: impl Listen, surface: Surface) {
 /// What was asked before the surface ends is answered.
 async fn serve_one(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, surface: Surface) {
     let stop = surface.stop.clone();
+    let brief = surface.gate.is_brief();
+    let longest = if brief { LONGEST_PROBE } else { LONGEST_VISIT };
     let service = service_fn(move |request| {
         let surface = surface.clone();
         async move { Ok::<_, Infallible>(surface.answer(request).await) }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(LONGEST_HEAD)
+        .header_read_timeout(LONGEST_HEAD.min(longest))
+        .keep_alive(!brief)
         .max_buf_size(MOST_HEAD_BYTES)
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(served);
@@ -148,7 +152,7 @@ async fn serve_one(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         served.as_mut().graceful_shutdown();
         served.await
     };
-    if let Ok(Err(error)) = timeout(LONGEST_VISIT, visit).await {
+    if let Ok(Err(error)) = timeout(longest, visit).await {
         debug!("an admin connection ended: {error}");
     }
 }
@@ -161,4 +165,6 @@ const LONGEST_HEAD: Duration = Duration::from_secs(10);
 const LONGEST_ANSWER: Duration = Duration::from_secs(60);
 /// Somebody who does not read what was asked for gives the place up at last; a page simply connects again.
 const LONGEST_VISIT: Duration = Duration::from_secs(600);
+/// A probe asks once, and its patience is one second by default: those that hang must not fill the places of the others.
+const LONGEST_PROBE: Duration = Duration::from_secs(3);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -3,8 +3,8 @@
 //! It holds for as long as the configuration still says what it said when the mode was switched: whoever edits the
 //! configuration later has the last word.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +12,7 @@ use tracing::{error, info, warn};
 
 use crate::clock;
 use crate::config::{Config, Mode};
+use crate::private;
 
 /// What the file says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -168,7 +169,7 @@ pub fn keep_as(config: &Config, mode: Mode, by: Option<&str>) -> io::Result<()> 
     fs::create_dir_all(&config.data)?;
     let path = file(&config.data);
     let draft = path.with_extension(format!("{}.draft", std::process::id()));
-    let written = write(&draft, &serde_json::to_vec(&saved)?)
+    let written = private::write(&draft, &serde_json::to_vec(&saved)?)
         .and_then(|()| fs::rename(&draft, &path))
         .and_then(|()| settle(&config.data));
     if written.is_err() {
@@ -206,16 +207,6 @@ fn read(data: &Path) -> Result<Option<(Mode, Saved)>, String> {
     let saved: Saved = serde_json::from_str(&text).map_err(|error| error.to_string())?;
     let mode = Mode::parse(&saved.mode).ok_or("it names no mode")?;
     Ok(Some((mode, saved)))
-}
-
-fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
 }
 
 /// A name is on the disk when its directory is. Not every system can be asked for that.

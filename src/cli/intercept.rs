@@ -15,8 +15,9 @@ pub use linux::{down, status, up};
     after_help = "It needs root, or CAP_NET_ADMIN, and the program nft (package nftables). Connections that\n\
                   begin on this machine and go to the gateway's port, at any of its addresses, arrive at\n\
                   the shim instead, those of the gateway's own agents included; the shim itself is exempt,\n\
-                  by its user or by its group. Nothing is written to any file: after a restart of the\n\
-                  machine nothing is left."
+                  by its user or by its group. Which port leads where is taken from the configuration, not\n\
+                  from the shim alone: give the --config that it was started with. Nothing is written to\n\
+                  any file: after a restart of the machine nothing is left."
 )]
 pub struct Intercept {
     /// What to do.
@@ -71,7 +72,7 @@ mod linux {
     use crate::app::Failure;
     use crate::cli::{ExitStatus, Said, Settings, Style, phrase};
     use crate::config::Config;
-    use crate::intercept::{self, Down, Exempt, Plan, Standing, Up as Done};
+    use crate::intercept::{self, Down, End, Exempt, Meant, Plan, Standing, Up as Done};
     use crate::log;
     use crate::text::{count, safe};
 
@@ -80,8 +81,15 @@ mod linux {
     /// # Errors
     ///
     /// Why nothing is in place, and what to do about it.
-    pub async fn up(config: &Config, options: &Up, style: Style) -> Result<Said, Failure> {
+    pub async fn up(configs: &[Config], options: &Up, style: Style) -> Result<Said, Failure> {
+        let Some(config) = configs.first() else {
+            return Err("the configuration names no gateway".into());
+        };
         permitted(|| again(config, options))?;
+        let meant = Meant {
+            configs,
+            all: options.settings.gateway_name.is_none(),
+        };
         if !options.watch {
             if let Some(standing) = intercept::status()
                 .await?
@@ -89,7 +97,7 @@ mod linux {
             {
                 return Ok(tell(Some(&standing), false, style));
             }
-            let done = intercept::up(config, options.remote).await?;
+            let done = intercept::up(meant, options.remote).await?;
             return Ok(said(render_up(&done, style), ExitStatus::Ok));
         }
         log::init(config.log, !style.is_coloured());
@@ -100,7 +108,7 @@ mod linux {
                 let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
             }
         };
-        intercept::watch(config, options.remote, tell_systemd).await?;
+        intercept::watch(meant, options.remote, tell_systemd).await?;
         Ok(said(String::new(), ExitStatus::Ok))
     }
 
@@ -172,7 +180,12 @@ mod linux {
     fn again(config: &Config, options: &Up) -> String {
         let mut settings: Settings = options.settings.clone();
         settings.config = settings.config.or_else(|| config.file.clone());
-        settings.data = Some(config.data.display().to_string());
+        settings.data = Some(config.base.display().to_string());
+        if settings.config.is_none() {
+            // Root finds no other gateway than the usual one.
+            settings.listen = Some(config.listen.to_string());
+            settings.gateway = Some(config.gateway.url.to_string());
+        }
         let flags = [(options.watch, "--watch"), (options.remote, "--remote")];
         let flags = flags.into_iter().filter(|(given, _)| *given);
         let words: Vec<&str> = std::iter::once("up")
@@ -216,7 +229,7 @@ mod linux {
         );
         text.push_str(
             "  open connections go on as they are; whoever connects from now on meets the shim\n  \
-             if the shim dies  every connection to the gateway is refused; with --watch, or under\n                   \
+             if the shim dies  every connection to the gateway is refused, whoever takes its port; with --watch, or under\n                   \
              deploy/systemd/scope-shim-intercept.service, clients reach the gateway directly instead\n  \
              after a restart  of this machine nothing is left of it\n  \
              undo             scope-shim intercept down\n",
@@ -257,10 +270,10 @@ mod linux {
                 true => format!("port {} for other machines", redirect.from),
                 false => redirect.gateway().to_string(),
             };
-            let arrives = if way.arrives {
-                ""
-            } else {
-                ", where nobody listens"
+            let arrives = match way.end {
+                End::Shim => String::new(),
+                End::Nobody => ", where nobody listens".to_owned(),
+                End::Another(user) => format!(", where a process of user {user} listens"),
             };
             line(
                 redirect.family.name(),
@@ -312,7 +325,7 @@ mod linux {
                 "shimPort": way.redirect.redirect.to,
                 "otherMachines": way.redirect.other_machines,
                 "connections": way.redirect.connections,
-                "arrives": way.arrives,
+                "arrives": way.end == End::Shim,
             })
         });
         json!({
@@ -347,7 +360,7 @@ mod elsewhere {
     /// # Errors
     ///
     /// Always.
-    pub async fn up(_config: &Config, _options: &Up, _style: Style) -> Result<Said, Failure> {
+    pub async fn up(_configs: &[Config], _options: &Up, _style: Style) -> Result<Said, Failure> {
         Err(TEXT.into())
     }
 

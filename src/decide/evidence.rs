@@ -200,6 +200,13 @@ pub(super) fn user(case: Case<'_>) -> Lines {
     )]
 }
 
+pub(super) fn wants_device(case: Case<'_>) -> Lines {
+    vec![format!(
+        "{} refuses a user without a device, whom a proxy authenticated or not",
+        case.profile
+    )]
+}
+
 pub(super) fn delegate(case: Case<'_>, lacks: Option<&Pass>) -> Lines {
     let held = case.delegate.map_or_else(
         || "it is not paired".to_owned(),

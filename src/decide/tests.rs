@@ -152,6 +152,24 @@ fn the_page_of_a_mapped_user_is_rewritten_where_the_gateway_clears_its_scopes() 
 }
 
 #[test]
+fn a_user_without_a_device_is_left_to_a_gateway_that_wants_one_before_and_after_it_refused() {
+    let early = Profile::of_version(Version::v2026(2, 21));
+    for claims in [page(&[ADMIN, READ]), asks(&[READ])] {
+        let identity = user(&[ADMIN]);
+        let case = Case {
+            claims: &claims,
+            identity: &identity,
+            profile: &early,
+            policy: &open_policy(),
+            cap: None,
+            delegate: Some(&set(&[ADMIN, READ])),
+        };
+        let wants = Decision::Pass(Pass::WantsDevice);
+        assert_eq!((decide(case), decide_again(case)), (wants.clone(), wants));
+    }
+}
+
+#[test]
 fn a_user_is_granted_what_is_both_asked_for_and_mapped() {
     let (profile, cap) = (later(5, 7), set(&[READ]));
     let policy = Policy {

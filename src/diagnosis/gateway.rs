@@ -34,6 +34,12 @@ pub(super) fn proxy_user(case: &Case<'_>) -> Draft {
             "is a user that gateway.auth.trustedProxy.allowUsers does not list",
             "add the user to that list".to_owned(),
         ),
+        _ if case.visit.user.is_some() && case.claims.device.is_none() && case.profile.early => (
+            "is not let in, because this gateway wants a device of every user whom a proxy names",
+            "let the user's client show one and approve it (a browser has one over HTTPS, and on localhost), or update the \
+             gateway: from 2026.3.22 policy.users can map the user"
+                .to_owned(),
+        ),
         _ if case.visit.user.is_some() => (
             "has no scopes of its own here, because policy.users does not map its user",
             "map the user in policy.users of scope-shim's configuration, or let the user's browser pair".to_owned(),

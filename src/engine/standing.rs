@@ -50,7 +50,7 @@ impl EntitledStill {
     /// The proxy is asked no more; but the map, and the gateway's list of users, may have changed.
     fn unmapped(&self, name: &str) -> Option<String> {
         let rules = self.engine.rules();
-        match identify::user(name, &rules.auth, &rules.policy) {
+        match identify::user(name, &self.claims.auth, &rules.auth, &rules.policy) {
             Some(user) => self.lacking(&user, "this user is no longer mapped to"),
             None => Some("this user is no longer mapped to any scope".to_owned()),
         }

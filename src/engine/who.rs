@@ -49,7 +49,7 @@ impl Who<'_> {
         visit: &Visit,
     ) -> Identity {
         let circumstances = visit.circumstances;
-        let user = || identify::user(visit.user.as_deref()?, self.auth, self.policy);
+        let user = || identify::user(visit.user.as_deref()?, &claims.auth, self.auth, self.policy);
         let found = match &claims.device {
             Some(device) => {
                 self.device(claims, device, moment, profile, circumstances)

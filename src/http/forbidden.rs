@@ -70,6 +70,14 @@ fn explained(
 }
 
 fn remedy(front: &Front, peer: IpAddr, attribution: Attribution) -> (Code, String, Option<String>) {
+    if attribution == Attribution::Unattributed && front.trust.trusts(peer) {
+        let text = format!(
+            "scope-shim does not believe the forwarding headers of this request, although it trusts {peer}: they name no \
+             client on another machine, or the Host names scope-shim's own port, as a web page does whose name was rebound \
+             to this machine; let the proxy send X-Forwarded-For, and name such a Host in `hosts` of a [[gateway]]"
+        );
+        return (Code::UntrustedProxy, text, None);
+    }
     if attribution == Attribution::Unattributed {
         let text = format!(
             "a proxy at {peer} added forwarding headers, and scope-shim was not told to trust it; add \

@@ -195,8 +195,19 @@ fn shared_secret_holds(auth: &AuthClaims, gateway_auth: &GatewayAuth) -> bool {
 }
 
 /// The user of that name, where the gateway lets one in and the operator's policy says what it holds.
+///
+/// Whoever shows a credential of its own beside the proxy's word means to be somebody by that: whether it holds, and
+/// what it is good for, is the gateway's to say.
 #[must_use]
-pub fn user(name: &str, gateway_auth: &GatewayAuth, policy: &Policy) -> Option<Identity> {
+pub fn user(
+    name: &str,
+    auth: &AuthClaims,
+    gateway_auth: &GatewayAuth,
+    policy: &Policy,
+) -> Option<Identity> {
+    if has_credential_of_its_own(auth) {
+        return None;
+    }
     let GatewayAuth::TrustedProxy { allow_users, .. } = gateway_auth else {
         return None;
     };
@@ -223,11 +234,9 @@ pub fn stands_for_host(
     device_less: DeviceLess,
 ) -> Result<(), Unidentified> {
     let auth = &claims.auth;
-    let other_credential =
-        auth.device_token.is_some() || auth.bootstrap_token.is_some() || auth.has_unknown;
     if !circumstances.direct_local
         || circumstances.has_origin
-        || other_credential
+        || has_credential_of_its_own(auth)
         || !shared_secret_holds(auth, gateway_auth)
     {
         return Err(Unidentified::NoDevice);
@@ -236,6 +245,11 @@ pub fn stands_for_host(
         DeviceLess::Local => Ok(()),
         DeviceLess::Off => Err(Unidentified::DeviceLessOff),
     }
+}
+
+/// A device's token, one of a setup code, or what later versions may know: anything but the shared secret.
+const fn has_credential_of_its_own(auth: &AuthClaims) -> bool {
+    auth.device_token.is_some() || auth.bootstrap_token.is_some() || auth.has_unknown
 }
 
 #[cfg(test)]

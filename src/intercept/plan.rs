@@ -1,8 +1,10 @@
 //! What is to lead where, found out before anything is changed.
 
 use std::collections::BTreeSet;
+use std::fmt::{self, Display, Formatter};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 
 use thiserror::Error;
 
@@ -10,9 +12,9 @@ use super::exempt::{Apart, Exempt, Ids, NotApart};
 use super::shim::{Door, Running};
 use super::sockets::{self, Socket};
 use super::table::Table;
-use super::{AdminSocket, Family, Redirect};
+use super::{AdminSocket, Family, Meant, Redirect};
 use crate::admin::ClientError;
-use crate::config::Config;
+use crate::text::safe;
 
 /// Everything that `up` puts in place.
 #[derive(Clone, Debug)]
@@ -74,6 +76,46 @@ pub enum Refused {
          nothing of names: give each of these gateways a port of the shim (`listen`)"
     )]
     SharedPort(u16),
+    /// The shim claims what its configuration does not.
+    #[error(
+        "the running shim says that {listen} leads to the gateway at {gateway}, which {by} does not name; a port of this machine is \
+         redirected on the word of the configuration, never on that of the shim's user alone: give the --config, or the \
+         --listen and --gateway, that it was started with"
+    )]
+    NotConfigured {
+        /// Where it says that it listens.
+        listen: SocketAddr,
+        /// The gateway that it says that this is for.
+        gateway: String,
+        /// Which configuration.
+        by: Configuration,
+    },
+    /// The configuration says what the shim does not.
+    #[error(
+        "{by} says that {listen} leads to the gateway at {gateway}, and the running shim does not: restart it with this \
+         configuration, or give the --config that it was started with"
+    )]
+    NotServed {
+        /// Where it should listen.
+        listen: SocketAddr,
+        /// For which gateway.
+        gateway: String,
+        /// Which configuration.
+        by: Configuration,
+    },
+    /// Somebody else listens there.
+    #[error(
+        "a process of user {user} listens on {at}, where the shim, which runs as user {shim}, should: stop it, and start \
+         the shim"
+    )]
+    NotTheShim {
+        /// Where.
+        at: SocketAddr,
+        /// Who.
+        user: u32,
+        /// Who runs the shim.
+        shim: u32,
+    },
     /// It does not listen where it says.
     #[error(
         "the running shim does not listen on {0}: give the --config, or the --listen and --gateway, that it was started \
@@ -117,21 +159,34 @@ pub enum Refused {
     Unreadable(#[from] io::Error),
 }
 
+/// The file that the settings come from, if any.
+#[derive(Debug)]
+pub struct Configuration(pub(super) Option<PathBuf>);
+
+impl Display for Configuration {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Some(file) => f.write_str(&safe(&file.display().to_string())),
+            None => f.write_str("what is set here"),
+        }
+    }
+}
+
 impl Plan {
     /// Finds out what is to lead where.
     ///
     /// # Errors
     ///
     /// When it would not work.
-    pub(super) async fn make(config: &Config, other_machines: bool) -> Result<Self, Refused> {
-        let shim = Running::ask(config).await?;
+    pub(super) async fn make(meant: Meant<'_>, other_machines: bool) -> Result<Self, Refused> {
+        let shim = Running::ask(meant).await?;
         let mut gateway = Vec::new();
         let mut redirects = BTreeSet::new();
         let mut uncovered = Vec::new();
         let mut for_others = BTreeSet::new();
         for door in &shim.doors {
             check(door, &shim.doors)?;
-            let ends = Ends::find(door, shim.pid)?;
+            let ends = Ends::find(door, &shim)?;
             gateway.extend(ends.gateway.iter().map(sockets::ids_behind));
             let (covered, not) = ends.families()?;
             if other_machines {
@@ -168,6 +223,7 @@ impl Plan {
     pub(super) fn table(&self, watcher: Option<u32>) -> Table {
         Table {
             exempt: Some(self.exempt),
+            owner: self.shim.user,
             redirects: self.redirects.clone(),
             for_others: self.for_others.clone(),
             socket: self.socket.clone(),
@@ -212,12 +268,19 @@ struct Ends {
 }
 
 impl Ends {
-    fn find(door: &Door, pid: Option<u32>) -> Result<Self, Refused> {
+    fn find(door: &Door, running: &Running) -> Result<Self, Refused> {
         let mut shim = sockets::listeners(door.listen.port())?;
+        let foreign = shim.iter().find(|socket| !socket.is_of(running.ids.user));
+        let foreign = foreign.map(|socket| Refused::NotTheShim {
+            at: socket.local,
+            user: socket.user,
+            shim: running.ids.user,
+        });
         // Under socket activation systemd has the same socket open; another program's is none of ours.
-        shim.retain(|socket| pid.is_none_or(|pid| sockets::holds(pid, socket.inode)));
+        let held = |inode| running.pid.is_none_or(|pid| sockets::holds(pid, inode));
+        shim.retain(|socket| socket.is_of(running.ids.user) && held(socket.inode));
         if shim.is_empty() {
-            return Err(Refused::NotListening(door.listen));
+            return Err(foreign.unwrap_or(Refused::NotListening(door.listen)));
         }
         let gateway = sockets::listeners(door.gateway.port)?;
         if gateway.is_empty() {

@@ -37,6 +37,11 @@ impl Socket {
         self.local.ip().is_unspecified() && self.accepts(family)
     }
 
+    /// Whether a shim that runs as `user` can have made it: itself, or root, as systemd does for it.
+    pub(super) fn is_of(&self, user: u32) -> bool {
+        self.user == user || self.user == 0
+    }
+
     /// Whether it listens on an address of this family at all.
     pub(super) fn serves(&self, family: Family) -> bool {
         match family {

@@ -1,7 +1,8 @@
 //! The table: how it is written, and how it is read back.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::Value;
 
@@ -15,6 +16,8 @@ pub(super) const NAME: &str = "inet scope_shim";
 pub(super) struct Table {
     /// The shim; nobody where nothing is redirected.
     pub(super) exempt: Option<Exempt>,
+    /// The user whose sockets may answer what is redirected, beside root's: who runs the shim.
+    pub(super) owner: u32,
     /// None while a watcher waits for the shim.
     pub(super) redirects: Vec<Redirect>,
     /// The same for connections from other machines: to the addresses on which the gateway is there for them.
@@ -63,7 +66,37 @@ impl Table {
             });
             chain("prerouting", rules, &mut commands);
         }
+        self.guard(&mut commands);
         commands.join("; ")
+    }
+
+    /// Whoever else gets hold of the shim's port gets nothing of what is redirected there, not even for the moment in
+    /// which nobody has noticed: the answer that would open the connection is made one that refuses it.
+    ///
+    /// The kernel names the owner of the socket that answers, not of the one that is asked. Where it does not tell, as
+    /// with SYN cookies, the connection is refused as well.
+    fn guard(&self, commands: &mut Vec<String>) {
+        let everyone = self.for_others.iter().map(|(redirect, _)| redirect);
+        let ports = self.redirects.iter().chain(everyone);
+        let ports: BTreeSet<_> = ports.map(|way| (way.from, way.to)).collect();
+        if ports.is_empty() {
+            return;
+        }
+        commands.push(format!(
+            "add chain {NAME} guard {{ type filter hook output priority {PRIORITY_OF_GUARD}; policy accept; }}"
+        ));
+        let owners = match self.owner {
+            0 => "0".to_owned(),
+            owner => format!("{{ 0, {owner} }}"),
+        };
+        for (from, to) in ports {
+            let opens = format!(
+                "add rule {NAME} guard tcp sport {to} tcp flags & (syn | ack) == syn | ack ct direction reply \
+                 ct status dnat ct original proto-dst {from}"
+            );
+            commands.push(format!("{opens} meta skuid {owners} accept"));
+            commands.push(format!("{opens} counter tcp flags set {RST_ACK}"));
+        }
     }
 
     /// What whoever asks later has to know.
@@ -72,9 +105,18 @@ impl Table {
         let mut words: Vec<String> = exempt
             .map(|exempt| format!("{}={}", exempt.key(), exempt.id()))
             .collect();
+        if let Some(Exempt::Group(_)) = self.exempt {
+            words.push(format!("user={}", self.owner));
+        }
         words.extend(self.watcher.map(|pid| format!("watcher={pid}")));
-        words.extend(in_a_comment(&self.socket).map(|path| format!("socket={path}")));
-        words.join(" ")
+        let said = words.join(" ");
+        let socket = format!("{said} socket={}", self.socket.display());
+        let socket = socket.trim_start();
+        if fits_a_comment(socket) {
+            socket.to_owned()
+        } else {
+            said
+        }
     }
 }
 
@@ -91,11 +133,10 @@ fn rule(redirect: &Redirect, whose: &str) -> String {
     format!("meta nfproto {family} {whose} tcp dport {from} counter redirect to :{to}")
 }
 
-/// The path as nftables can keep it: its strings know no escapes, and 128 bytes are all there is.
-fn in_a_comment(path: &Path) -> Option<&str> {
-    let path = path.to_str()?;
-    let fits = path.len() <= LONGEST_PATH && !path.contains(|c: char| c == '"' || c.is_control());
-    fits.then_some(path)
+/// Whether nftables can keep it: its strings know no escapes, and 128 bytes are all there is.
+fn fits_a_comment(text: &str) -> bool {
+    let odd = |c: char| c == '"' || c == char::REPLACEMENT_CHARACTER || c.is_control();
+    text.len() <= LONGEST_COMMENT && !text.contains(odd)
 }
 
 /// A table that is there.
@@ -103,6 +144,8 @@ fn in_a_comment(path: &Path) -> Option<&str> {
 pub struct InPlace {
     /// Whose connections are not redirected.
     pub exempt: Option<Exempt>,
+    /// The user whose sockets may answer what is redirected, beside root's; `None` where nothing tells.
+    pub owner: Option<u32>,
     /// The process that holds it, and waits for the shim where there are no redirects.
     pub watcher: Option<u32>,
     /// The admin socket of the shim that it was made for.
@@ -128,6 +171,7 @@ impl InPlace {
         let items = listing["nftables"].as_array().into_iter().flatten();
         let mut table = Self {
             exempt: None,
+            owner: None,
             watcher: None,
             socket: None,
             redirects: Vec::new(),
@@ -150,7 +194,11 @@ impl InPlace {
         for (key, value) in words.split(' ').filter_map(|word| word.split_once('=')) {
             let Ok(number) = value.parse() else { continue };
             match key {
-                "skuid" => self.exempt = Some(Exempt::User(number)),
+                "skuid" => {
+                    self.exempt = Some(Exempt::User(number));
+                    self.owner = Some(number);
+                }
+                "user" => self.owner = Some(number),
                 "skgid" => self.exempt = Some(Exempt::Group(number)),
                 "watcher" => self.watcher = Some(number),
                 _ => {}
@@ -193,8 +241,13 @@ const ABOUT: &str = "about";
 /// Before the rules of container engines, which have a gateway's published port lead to its container (-100).
 const PRIORITY: i32 = -110;
 
-/// What 127 bytes leave beside the longest of the other words.
-const LONGEST_PATH: usize = 86;
+/// Any order among filters does: this one is there before a firewall's own.
+const PRIORITY_OF_GUARD: i32 = -110;
+
+/// The flags of a segment that refuses a connection.
+const RST_ACK: &str = "0x14";
+
+const LONGEST_COMMENT: usize = 127;
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
@@ -211,6 +264,7 @@ mod tests {
         };
         Table {
             exempt: Some(Exempt::User(998)),
+            owner: 998,
             redirects: Family::ALL.map(redirect).to_vec(),
             for_others: Vec::new(),
             socket: PathBuf::from("/var/lib/scope-shim/admin.sock"),
@@ -227,12 +281,16 @@ mod tests {
         add rule inet scope_shim about counter comment "skuid=998 socket=/var/lib/scope-shim/admin.sock";
         add chain inet scope_shim output { type nat hook output priority -110; policy accept; };
         add rule inet scope_shim output meta nfproto ipv4 meta skuid != 998 fib daddr type local tcp dport 18789 counter redirect to :18780;
-        add rule inet scope_shim output meta nfproto ipv6 meta skuid != 998 fib daddr type local tcp dport 18789 counter redirect to :18780
+        add rule inet scope_shim output meta nfproto ipv6 meta skuid != 998 fib daddr type local tcp dport 18789 counter redirect to :18780;
+        add chain inet scope_shim guard { type filter hook output priority -110; policy accept; };
+        add rule inet scope_shim guard tcp sport 18780 tcp flags & (syn | ack) == syn | ack ct direction reply ct status dnat ct original proto-dst 18789 meta skuid { 0, 998 } accept;
+        add rule inet scope_shim guard tcp sport 18780 tcp flags & (syn | ack) == syn | ack ct direction reply ct status dnat ct original proto-dst 18789 counter tcp flags set 0x14
         "#);
         let reached = table().redirects[0];
         let held = Table {
             watcher: Some(4321),
             exempt: Some(Exempt::Group(997)),
+            owner: 501,
             for_others: vec![
                 (reached, "0.0.0.0".parse().unwrap()),
                 (reached, "192.0.2.1".parse().unwrap()),
@@ -243,13 +301,16 @@ mod tests {
         add table inet scope_shim; delete table inet scope_shim;
         add table inet scope_shim { flags owner; };
         add chain inet scope_shim about;
-        add rule inet scope_shim about counter comment "skgid=997 watcher=4321 socket=/var/lib/scope-shim/admin.sock";
+        add rule inet scope_shim about counter comment "skgid=997 user=501 watcher=4321 socket=/var/lib/scope-shim/admin.sock";
         add chain inet scope_shim output { type nat hook output priority -110; policy accept; };
         add rule inet scope_shim output meta nfproto ipv4 meta skgid != 997 fib daddr type local tcp dport 18789 counter redirect to :18780;
         add rule inet scope_shim output meta nfproto ipv6 meta skgid != 997 fib daddr type local tcp dport 18789 counter redirect to :18780;
         add chain inet scope_shim prerouting { type nat hook prerouting priority -110; policy accept; };
         add rule inet scope_shim prerouting meta nfproto ipv4 iifname != "lo" fib daddr type local tcp dport 18789 counter redirect to :18780;
-        add rule inet scope_shim prerouting meta nfproto ipv4 iifname != "lo" ip daddr 192.0.2.1 tcp dport 18789 counter redirect to :18780
+        add rule inet scope_shim prerouting meta nfproto ipv4 iifname != "lo" ip daddr 192.0.2.1 tcp dport 18789 counter redirect to :18780;
+        add chain inet scope_shim guard { type filter hook output priority -110; policy accept; };
+        add rule inet scope_shim guard tcp sport 18780 tcp flags & (syn | ack) == syn | ack ct direction reply ct status dnat ct original proto-dst 18789 meta skuid { 0, 501 } accept;
+        add rule inet scope_shim guard tcp sport 18780 tcp flags & (syn | ack) == syn | ack ct direction reply ct status dnat ct original proto-dst 18789 counter tcp flags set 0x14
         "#);
     }
 
@@ -263,6 +324,16 @@ mod tests {
         };
         assert!(!waiting.script().contains("redirect"));
         assert!(!waiting.script().contains("hook"));
+    }
+
+    #[test]
+    fn root_alone_answers_for_a_shim_that_runs_as_root() {
+        let of_root = Table {
+            exempt: Some(Exempt::Group(997)),
+            owner: 0,
+            ..table()
+        };
+        assert!(of_root.script().contains("meta skuid 0 accept"));
     }
 
     #[test]
@@ -307,6 +378,7 @@ mod tests {
         };
         let expected = InPlace {
             exempt: Some(Exempt::User(998)),
+            owner: Some(998),
             watcher: Some(7),
             socket: Some(PathBuf::from("/a b/admin.sock")),
             redirects: vec![redirect(false), redirect(true)],

@@ -8,10 +8,9 @@ use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
 use super::nft::{self, Hold};
+use super::standing::End;
 use super::table::Table;
-use super::{Error, Family, Plan, Uncovered, proof, sockets, standing};
-use crate::admin;
-use crate::config::Config;
+use super::{Error, Family, Meant, Plan, Redirect, Uncovered, proof, sockets, standing};
 
 /// Keeps the redirect in place while the shim answers, until the process is told to stop. `settled` is called once it
 /// is known whether it could be put in place.
@@ -20,7 +19,7 @@ use crate::config::Config;
 ///
 /// When another process does the same already, or the kernel's rules cannot be changed.
 pub async fn watch(
-    config: &Config,
+    meant: Meant<'_>,
     other_machines: bool,
     mut settled: impl FnMut(),
 ) -> Result<(), Error> {
@@ -28,7 +27,7 @@ pub async fn watch(
         return Err(Error::Watched(pid));
     }
     let mut watch = Watch {
-        config,
+        meant,
         other_machines,
         hold: None,
         plan: None,
@@ -50,7 +49,7 @@ pub async fn watch(
 }
 
 struct Watch<'a> {
-    config: &'a Config,
+    meant: Meant<'a>,
     other_machines: bool,
     hold: Option<Hold>,
     /// What is in place; `None` while the shim does not answer.
@@ -78,7 +77,7 @@ impl Watch<'_> {
     }
 
     async fn try_up(&mut self, held: bool) -> Result<Duration, Error> {
-        let plan = match Plan::make(self.config, self.other_machines).await {
+        let plan = match Plan::make(self.meant, self.other_machines).await {
             Ok(plan) => plan,
             Err(refused) if held && self.said == refused.to_string() => return Ok(WHILE_DOWN),
             Err(refused) => {
@@ -122,9 +121,10 @@ impl Watch<'_> {
         // Without it, neither `status` nor `down` would know of this process.
         let waiting = Table {
             exempt: None,
+            owner: 0,
             redirects: Vec::new(),
             for_others: Vec::new(),
-            socket: admin::socket(&self.config.data),
+            socket: self.meant.socket(),
             watcher: Some(std::process::id()),
         };
         self.hold = Some(Hold::put(&waiting.script())?);
@@ -134,17 +134,24 @@ impl Watch<'_> {
 
 /// What is wrong with a redirect that is in place.
 async fn wrong(plan: &Plan) -> Option<String> {
-    let deserted = plan.redirects.iter().find(|redirect| {
+    let end = |redirect: &Redirect| {
         let listeners = sockets::listeners(redirect.to).unwrap_or_default();
-        !listeners
-            .iter()
-            .any(|socket| socket.accepts(redirect.family))
+        End::of(&listeners, Some(plan.shim.user), |socket| {
+            socket.accepts(redirect.family)
+        })
+    };
+    let lost = plan.redirects.iter().find_map(|redirect| {
+        let at = redirect.shim();
+        match end(redirect) {
+            End::Shim => None,
+            End::Nobody => Some(format!("the shim does not listen on {at} any more")),
+            End::Another(user) => Some(format!(
+                "a process of user {user} listens on {at}, where the shim was"
+            )),
+        }
     });
-    if let Some(redirect) = deserted {
-        return Some(format!(
-            "the shim does not listen on {} any more",
-            redirect.shim()
-        ));
+    if lost.is_some() {
+        return lost;
     }
     match timeout(PATIENCE, standing::look(&plan.socket)).await {
         Err(_) => Some(format!("the shim has not answered for {PATIENCE:?}")),
@@ -163,7 +170,10 @@ fn covers_more(plan: &Plan) -> bool {
             Family::V6
         };
         let listeners = sockets::listeners(shim.port()).unwrap_or_default();
-        listeners.iter().any(|socket| socket.accepts(family))
+        let end = End::of(&listeners, Some(plan.shim.user), |socket| {
+            socket.accepts(family)
+        });
+        end == End::Shim
     })
 }
 

@@ -38,7 +38,7 @@ pub async fn listener(listener: &TcpListener, sockets: &Sockets) -> Option<TcpLi
 }
 
 /// Binds it. One that is taken may come free: the shim that is being replaced by this one has it until it stops.
-pub(super) async fn bind(address: SocketAddr, stop: &CancellationToken) -> Option<TcpListener> {
+pub(crate) async fn bind(address: SocketAddr, stop: &CancellationToken) -> Option<TcpListener> {
     loop {
         match TcpListener::bind(address).await {
             Ok(listener) => return Some(listener),

@@ -455,6 +455,28 @@ async fn the_port_wants_the_token_and_the_probes_get_nothing_but_probes() {
         assert_eq!(at(port, "GET", path, &bearer).await.status, 200, "{path}");
     }
     assert_eq!(at(port, "GET", "/live", &host).await.status, 200);
+    for (headers, details) in [(&host, false), (&bearer, true)] {
+        let ready = at(port, "GET", "/ready", headers).await;
+        assert_eq!(ready.status, 200);
+        assert_eq!(ready.json().get("gateways").is_some(), details, "{ready:?}");
+    }
+    let metrics = std::fs::read_to_string(file.with_file_name("metrics.token")).unwrap();
+    let scraper = bearer.replace(&token, &metrics);
+    assert_eq!(at(port, "GET", "/metrics", &scraper).await.status, 200);
+    for (method, path) in [("GET", "/status"), ("GET", "/mode"), ("POST", "/reload")] {
+        assert_eq!(at(port, method, path, &scraper).await.status, 403, "{path}");
+    }
+    let twin = SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, port.port()));
+    if let Ok(stream) = TcpStream::connect(twin).await {
+        let literal = bearer.replace("localhost", "[::1]");
+        let request = format!("GET /status HTTP/1.1\r\n{literal}Connection: close\r\n\r\n");
+        assert_eq!(ask(stream, &request).await.status, 200);
+    } else {
+        assert!(
+            TcpListener::bind(twin).await.is_err(),
+            "it is the shim's where there is one"
+        );
+    }
     let rebound = bearer.replace("localhost", "rebound.example");
     assert_eq!(at(port, "GET", "/status", &rebound).await.status, 403);
     let foreign = format!("{bearer}Origin: http://elsewhere.example\r\n");
@@ -472,6 +494,55 @@ async fn the_port_wants_the_token_and_the_probes_get_nothing_but_probes() {
     for path in ["/", "/status", "/metrics", "/mode"] {
         assert_eq!(at(probes, "GET", path, &bearer).await.status, 404, "{path}");
     }
+}
+
+#[tokio::test]
+async fn probes_that_hang_leave_their_places_to_others() {
+    let probes = free_port().await;
+    let stage = Stage::with(Profile::Literal, |setup| {
+        setup.config = format!("[admin]\nprobes = \"{probes}\"\n");
+    })
+    .await;
+    crate::stage::eventually("the shim serves", || {
+        std::net::TcpStream::connect(probes).ok()
+    })
+    .await;
+    // More than there are places for; each has asked, or begun to.
+    let mut hanging = Vec::new();
+    for _ in 0..80 {
+        let mut stream = TcpStream::connect(probes).await.unwrap();
+        stream.write_all(b"GET /live HTTP/1.1\r\n").await.unwrap();
+        hanging.push(stream);
+    }
+    let host = "Host: 10.1.2.3:18782\r\n";
+    let answer = tokio::time::timeout(Duration::from_secs(8), at(probes, "GET", "/live", host));
+    assert_eq!(answer.await.expect("its turn comes").status, 200);
+    drop((stage, hanging));
+}
+
+#[tokio::test]
+async fn one_probe_is_one_connection() {
+    let probes = free_port().await;
+    let stage = Stage::with(Profile::Literal, |setup| {
+        setup.config = format!("[admin]\nprobes = \"{probes}\"\n");
+    })
+    .await;
+    let mut stream = crate::stage::eventually("the shim serves", || {
+        std::net::TcpStream::connect(probes).ok()
+    })
+    .await;
+    use std::io::{Read as _, Write as _};
+    stream
+        .write_all(b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n")
+        .unwrap();
+    let mut answer = String::new();
+    tokio::task::spawn_blocking(move || {
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.ends_with(r#"{"live":true}"#), "{answer}");
+    })
+    .await
+    .unwrap();
+    drop(stage);
 }
 
 #[tokio::test]

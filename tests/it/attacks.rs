@@ -331,3 +331,98 @@ async fn hostile_json_is_the_gateways_to_answer_and_harms_nobody() {
     let healthy = stage.through().token(TOKEN).device(&device).scopes(&[READ]);
     assert_eq!(healthy.run().await.label().await, "ok r");
 }
+
+/// A proxy on this machine that names its users, or whoever pretends to be one.
+async fn proxied_here(profile: Profile) -> Stage {
+    Stage::with(profile, |setup| {
+        setup.options.trusted_proxies = vec!["127.0.0.2".into()];
+        setup.config = "trusted_proxies = [\"127.0.0.1\"]\n".into();
+        setup.gateway_file = Some(json!({"gateway": {
+            "trustedProxies": ["127.0.0.2"],
+            "auth": {"mode": "trusted-proxy", "trustedProxy": {
+                "userHeader": "X-Forwarded-User", "allowLoopback": true,
+            }},
+        }}));
+    })
+    .await
+}
+
+const NAMED: [(&str, &str); 4] = [
+    ("X-Forwarded-For", "203.0.113.9"),
+    ("X-Forwarded-Proto", "https"),
+    ("X-Forwarded-User", "alice@example.com"),
+    ("X-Harmless", "kept"),
+];
+
+/// The answer to a plain request of a browser on this machine with these headers of the page's choice.
+async fn plain(stage: &Stage, host: &str) -> String {
+    let headers = NAMED.map(|(name, value)| format!("{name}: {value}\r\n"));
+    let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\n{}\r\n", headers.concat());
+    let mut client = RawClient::connect(stage.shim.addr).await;
+    client.write(request.as_bytes()).await;
+    client.head().await
+}
+
+/// From where the gateway saw a handshake with the same headers come, and what of them it saw.
+async fn arrived(stage: &Stage, host: &str) -> (String, Vec<(String, String)>) {
+    let named = NAMED.into_iter();
+    let connect = named.fold(stage.through(), |connect, (name, value)| {
+        connect.header(name, value)
+    });
+    connect
+        .header("Host", host)
+        .device(&TestDevice::new())
+        .run()
+        .await;
+    let (peer, mut headers) = crate::attribution::seen(stage, "x-harmless").await;
+    headers.retain(|(name, _)| name.to_lowercase().starts_with("x-forwarded-"));
+    headers
+        .iter_mut()
+        .for_each(|(name, _)| name.make_ascii_lowercase());
+    headers.sort();
+    (peer.ip().to_string(), headers)
+}
+
+fn owned(headers: &[(&str, &str)]) -> Vec<(String, String)> {
+    let owned = headers
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    owned.collect()
+}
+
+#[tokio::test]
+async fn a_page_under_a_rebound_name_is_not_taken_for_the_proxy_on_this_machine() {
+    let stage = proxied_here(Profile::Latest).await;
+    let host = format!("evil.example:{}", stage.shim.addr.port());
+    let answer = plain(&stage, &host).await;
+    assert!(
+        answer.starts_with("HTTP/1.1 403 "),
+        "as without the shim: {answer}"
+    );
+    // No page can send these with a WebSocket; whoever does is believed as little.
+    let stage = proxied_here(Profile::Pending).await;
+    let host = format!("evil.example:{}", stage.shim.addr.port());
+    let (peer, headers) = arrived(&stage, &host).await;
+    let nobody = owned(&[("x-forwarded-for", "192.0.2.1")]);
+    assert_eq!((peer.as_str(), headers), ("127.0.0.1", nobody));
+}
+
+#[tokio::test]
+async fn the_proxy_on_this_machine_is_believed_under_its_own_names() {
+    let expected = [
+        ("x-forwarded-for", "203.0.113.9"),
+        ("x-forwarded-proto", "https"),
+        ("x-forwarded-user", "alice@example.com"),
+    ];
+    for host in ["gateway.example", "gateway.example:8443", "localhost"] {
+        let stage = proxied_here(Profile::Latest).await;
+        let answer = plain(&stage, host).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{host}: {answer}");
+        let (peer, headers) = arrived(&stage, host).await;
+        assert_eq!(
+            (peer.as_str(), headers),
+            ("127.0.0.2", owned(&expected)),
+            "{host}"
+        );
+    }
+}

@@ -178,7 +178,7 @@ async fn a_plain_request_of_a_remote_client_is_attributed_like_its_session() {
 }
 
 /// Where the request with this header came from, and all its headers.
-async fn seen(stage: &Stage, marker: &str) -> (SocketAddr, Vec<(String, String)>) {
+pub(crate) async fn seen(stage: &Stage, marker: &str) -> (SocketAddr, Vec<(String, String)>) {
     eventually("the handshake is recorded", || {
         let connects = stage.gateway.connects();
         let marked = connects

@@ -130,6 +130,47 @@ async fn a_user_without_all_that_the_gateway_requires_is_not_believed() {
 }
 
 #[tokio::test]
+async fn a_user_who_shows_a_credential_of_its_own_is_the_gateways_to_judge() {
+    for profile in CLEARING {
+        let stage = stage(profile, "", USERS).await;
+        for (what, connect) in [
+            (
+                "a device's token",
+                page(&stage, "alice@example.com").device_token("stale"),
+            ),
+            (
+                "a setup code",
+                page(&stage, "alice@example.com").bootstrap_token("used"),
+            ),
+            (
+                "another form",
+                page(&stage, "alice@example.com")
+                    .tampered(|params| params["auth"]["passkey"] = json!("x")),
+            ),
+        ] {
+            let label = connect.run().await.label().await;
+            assert!(!label.starts_with("ok r"), "{profile:?}, {what}: {label}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_user_is_not_let_in_where_the_gateway_wants_a_device() {
+    let stage = stage(Profile::Literal, "", USERS).await;
+    let (direct, through) = stage.both(|connect| Connect {
+        addr: connect.addr,
+        ..page(&stage, "alice@example.com")
+            .client("openclaw-control-ui", "webchat")
+            .header("Origin", &format!("http://{}", connect.addr))
+    });
+    let (direct, through) = (direct.run().await, through.run().await);
+    assert!(direct.session.is_none(), "the gateway alone refuses");
+    assert!(through.session.is_none(), "and so it does with the shim");
+    let why = "this gateway wants a device of every user whom a proxy names";
+    assert!(through.message().contains(why), "{through:?}");
+}
+
+#[tokio::test]
 async fn the_rest_of_the_users_may_be_mapped_too() {
     let sections = format!("{USERS}[policy.users.\"*\"]\nscopes = [\"operator.write\"]\n");
     let stage = stage(Profile::Pending, "", &sections).await;

@@ -4,7 +4,7 @@
 //! set up, and go again; the shim runs as a user of its own, who can read none of the gateway's files.
 
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -13,7 +13,8 @@ use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
 
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use rustix::process::Uid;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space, set_thread_uid};
 use scope_shim::demo::npm::process::{Group, Output, poll, run_to_end};
 use scope_shim::demo::npm::{Installed, RealGateway, Version};
 use tempfile::TempDir;
@@ -116,8 +117,39 @@ fn run_intercepted(gateway: &RealGateway, recorder: &mut Recorder) -> Result<()>
     user.expect(&["status"], ABSENT)?;
     recorder.record(HEALTH_AFTER, || health(gateway))?;
     recorder.record(AGENT_AFTER, || agents::list_sessions(gateway))?;
+    let shim = take_the_port(&user, shim)?;
     recorder.record(KILLED, || kill_under_watch(&user, shim))?;
     recorder.record(RESTARTED, || after_a_restart(&user))
+}
+
+/// The shim is killed with the redirect in place, and another user takes its port: nothing that is redirected arrives.
+fn take_the_port(user: &UserOfTheShim, mut shim: Group) -> Result<Group> {
+    user.expect(&["up"], OK)?;
+    shim.kill_leader();
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, SHIM_PORT));
+    let free = || TcpStream::connect(address).is_err().then_some(());
+    poll(TIME_LIMIT, free).ok_or("the killed shim still listens")?;
+    let listener = thread::spawn(move || {
+        // Of this thread alone; the socket is that user's for good.
+        set_thread_uid(Uid::from_raw(IMPOSTOR))?;
+        TcpListener::bind(address)
+    });
+    let listener = listener
+        .join()
+        .map_err(|_| "the suite itself broke down")??;
+    listener.set_nonblocking(true)?;
+    if answers().works() || listener.accept().is_ok() {
+        return Err("what is redirected arrives at another user's process".into());
+    }
+    let status = user.intercept(&["status"])?;
+    let told = format!("where a process of user {IMPOSTOR} listens");
+    if status.code != Some(FINDINGS) || !status.stdout.contains(&told) {
+        return Err(format!("status says nothing of it: {}", status.stdout).into());
+    }
+    user.expect(&["up"], FAILURE)?;
+    drop(listener);
+    user.expect(&["down"], OK)?;
+    user.start_shim()
 }
 
 /// Interception under `--watch`, until the shim is killed: the gateway answers, and at the latest two seconds later.
@@ -361,12 +393,15 @@ fn ip(arguments: &[&str]) -> Result<()> {
 }
 
 const GATEWAY_PORT: u16 = 18_789;
+const SHIM_PORT: u16 = 18_780;
 const USER: u32 = 64_321;
+const IMPOSTOR: u32 = 64_322;
 
 /// Pairs the host's device for everything but reading.
 const PAIRS_AS_LEGACY: &[&str] = &["devices", "list"];
 
 const OK: i32 = 0;
+const FAILURE: i32 = 1;
 const FINDINGS: i32 = 3;
 const ABSENT: i32 = 4;
 

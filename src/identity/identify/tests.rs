@@ -3,6 +3,7 @@
 #![expect(clippy::panic, reason = "a panic is a failed test")]
 
 use super::*;
+use crate::config::UserPolicy;
 use crate::fixture;
 use crate::scope::ScopeSet;
 
@@ -228,4 +229,39 @@ fn an_unpaired_device_is_nobody() {
         identity.device().map(DeviceId::short).unwrap_or_default(),
         ""
     );
+}
+
+#[test]
+fn a_user_with_a_credential_of_its_own_is_the_gateways_to_judge() {
+    let auth = GatewayAuth::TrustedProxy {
+        user_header: "x-forwarded-user".into(),
+        required_headers: Vec::new(),
+        password: None,
+        allow_users: Vec::new(),
+    };
+    let held = UserPolicy {
+        scopes: ["operator.admin"].into_iter().collect(),
+    };
+    let policy = Policy {
+        users: [("alice".to_owned(), held)].into(),
+        ..Policy::default()
+    };
+    let is_user = |claims: &AuthClaims| user("alice", claims, &auth, &policy).is_some();
+    assert!(is_user(&AuthClaims::default()));
+    for own in [
+        AuthClaims {
+            bootstrap_token: Some("b".into()),
+            ..AuthClaims::default()
+        },
+        AuthClaims {
+            device_token: Some("d".into()),
+            ..AuthClaims::default()
+        },
+        AuthClaims {
+            has_unknown: true,
+            ..AuthClaims::default()
+        },
+    ] {
+        assert!(!is_user(&own), "{own:?}");
+    }
 }

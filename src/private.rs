@@ -1,0 +1,202 @@
+//! What is the shim's own alone: its directory, and what is written there.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+/// Why what is there cannot be the shim's own. The text says what to do.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum NotOwn {
+    /// Another user's, who can know or change what is in it.
+    #[error(
+        "{} belongs to user {owner}, and scope-shim runs as user {own}; remove it, or let it be that user's: chown {own} {}",
+        .path.display(),
+        .path.display()
+    )]
+    Owner {
+        /// The file or directory.
+        path: PathBuf,
+        /// Its user.
+        owner: u32,
+        /// Who the shim runs as.
+        own: u32,
+    },
+    /// A link or something else that leads who knows where.
+    #[error("{} is no plain file; remove it", .0.display())]
+    NotPlain(PathBuf),
+    /// Others may write there, and that cannot be changed.
+    #[error("others can write to {} ({source}); run: chmod go-w {}", .path.display(), .path.display())]
+    Loose {
+        /// The directory.
+        path: PathBuf,
+        /// Why the shim did not change it.
+        source: io::Error,
+    },
+    /// It cannot be looked at.
+    #[error("cannot look at {}: {source}", .path.display())]
+    Unseen {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Makes a directory, for nobody but its owner, where there is none.
+pub(crate) fn directory(path: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
+}
+
+/// Writes a draft that nobody else can read, in the place of what a crash, or anybody, has left under this name: a link
+/// that lies there is not followed.
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => create(path, bytes),
+    }
+}
+
+/// Makes a file that nobody else can read, where there is none.
+pub(crate) fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Sees to it that nobody but the shim's user, and root, changes what is in its directory.
+///
+/// One of root's that is open to all is what an orchestrator mounts for a process that is alone with it: what lies in it
+/// is looked at for itself.
+#[cfg(unix)]
+pub(crate) fn secure_directory(path: &Path) -> Result<(), NotOwn> {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+    let metadata = match fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(unseen(path, source)),
+    };
+    let own = own_user();
+    match metadata.uid() {
+        owner if owner == own => {}
+        0 => return Ok(()),
+        owner => return Err(foreign(path, owner, own)),
+    }
+    let mode = metadata.mode() & 0o7777;
+    if mode & 0o022 == 0 {
+        return Ok(());
+    }
+    let narrowed = fs::set_permissions(path, fs::Permissions::from_mode(mode & !0o022));
+    narrowed.map_err(|source| NotOwn::Loose {
+        path: path.to_owned(),
+        source,
+    })?;
+    tracing::warn!("others could write to {}; now they cannot", path.display());
+    Ok(())
+}
+
+/// Whether a file is the shim's own: plain, and its user's.
+#[cfg(unix)]
+pub(crate) fn check_file(path: &Path, metadata: &fs::Metadata) -> Result<(), NotOwn> {
+    use std::os::unix::fs::MetadataExt as _;
+    if !metadata.is_file() {
+        return Err(NotOwn::NotPlain(path.to_owned()));
+    }
+    let own = own_user();
+    match metadata.uid() {
+        owner if owner == own => Ok(()),
+        owner => Err(foreign(path, owner, own)),
+    }
+}
+
+#[cfg(not(unix))]
+pub(crate) fn secure_directory(_path: &Path) -> Result<(), NotOwn> {
+    Ok(())
+}
+
+#[cfg(not(unix))]
+pub(crate) fn check_file(path: &Path, metadata: &fs::Metadata) -> Result<(), NotOwn> {
+    match metadata.is_file() {
+        true => Ok(()),
+        false => Err(NotOwn::NotPlain(path.to_owned())),
+    }
+}
+
+#[cfg(unix)]
+fn own_user() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+#[cfg(unix)]
+fn foreign(path: &Path, owner: u32, own: u32) -> NotOwn {
+    NotOwn::Owner {
+        path: path.to_owned(),
+        owner,
+        own,
+    }
+}
+
+pub(crate) fn unseen(path: &Path, source: io::Error) -> NotOwn {
+    NotOwn::Unseen {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+#[cfg(all(test, unix))]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn a_link_that_lies_where_a_draft_goes_is_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (precious, draft) = (dir.path().join("precious"), dir.path().join("1.draft"));
+        fs::write(&precious, "kept").unwrap();
+        symlink(&precious, &draft).unwrap();
+        write(&draft, b"new").unwrap();
+        assert_eq!(fs::read(&precious).unwrap(), b"kept");
+        assert_eq!(fs::read(&draft).unwrap(), b"new");
+        assert_eq!(mode(&draft), 0o600);
+    }
+
+    #[test]
+    fn a_directory_that_others_can_write_to_is_closed_to_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("data");
+        assert!(secure_directory(&path).is_ok(), "there is none yet");
+        directory(&path).unwrap();
+        assert_eq!(mode(&path), 0o700);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o775)).unwrap();
+        secure_directory(&path).unwrap();
+        assert_eq!(mode(&path), 0o755);
+    }
+
+    #[test]
+    fn what_belongs_to_another_user_is_refused_and_it_is_said_what_to_do() {
+        let dir = tempfile::tempdir().unwrap();
+        if chown(dir.path(), Some(64_321), None).is_err() {
+            // Only root can give something away.
+            return;
+        }
+        let refused = secure_directory(dir.path()).unwrap_err().to_string();
+        assert!(refused.contains("belongs to user 64321"), "{refused}");
+        assert!(refused.contains("chown 0 "), "{refused}");
+    }
+}
