@@ -20,7 +20,7 @@ use crate::wire::{Counter, Wire, first_frame, frame};
 /// Serves until it is killed.
 pub fn serve(addr: SocketAddr) -> io::Result<()> {
     let mut listener = TcpListener::bind(addr)?;
-    let mut poll = Poll::new()?;
+    let poll = Poll::new()?;
     poll.registry()
         .register(&mut listener, LISTENER, Interest::READABLE)?;
     println!("ready");

@@ -184,7 +184,7 @@ impl Place {
             String::new()
         };
         let text = format!(
-            "global\n  maxconn 20000\n  log stdout format raw local0\n\
+            "global\n  maxconn 9000\n  log stdout format raw local0\n\
              defaults\n  mode http\n  log global\n  option httplog\n  option dontlognull\n\
              \x20 timeout connect 5s\n  timeout client 1h\n  timeout server 1h\n  timeout tunnel 1h\n\
              frontend front\n  bind 127.0.0.1:{port}{secure}\n  default_backend gateway\n\

@@ -76,7 +76,9 @@ pub fn main() {
     if let Some(job) = &options.as_load {
         return load::run(&serde_json::from_str::<Job>(job).unwrap()).unwrap();
     }
-    measure(&options);
+    if !measure(&options) {
+        std::process::exit(1);
+    }
 }
 
 /// As many open files as may be: 5 000 sessions are 10 000 sockets to a proxy.
@@ -89,7 +91,8 @@ fn raise_limit() {
     setrlimit(Resource::Nofile, limit).unwrap();
 }
 
-fn measure(options: &Options) {
+/// `false` where more is taken than is recorded.
+fn measure(options: &Options) -> bool {
     let temporary = tempfile::tempdir().unwrap();
     let directory = options.directory.as_deref().unwrap_or(temporary.path());
     std::fs::create_dir_all(directory).unwrap();
@@ -105,8 +108,7 @@ fn measure(options: &Options) {
     let _gateway = Helper::start(&["--as-gateway", &place.gateway.to_string()]);
     if options.instructions {
         let shim = kinds.iter().find(|kind| kind.is_shim()).unwrap();
-        let kept = instructions::run(shim, &place, options.ports + 1, options.record);
-        std::process::exit(i32::from(!kept));
+        return instructions::run(shim, &place, options.ports + 1, options.record);
     }
     let rounds = if options.quick { 1 } else { options.rounds };
     let mut bench = Bench {
@@ -127,6 +129,7 @@ fn measure(options: &Options) {
     for &group in Group::ALL.iter().filter(|group| groups.contains(group)) {
         bench.group(group);
     }
+    true
 }
 
 /// The proxies that are there; what is missing is said, with how to get it.
