@@ -237,7 +237,7 @@ impl Place {
             ("http", String::new())
         };
         let text = format!(
-            "{{\n  admin off\n  auto_https off\n  persist_config off\n}}\n\
+            "{{\n  admin off\n  auto_https off\n}}\n\
              {scheme}://127.0.0.1:{port} {{\n  bind 127.0.0.1\n{files}  reverse_proxy {}\n}}\n",
             self.gateway
         );
