@@ -203,7 +203,10 @@ impl Place {
             let (certificate, key) = (self.tls.certificate.display(), self.tls.key.display());
             (
                 " ssl",
-                format!("ssl_certificate {certificate}; ssl_certificate_key {key};"),
+                format!(
+                    "ssl_certificate {certificate}; ssl_certificate_key {key};\n    \
+                     ssl_protocols TLSv1.2 TLSv1.3; ssl_prefer_server_ciphers on;"
+                ),
             )
         } else {
             ("", String::new())
