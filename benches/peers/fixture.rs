@@ -61,9 +61,8 @@ impl Device {
         };
         let (id, signed_at) = (self.id(), now_ms());
         let scopes = SCOPES.join(",");
-        let text = format!(
-            "v3|{id}|cli|cli|operator|{scopes}|{signed_at}|{TOKEN}|{NONCE}|{platform}|"
-        );
+        let text =
+            format!("v3|{id}|cli|cli|operator|{scopes}|{signed_at}|{TOKEN}|{NONCE}|{platform}|");
         let signature = URL_SAFE_NO_PAD.encode(self.key.sign(text.as_bytes()));
         let message = json!({"type": "req", "id": "c1", "method": "connect", "params": {
             "minProtocol": 3, "maxProtocol": 4,
@@ -111,7 +110,10 @@ pub fn write_state(state: &Path, port: u16, delegates: &[(String, String)]) {
 pub fn write_paired(state: &Path, devices: usize) {
     fs::create_dir_all(state.join("devices")).unwrap();
     let key = Device::nth(0).public();
-    save(state, (0..devices).map(|number| (device_id(number), key.clone())));
+    save(
+        state,
+        (0..devices).map(|number| (device_id(number), key.clone())),
+    );
 }
 
 /// The id of such a device.

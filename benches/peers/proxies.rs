@@ -1,6 +1,7 @@
 //! What stands between clients and gateway: each as Debian installs it, with as many threads or workers as it takes by
 //! itself, which is one a processor for all but Node.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -77,9 +78,9 @@ impl Running {
         while TcpStream::connect(running.addr).is_err() {
             assert!(
                 Instant::now() < deadline,
-                "{} does not start; its log is {}",
+                "{} does not start: {}",
                 kind.name(),
-                place.log(kind, port).display()
+                fs::read_to_string(place.log(kind, port)).unwrap_or_default()
             );
             sleep(Duration::from_millis(1));
         }
@@ -93,7 +94,10 @@ impl Running {
         };
         let inner = place.shim(kind, program, port, false);
         let mut command = Command::new(outer[0]);
-        command.args(&outer[1..]).arg(program).args(inner.get_args());
+        command
+            .args(&outer[1..])
+            .arg(program)
+            .args(inner.get_args());
         command.env("HOME", &place.directory).env("NO_COLOR", "1");
         Self {
             child: Some(place.spawned(command, kind, port)),
@@ -277,7 +281,9 @@ impl Place {
         );
         if tls {
             let (certificate, key) = (&self.tls.certificate, &self.tls.key);
-            text.push_str(&format!("[tls]\ncertificate = {certificate:?}\nkey = {key:?}\n"));
+            text.push_str(&format!(
+                "[tls]\ncertificate = {certificate:?}\nkey = {key:?}\n"
+            ));
         }
         let file = self.write(&format!("scope-shim-{port}.toml"), &text);
         let mut command = Command::new(program);
@@ -311,6 +317,36 @@ impl Place {
             self.gateway.port(),
             &delegates,
         );
+    }
+
+    /// What this machine is, and who takes part in which version.
+    pub fn machine(&self, kinds: &[Kind]) -> String {
+        let versions = kinds.iter().filter_map(|kind| {
+            let version = match kind {
+                Kind::Direct => None,
+                Kind::HaProxy => said("haproxy", "-v", ' ', 2),
+                Kind::Nginx => said("nginx", "-v", '/', 1),
+                Kind::Caddy => said("caddy", "version", ' ', 0),
+                Kind::Node => said(&self.node, "--version", ' ', 0),
+                Kind::Shim { program, .. } => said(program, "--version", ' ', 1),
+            };
+            Some(format!("{} {}", kind.name(), version?))
+        });
+        let versions: Vec<_> = versions.collect();
+        let processors = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let model = processors
+            .lines()
+            .find_map(|line| line.strip_prefix("model name"));
+        let model = model.map_or("unknown processor", |model| {
+            model.trim_matches([' ', '\t', ':'])
+        });
+        let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        format!(
+            "{cores} × {model}, Linux {}; {}",
+            kernel.trim(),
+            versions.join(", ")
+        )
     }
 
     /// What keeps a kind of proxy from taking part.
@@ -347,6 +383,15 @@ impl Place {
             Kind::Shim { program, .. } => Some(format!("{} is no program", program.display())),
         }
     }
+}
+
+/// One word of what a program says of its version.
+fn said(program: impl AsRef<OsStr>, argument: &str, between: char, word: usize) -> Option<String> {
+    let output = Command::new(program).arg(argument).output().ok()?;
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    let word = said.lines().next()?.split(between).nth(word)?;
+    Some(word.trim().to_owned())
 }
 
 /// How far a shim's admin port is above its own.

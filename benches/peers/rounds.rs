@@ -1,6 +1,6 @@
 //! The rounds: every work through every proxy, again and again.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{self, BufRead as _, BufReader, IsTerminal as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -110,11 +110,11 @@ fn measure(options: &Options) -> bool {
         let shim = kinds.iter().find(|kind| kind.is_shim()).unwrap();
         return instructions::run(shim, &place, options.ports + 1, options.record);
     }
-    let rounds = if options.quick { 1 } else { options.rounds };
     let mut bench = Bench {
         place,
         kinds,
-        rounds,
+        rounds: if options.quick { 1 } else { options.rounds },
+        quick: options.quick,
         seconds: if options.quick { 0.5 } else { options.seconds },
         next_port: options.ports + 1,
         last_port: options.ports + 99,
@@ -125,6 +125,7 @@ fn measure(options: &Options) -> bool {
     } else {
         &options.only
     };
+    println!("{}\n", bench.place.machine(&bench.kinds));
     println!("{}", head(&bench.kinds));
     for &group in Group::ALL.iter().filter(|group| groups.contains(group)) {
         bench.group(group);
@@ -156,7 +157,8 @@ fn taking_part(options: &Options, place: &Place) -> Vec<Kind> {
         ("caddy", Kind::Caddy),
         ("node", Kind::Node),
     ];
-    let named = |name: &str| options.peers.is_empty() || options.peers.iter().any(|peer| peer == name);
+    let named =
+        |name: &str| options.peers.is_empty() || options.peers.iter().any(|peer| peer == name);
     let others = others.into_iter().filter(|(name, _)| named(name));
     let shims = shims.into_iter().filter(|_| named("shim"));
     let kinds = others.map(|(_, kind)| kind).chain(shims);
@@ -175,6 +177,7 @@ struct Bench {
     place: Place,
     kinds: Vec<Kind>,
     rounds: usize,
+    quick: bool,
     seconds: f64,
     next_port: u16,
     last_port: u16,
@@ -187,14 +190,19 @@ impl Bench {
             return self.starts();
         }
         for work in WORKS.iter().filter(|work| work.group == group) {
-            let kinds: Vec<_> = self.kinds.iter().filter(|kind| takes(kind, work)).cloned().collect();
+            let kinds: Vec<_> = self
+                .kinds
+                .iter()
+                .filter(|kind| takes(kind, work))
+                .cloned()
+                .collect();
             // Memory is measured from a fresh start; everything else with all of them running, whoever's turn it is.
             let mut running: Vec<Running> = Vec::new();
             if !matches!(work.kind, LoadKind::Idle) {
                 running = kinds.iter().map(|kind| self.run(kind, work.tls)).collect();
             }
             for round in 1..=self.rounds {
-                eprint!("\r\x1b[K{}: round {round} of {}", work.name, self.rounds);
+                self.progress(&format!("{}: round {round} of {}", work.name, self.rounds));
                 for (index, kind) in kinds.iter().enumerate() {
                     let sample = match running.get(index) {
                         Some(running) => self.sample(work, running),
@@ -206,10 +214,16 @@ impl Bench {
                     self.results.add(work, kind, sample);
                 }
             }
-            eprint!("\r\x1b[K");
+            self.progress("");
             for row in self.results.rows(work, &self.kinds) {
                 println!("{row}");
             }
+        }
+    }
+
+    fn progress(&self, what: &str) {
+        if io::stderr().is_terminal() {
+            eprint!("\r\x1b[K{what}");
         }
     }
 
@@ -237,7 +251,10 @@ impl Bench {
             certificate: running.certificate.clone(),
             rewrite: work.rewrite,
             connections: work.connections,
-            kind: work.kind,
+            kind: match work.kind {
+                LoadKind::Handshakes(count) if self.quick => LoadKind::Handshakes(count / 5),
+                kind => kind,
+            },
             seconds: self.seconds,
         }
     }
@@ -245,7 +262,13 @@ impl Bench {
     fn sample(&self, work: &Work, running: &Running) -> Sample {
         let mut load = Helper::load(&self.job(work, running));
         load.go();
-        assert_eq!(load.line(), "begin", "{} with {}", work.name, running.kind.name());
+        assert_eq!(
+            load.line(),
+            "begin",
+            "{} with {}",
+            work.name,
+            running.kind.name()
+        );
         let before = running.tree().map_or(0.0, Tree::cpu);
         let outcome: Outcome = serde_json::from_str(&load.line()).unwrap();
         let cpu = running.tree().map_or(0.0, Tree::cpu) - before;
@@ -275,14 +298,19 @@ impl Bench {
     }
 
     fn starts(&mut self) {
-        let shims: Vec<_> = self.kinds.iter().filter(|kind| kind.is_shim()).cloned().collect();
+        let shims: Vec<_> = self
+            .kinds
+            .iter()
+            .filter(|kind| kind.is_shim())
+            .cloned()
+            .collect();
         for shim in shims {
             let starts = (0..self.rounds).map(|_| {
                 let port = self.port();
                 start::measure(&shim, &self.place, port)
             });
             let starts = starts.collect();
-            for row in start::rows(&shim, self.kinds.len(), starts) {
+            for row in start::rows(&shim, &self.place, self.kinds.len(), starts) {
                 println!("{row}");
             }
         }

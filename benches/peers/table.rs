@@ -53,7 +53,10 @@ impl Results {
         let rows = work.lines.iter().map(|line| {
             let cells = kinds.iter().map(|kind| {
                 let no_cpu = matches!(kind, Kind::Direct)
-                    && matches!(line.measure, Measure::Cpu | Measure::CpuPerMegabyte | Measure::Memory);
+                    && matches!(
+                        line.measure,
+                        Measure::Cpu | Measure::CpuPerMegabyte | Measure::Memory
+                    );
                 match self.median(work.name, kind.name(), line.measure) {
                     Some(value) if !no_cpu => number(value),
                     _ => "–".to_owned(),
@@ -84,7 +87,9 @@ impl Results {
             values.reduce(f64::min)
         };
         let (ratio, met) = match line.target {
-            Target::OfBest(factor) => at_most(own / best_of(&["HAProxy", "nginx", "Caddy"])?, factor),
+            Target::OfBest(factor) => {
+                at_most(own / best_of(&["HAProxy", "nginx", "Caddy"])?, factor)
+            }
             Target::OfBetter(factor) => at_most(own / best_of(&["HAProxy", "nginx"])?, factor),
             Target::OfHaProxy(factor) => at_most(own / best_of(&["HAProxy"])?, factor),
             Target::OfDirect(factor) => {
@@ -124,7 +129,10 @@ pub fn head(kinds: &[Kind]) -> String {
 /// The middle of the values.
 pub fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
-    let (low, high) = (values.get((values.len().max(1) - 1) / 2)?, values.get(values.len() / 2)?);
+    let (low, high) = (
+        values.get((values.len().max(1) - 1) / 2)?,
+        values.get(values.len() / 2)?,
+    );
     Some(f64::midpoint(*low, *high))
 }
 
