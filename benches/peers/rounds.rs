@@ -94,7 +94,10 @@ fn raise_limit() {
 /// `false` where more is taken than is recorded.
 fn measure(options: &Options) -> bool {
     let temporary = tempfile::tempdir().unwrap();
-    let directory = options.directory.as_deref().unwrap_or(temporary.path());
+    let directory = options
+        .directory
+        .as_deref()
+        .unwrap_or_else(|| temporary.path());
     std::fs::create_dir_all(directory).unwrap();
     let place = Place {
         directory: directory.canonicalize().unwrap(),
