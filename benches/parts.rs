@@ -1,10 +1,6 @@
 //! What each part of a handshake costs by itself: `cargo bench --bench parts`.
 
-#![expect(
-    clippy::unwrap_used,
-    missing_docs,
-    reason = "a bench that fails has nothing to say, and criterion's macros export what they make"
-)]
+#![expect(clippy::unwrap_used, reason = "a bench that fails has nothing to say")]
 
 #[path = "peers/fixture.rs"]
 #[expect(dead_code, unreachable_pub, reason = "shared with the other benches")]
@@ -37,14 +33,7 @@ use tokio::runtime::Runtime;
 use fixture::{Device, NONCE, Way, device_id, write_paired};
 
 criterion_group!(
-    parts,
-    frames,
-    messages,
-    proofs,
-    decisions,
-    rewriting,
-    reloads,
-    lookups
+    parts, frames, messages, proofs, decisions, rewriting, reloads, lookups
 );
 criterion_main!(parts);
 
@@ -67,7 +56,9 @@ fn messages(c: &mut Criterion) {
     });
     let hello = fixture::hello_ok();
     c.bench_function("message: hello-ok", |b| {
-        b.iter(|| scope_shim::handshake::message::Answer::parse(black_box(hello.as_bytes()), fixture::ID));
+        b.iter(|| {
+            scope_shim::handshake::message::Answer::parse(black_box(hello.as_bytes()), fixture::ID)
+        });
     });
 }
 
@@ -98,10 +89,7 @@ fn decisions(c: &mut Criterion) {
         payload: PayloadVersion::V3,
     };
     let delegate: ScopeSet = scope::ALL.into_iter().collect();
-    let (profile, policy) = (
-        Profile::of_version(Version::v2026(7, 1)),
-        Policy::default(),
-    );
+    let (profile, policy) = (Profile::of_version(Version::v2026(7, 1)), Policy::default());
     for (name, way) in [("pass", Way::Pass), ("rewrite", Way::Rewrite)] {
         let claims = connect(way).claims;
         let case = Case {

@@ -80,13 +80,13 @@ impl Device {
 }
 
 /// A record of `paired.json`, as gateways up to 2026.7.1 write it.
-pub fn paired(id: &str, public_key: &str, token: &str) -> Value {
+fn paired(id: &str, public_key: &str, token: &str, scopes: &[&str]) -> Value {
     json!({
         "deviceId": id, "publicKey": public_key, "displayName": "bench", "platform": "linux",
         "clientId": "cli", "clientMode": "cli", "role": "operator", "roles": ["operator"],
-        "scopes": SCOPES, "approvedScopes": SCOPES,
+        "scopes": scopes, "approvedScopes": scopes,
         "tokens": {"operator": {
-            "token": token, "role": "operator", "scopes": SCOPES, "createdAtMs": 1_760_000_000_000_i64,
+            "token": token, "role": "operator", "scopes": scopes, "createdAtMs": 1_760_000_000_000_i64,
         }},
         "createdAtMs": 1_760_000_000_000_i64, "approvedAtMs": 1_760_000_000_000_i64,
     })
@@ -103,17 +103,15 @@ pub fn write_state(state: &Path, port: u16, delegates: &[(String, String)]) {
         .map(Device::nth)
         .map(|device| (device.id(), device.public()));
     let everybody = devices.chain(delegates.iter().cloned());
-    save(state, everybody);
+    save(state, everybody, &SCOPES);
 }
 
 /// Writes a pairing store of so many devices, which nobody has the keys of.
 pub fn write_paired(state: &Path, devices: usize) {
     fs::create_dir_all(state.join("devices")).unwrap();
     let key = Device::nth(0).public();
-    save(
-        state,
-        (0..devices).map(|number| (device_id(number), key.clone())),
-    );
+    let devices = (0..devices).map(|number| (device_id(number), key.clone()));
+    save(state, devices, &SCOPES[..3]);
 }
 
 /// The id of such a device.
@@ -121,10 +119,10 @@ pub fn device_id(number: usize) -> String {
     format!("{number:064x}")
 }
 
-fn save(state: &Path, devices: impl Iterator<Item = (String, String)>) {
+fn save(state: &Path, devices: impl Iterator<Item = (String, String)>, scopes: &[&str]) {
     let paired: BTreeMap<_, _> = devices
         .map(|(id, key)| {
-            let record = paired(&id, &key, &format!("token-of-{id}"));
+            let record = paired(&id, &key, &format!("token-of-{id}"), scopes);
             (id, record)
         })
         .collect();

@@ -20,7 +20,7 @@ use crate::wire::{Counter, Wire, first_frame, frame};
 /// Serves until it is killed.
 pub fn serve(addr: SocketAddr) -> io::Result<()> {
     let mut listener = TcpListener::bind(addr)?;
-    let mut poll = Poll::new()?;
+    let poll = Poll::new()?;
     poll.registry()
         .register(&mut listener, LISTENER, Interest::READABLE)?;
     println!("ready");
@@ -244,15 +244,17 @@ impl Connection {
                 begun,
             } => {
                 *begun |= frames > 0;
-                while *begun {
+                if !*begun {
+                    return Ok(());
+                }
+                loop {
                     let end = (*out + *at_once - *out % *at_once).min(batch.len());
                     match self.wire.stream.write(&batch[*out..end]) {
                         Ok(written) => *out = (*out + written) % batch.len(),
-                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                         Err(error) => return Err(error),
                     }
                 }
-                Ok(())
             }
         }
     }

@@ -1,6 +1,7 @@
 //! What stands between clients and gateway: each as Debian installs it, with as many threads or workers as it takes by
 //! itself, which is one a processor for all but Node.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -77,9 +78,9 @@ impl Running {
         while TcpStream::connect(running.addr).is_err() {
             assert!(
                 Instant::now() < deadline,
-                "{} does not start; its log is {}",
+                "{} does not start: {}",
                 kind.name(),
-                place.log(kind, port).display()
+                fs::read_to_string(place.log(kind, port)).unwrap_or_default()
             );
             sleep(Duration::from_millis(1));
         }
@@ -187,7 +188,7 @@ impl Place {
             String::new()
         };
         let text = format!(
-            "global\n  maxconn 20000\n  log stdout format raw local0\n\
+            "global\n  maxconn 9000\n  log stdout format raw local0\n\
              defaults\n  mode http\n  log global\n  option httplog\n  option dontlognull\n\
              \x20 timeout connect 5s\n  timeout client 1h\n  timeout server 1h\n  timeout tunnel 1h\n\
              frontend front\n  bind 127.0.0.1:{port}{secure}\n  default_backend gateway\n\
@@ -206,7 +207,10 @@ impl Place {
             let (certificate, key) = (self.tls.certificate.display(), self.tls.key.display());
             (
                 " ssl",
-                format!("ssl_certificate {certificate}; ssl_certificate_key {key};"),
+                format!(
+                    "ssl_certificate {certificate}; ssl_certificate_key {key};\n    \
+                     ssl_protocols TLSv1.2 TLSv1.3; ssl_prefer_server_ciphers on;"
+                ),
             )
         } else {
             ("", String::new())
@@ -240,7 +244,7 @@ impl Place {
             ("http", String::new())
         };
         let text = format!(
-            "{{\n  admin off\n  auto_https off\n  persist_config off\n}}\n\
+            "{{\n  admin off\n  auto_https off\n}}\n\
              {scheme}://127.0.0.1:{port} {{\n  bind 127.0.0.1\n{files}  reverse_proxy {}\n}}\n",
             self.gateway
         );
@@ -315,6 +319,36 @@ impl Place {
         );
     }
 
+    /// What this machine is, and who takes part in which version.
+    pub fn machine(&self, kinds: &[Kind]) -> String {
+        let versions = kinds.iter().filter_map(|kind| {
+            let version = match kind {
+                Kind::Direct => None,
+                Kind::HaProxy => said("haproxy", "-v", ' ', 2),
+                Kind::Nginx => said("nginx", "-v", '/', 1),
+                Kind::Caddy => said("caddy", "version", ' ', 0),
+                Kind::Node => said(&self.node, "--version", ' ', 0),
+                Kind::Shim { program, .. } => said(program, "--version", ' ', 1),
+            };
+            Some(format!("{} {}", kind.name(), version?))
+        });
+        let versions: Vec<_> = versions.collect();
+        let processors = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let model = processors
+            .lines()
+            .find_map(|line| line.strip_prefix("model name"));
+        let model = model.map_or("unknown processor", |model| {
+            model.trim_matches([' ', '\t', ':'])
+        });
+        let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        format!(
+            "{cores} × {model}, Linux {}; {}",
+            kernel.trim(),
+            versions.join(", ")
+        )
+    }
+
     /// What keeps a kind of proxy from taking part.
     pub fn missing(&self, kind: &Kind) -> Option<String> {
         let runs = |program: &Path, argument: &str| {
@@ -349,6 +383,15 @@ impl Place {
             Kind::Shim { program, .. } => Some(format!("{} is no program", program.display())),
         }
     }
+}
+
+/// One word of what a program says of its version.
+fn said(program: impl AsRef<OsStr>, argument: &str, between: char, word: usize) -> Option<String> {
+    let output = Command::new(program).arg(argument).output().ok()?;
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    let word = said.lines().next()?.split(between).nth(word)?;
+    Some(word.trim().to_owned())
 }
 
 /// How far a shim's admin port is above its own.

@@ -1,6 +1,6 @@
 //! The rounds: every work through every proxy, again and again.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{self, BufRead as _, BufReader, IsTerminal as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -76,7 +76,9 @@ pub fn main() {
     if let Some(job) = &options.as_load {
         return load::run(&serde_json::from_str::<Job>(job).unwrap()).unwrap();
     }
-    measure(&options);
+    if !measure(&options) {
+        std::process::exit(1);
+    }
 }
 
 /// As many open files as may be: 5 000 sessions are 10 000 sockets to a proxy.
@@ -89,9 +91,13 @@ fn raise_limit() {
     setrlimit(Resource::Nofile, limit).unwrap();
 }
 
-fn measure(options: &Options) {
+/// `false` where more is taken than is recorded.
+fn measure(options: &Options) -> bool {
     let temporary = tempfile::tempdir().unwrap();
-    let directory = options.directory.as_deref().unwrap_or(temporary.path());
+    let directory = options
+        .directory
+        .as_deref()
+        .unwrap_or_else(|| temporary.path());
     std::fs::create_dir_all(directory).unwrap();
     let place = Place {
         directory: directory.canonicalize().unwrap(),
@@ -105,14 +111,13 @@ fn measure(options: &Options) {
     let _gateway = Helper::start(&["--as-gateway", &place.gateway.to_string()]);
     if options.instructions {
         let shim = kinds.iter().find(|kind| kind.is_shim()).unwrap();
-        let kept = instructions::run(shim, &place, options.ports + 1, options.record);
-        std::process::exit(i32::from(!kept));
+        return instructions::run(shim, &place, options.ports + 1, options.record);
     }
-    let rounds = if options.quick { 1 } else { options.rounds };
     let mut bench = Bench {
         place,
         kinds,
-        rounds,
+        rounds: if options.quick { 1 } else { options.rounds },
+        quick: options.quick,
         seconds: if options.quick { 0.5 } else { options.seconds },
         next_port: options.ports + 1,
         last_port: options.ports + 99,
@@ -123,10 +128,12 @@ fn measure(options: &Options) {
     } else {
         &options.only
     };
+    println!("{}\n", bench.place.machine(&bench.kinds));
     println!("{}", head(&bench.kinds));
     for &group in Group::ALL.iter().filter(|group| groups.contains(group)) {
         bench.group(group);
     }
+    true
 }
 
 /// The proxies that are there; what is missing is said, with how to get it.
@@ -173,6 +180,7 @@ struct Bench {
     place: Place,
     kinds: Vec<Kind>,
     rounds: usize,
+    quick: bool,
     seconds: f64,
     next_port: u16,
     last_port: u16,
@@ -197,7 +205,7 @@ impl Bench {
                 running = kinds.iter().map(|kind| self.run(kind, work.tls)).collect();
             }
             for round in 1..=self.rounds {
-                eprint!("\r\x1b[K{}: round {round} of {}", work.name, self.rounds);
+                self.progress(&format!("{}: round {round} of {}", work.name, self.rounds));
                 for (index, kind) in kinds.iter().enumerate() {
                     let sample = match running.get(index) {
                         Some(running) => self.sample(work, running),
@@ -209,10 +217,16 @@ impl Bench {
                     self.results.add(work, kind, sample);
                 }
             }
-            eprint!("\r\x1b[K");
+            self.progress("");
             for row in self.results.rows(work, &self.kinds) {
                 println!("{row}");
             }
+        }
+    }
+
+    fn progress(&self, what: &str) {
+        if io::stderr().is_terminal() {
+            eprint!("\r\x1b[K{what}");
         }
     }
 
@@ -240,7 +254,10 @@ impl Bench {
             certificate: running.certificate.clone(),
             rewrite: work.rewrite,
             connections: work.connections,
-            kind: work.kind,
+            kind: match work.kind {
+                LoadKind::Handshakes(count) if self.quick => LoadKind::Handshakes(count / 5),
+                kind => kind,
+            },
             seconds: self.seconds,
         }
     }
@@ -296,7 +313,7 @@ impl Bench {
                 start::measure(&shim, &self.place, port)
             });
             let starts = starts.collect();
-            for row in start::rows(&shim, self.kinds.len(), starts) {
+            for row in start::rows(&shim, &self.place, self.kinds.len(), starts) {
                 println!("{row}");
             }
         }
