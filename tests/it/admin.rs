@@ -121,7 +121,23 @@ async fn busy() -> (Stage, crate::support::client::Session) {
     let stranger = stage.through().device(&TestDevice::new()).remote();
     let refused = stranger.tampered(rename).scopes(&[ADMIN]).run().await;
     assert!(refused.session.is_none());
+    counted(&stage, 2).await;
     (stage, session)
+}
+
+/// A client has its answer a moment before its handshake is counted.
+async fn counted(stage: &Stage, handshakes: u32) {
+    let line = format!(
+        "scope_shim_handshake_duration_seconds_count{{gateway=\"gateway\"}} {handshakes}\n"
+    );
+    let counting = async {
+        while !get(stage, "/metrics").await.body.contains(&line) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), counting)
+        .await
+        .unwrap();
 }
 
 fn rename(params: &mut Value) {

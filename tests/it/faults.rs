@@ -5,6 +5,7 @@ use scope_shim::ws::Opcode;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 
 use crate::stage::{Shim, Stage, until};
 use crate::support::client::{LEGACY, READ};
@@ -100,26 +101,35 @@ async fn scripted() -> (TcpListener, Shim, tempfile::TempDir) {
     (listener, shim, dir)
 }
 
-/// The next connection that a client of the shim caused, its upgrade accepted.
+/// The next connection that a client of the shim caused, its upgrade accepted. The shim has some of its own, which may
+/// be in no hurry to say anything.
 async fn accept(listener: &TcpListener) -> TcpStream {
+    let mut arrived = JoinSet::new();
     loop {
-        let (mut stream, _) = listener.accept().await.unwrap();
-        let mut head = Vec::new();
-        while !head.windows(4).any(|bytes| bytes == b"\r\n\r\n") {
-            if stream.read_buf(&mut head).await.unwrap() == 0 {
-                break;
+        tokio::select! {
+            accepted = listener.accept() => { arrived.spawn(of_a_client(accepted.unwrap().0)); }
+            Some(found) = arrived.join_next() => if let Some(stream) = found.unwrap() {
+                return stream;
             }
         }
-        if String::from_utf8_lossy(&head)
-            .to_lowercase()
-            .contains("x-odd-case")
-        {
-            let response = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-                            Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
-            stream.write_all(response.as_bytes()).await.unwrap();
-            return stream;
+    }
+}
+
+async fn of_a_client(mut stream: TcpStream) -> Option<TcpStream> {
+    let mut head = Vec::new();
+    while !head.windows(4).any(|bytes| bytes == b"\r\n\r\n") {
+        if stream.read_buf(&mut head).await.ok()? == 0 {
+            return None;
         }
     }
+    let head = String::from_utf8_lossy(&head).to_lowercase();
+    if !head.contains("x-odd-case") {
+        return None;
+    }
+    let response = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                    Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+    stream.write_all(response.as_bytes()).await.unwrap();
+    Some(stream)
 }
 
 async fn upgraded(listener: &TcpListener, shim: SocketAddr) -> (RawClient, TcpStream) {
