@@ -75,46 +75,57 @@ pub enum Stop {
 /// Copies both ways until both directions have ended, one fails, or the session is stopped.
 ///
 /// `idle` ends a session in which nothing went either way for so long, or up to an eighth of it longer. `tap` is for a
-/// degraded session alone. What goes through is counted in `traffic` as it does.
+/// degraded session alone. What goes through is counted in `traffic` as it does. `kept` is let go of at the end.
 ///
-/// # Errors
-///
-/// When a socket fails. Whatever was read before has been handed on, or is lost with the socket it was for.
-pub async fn relay(
+/// What it returns is all that a session takes up for as long as it lasts, so whatever is rare lies elsewhere. It fails
+/// when a socket does; whatever was read before has been handed on, or is lost with the socket it was for.
+pub fn relay(
     client: Wire,
     gateway: Wire,
     idle: Option<Duration>,
     stop: Stop,
     tap: Option<Tap>,
     traffic: Arc<Traffic>,
-) -> io::Result<RelayStats> {
+    kept: impl Send,
+) -> impl Future<Output = io::Result<RelayStats>> + Send {
     let framed = matches!(stop, Stop::Between(_));
     let mut alarm = alarm(stop, idle, &traffic);
-    let mut pump = Pump::new(client, gateway, framed, tap, &traffic);
+    let mut pump = Pump::new(client, gateway, framed, tap, traffic);
     let mut linger: Option<Pin<Box<Sleep>>> = None;
-    loop {
-        let next = poll_fn(|cx| {
-            if let Poll::Ready(interruption) = poll_some(&mut alarm, cx) {
-                return Poll::Ready(Ok(Next::Interrupted(interruption)));
-            }
-            if poll_some(&mut linger, cx).is_ready() {
-                return Poll::Ready(Ok(Next::Lingered));
-            }
-            pump.poll(cx).map(|progress| progress.map(Next::Progress))
-        });
-        match next.await? {
-            Next::Progress(Progress::HalfClosed) => linger = Some(Box::pin(sleep(LINGER))),
-            Next::Progress(Progress::Over) => return Ok(traffic.stats()),
-            Next::Lingered => return Err(timed_out("one side stayed open after the other ended")),
-            Next::Interrupted(Interruption::Idle) => return Err(timed_out("nothing went through")),
-            Next::Interrupted(Interruption::Stopped(close)) => {
-                // Its client may not read: it has a moment, so that it can still be told why.
-                let _ = timeout(STOP_PATIENCE, pump.close(&close)).await;
-                let _ = timeout(STOP_PATIENCE, farewell(pump.client())).await;
-                return Err(io::Error::new(io::ErrorKind::ConnectionAborted, STOPPED));
+    async move {
+        let _kept = &kept;
+        loop {
+            let next = poll_fn(|cx| {
+                if let Poll::Ready(interruption) = poll_some(&mut alarm, cx) {
+                    return Poll::Ready(Ok(Next::Interrupted(interruption)));
+                }
+                if poll_some(&mut linger, cx).is_ready() {
+                    return Poll::Ready(Ok(Next::Lingered));
+                }
+                pump.poll(cx).map(|progress| progress.map(Next::Progress))
+            });
+            match next.await? {
+                Next::Progress(Progress::HalfClosed) => linger = Some(Box::pin(sleep(LINGER))),
+                Next::Progress(Progress::Over) => return Ok(pump.stats()),
+                Next::Lingered => {
+                    return Err(timed_out("one side stayed open after the other ended"));
+                }
+                Next::Interrupted(Interruption::Idle) => {
+                    return Err(timed_out("nothing went through"));
+                }
+                Next::Interrupted(Interruption::Stopped(close)) => {
+                    Box::pin(take_leave(&mut pump, close)).await;
+                    return Err(io::Error::new(io::ErrorKind::ConnectionAborted, STOPPED));
+                }
             }
         }
     }
+}
+
+/// Ends a session that is to end. Its client may not read: it has a moment, so that it can still be told why.
+async fn take_leave(pump: &mut Pump, close: Close) {
+    let _ = timeout(STOP_PATIENCE, pump.close(&close)).await;
+    let _ = timeout(STOP_PATIENCE, farewell(pump.client())).await;
 }
 
 /// What ends the wait for bytes.

@@ -92,42 +92,13 @@ struct Established {
 }
 
 impl Session {
-    /// Runs the session to its end. `place` is its share of the gateway's budget for unfinished handshakes.
+    /// Runs the handshake; `None` where the session is over with it. `place` is its share of the gateway's budget for
+    /// unfinished handshakes.
     ///
     /// # Errors
     ///
     /// When a socket fails, or the session is ended from here.
-    pub async fn run(
-        self,
-        client: Wire,
-        gateway: Wire,
-        place: Option<OwnedSemaphorePermit>,
-    ) -> io::Result<RelayStats> {
-        // On the heap, so that all it takes is given back before the session begins to last.
-        match Box::pin(self.begin(client, gateway, place)).await? {
-            Some(lasting) => lasting.run().await,
-            None => Ok(RelayStats::default()),
-        }
-    }
-
-    /// Runs a session to its end that is most likely to be refused as it was before; see [`crate::breaker`]. `place`
-    /// is its share of what the shim answers by itself.
-    ///
-    /// # Errors
-    ///
-    /// As [`Session::run`].
-    pub async fn run_deferred(
-        self,
-        client: Wire,
-        place: OwnedSemaphorePermit,
-    ) -> io::Result<RelayStats> {
-        match Box::pin(self.begin_deferred(client, place)).await? {
-            Some(lasting) => lasting.run().await,
-            None => Ok(RelayStats::default()),
-        }
-    }
-
-    async fn begin(
+    pub async fn begin(
         self,
         client: Wire,
         gateway: Wire,
@@ -143,7 +114,13 @@ impl Session {
         Ok(established.map(|established| self.goes_on(established)))
     }
 
-    async fn begin_deferred(
+    /// Runs the handshake of a session that is most likely to be refused as it was before; see [`crate::breaker`]. `place`
+    /// is its share of what the shim answers by itself.
+    ///
+    /// # Errors
+    ///
+    /// As [`Session::begin`].
+    pub async fn begin_deferred(
         self,
         client: Wire,
         _place: OwnedSemaphorePermit,
@@ -254,7 +231,7 @@ impl Session {
 }
 
 /// A session whose handshake is over, with no more than it needs for the rest of its life: there may be thousands.
-struct Lasting {
+pub struct Lasting {
     established: Established,
     framed: bool,
     idle: Option<Duration>,
@@ -265,7 +242,8 @@ struct Lasting {
 }
 
 impl Lasting {
-    async fn run(self) -> io::Result<RelayStats> {
+    /// Runs the session to its end. What it resolves to fails when a socket fails or the session is ended from here.
+    pub fn run(self) -> impl Future<Output = io::Result<RelayStats>> + Send {
         let Established {
             client,
             gateway,
@@ -281,9 +259,8 @@ impl Lasting {
             Stop::Anywhere(close)
         };
         let traffic = self.row.traffic();
-        let stats = relay(client, gateway, self.idle, stop, tap, traffic).await;
-        drop((self.row, delegation, self.admitted));
-        stats
+        let kept = (self.row, delegation, self.admitted);
+        relay(client, gateway, self.idle, stop, tap, traffic, kept)
     }
 }
 

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
 use hyper::header::{
@@ -16,17 +17,18 @@ use hyper::{HeaderMap, Request, Response, StatusCode};
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tracing::{Instrument as _, debug};
+use tracing::{Instrument as _, Span, debug};
 
 use super::forward::origin_form;
 use super::headers::{self, Attribution};
 use super::{Body, Front, respond};
+use crate::app::Circle;
 use crate::config::Mode;
 use crate::dial::{Opened, Redial, wire};
 use crate::engine::Visit;
 use crate::identity::Circumstances;
 use crate::relay::{RelayStats, was_stopped};
-use crate::session::Session;
+use crate::session::{Lasting, Session};
 use crate::ws::Close;
 use crate::ws::close::TRY_AGAIN_LATER;
 
@@ -93,9 +95,10 @@ pub(super) async fn serve(
     if let Some(place) = deferral(front, &session).await
         && let Some(response) = switching(&session.redial.request)
     {
+        let begun = Begun::of(front);
         let deferred = async move {
             if let Some(client) = client.await.ok().and_then(wire) {
-                over(session.run_deferred(client, place).await);
+                begun.goes_on(session.begin_deferred(client, place).await);
             }
         };
         front
@@ -121,6 +124,7 @@ pub(super) async fn serve(
             response.map(|body| body.boxed())
         }
         Ok(Opened::Switched(response, gateway)) => {
+            let begun = Begun::of(front);
             let session = async move {
                 let ends = async { Ok::<_, hyper::Error>((client.await?, gateway.await?)) };
                 let (client, gateway) = match ends.await {
@@ -130,11 +134,38 @@ pub(super) async fn serve(
                 let (Some(client), Some(gateway)) = (client, gateway) else {
                     return debug!("an upgraded connection is no plain socket");
                 };
-                over(session.run(client, gateway, place).await);
+                begun.goes_on(session.begin(client, gateway, place).await);
             };
             front.sessions.spawn(session.instrument(front.span.clone()));
             let (parts, _) = response.into_parts();
             Response::from_parts(parts, respond::full(Bytes::new()))
+        }
+    }
+}
+
+/// Where a session that has begun goes on.
+struct Begun {
+    sessions: Circle,
+    span: Span,
+}
+
+impl Begun {
+    fn of(front: &Front) -> Self {
+        Self {
+            sessions: front.sessions.clone(),
+            span: front.span.clone(),
+        }
+    }
+
+    /// In a task of its own, so that all that its handshake took is given back.
+    fn goes_on(self, begun: io::Result<Option<Lasting>>) {
+        match begun {
+            Ok(Some(lasting)) => {
+                let session = lasting.run().map(over);
+                self.sessions.spawn(session.instrument(self.span));
+            }
+            Ok(None) => over(Ok(RelayStats::default())),
+            Err(error) => over(Err(error)),
         }
     }
 }

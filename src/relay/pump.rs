@@ -5,22 +5,24 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, AsyncWriteExt as _, ReadBuf};
 
 use super::boundary::Boundary;
-use super::{Tap, Traffic, Wire};
+use super::{RelayStats, Tap, Traffic, Wire};
 use crate::stream::Stream;
 use crate::ws::Close;
 
 /// Both ends of a session, and how far each direction is.
-pub(super) struct Pump<'a> {
+pub(super) struct Pump {
     client: Stream,
     gateway: Stream,
-    up: Direction<'a>,
-    down: Direction<'a>,
+    up: Direction,
+    down: Direction,
+    traffic: Arc<Traffic>,
     half_closed: bool,
 }
 
@@ -33,11 +35,11 @@ pub(super) enum Progress {
 }
 
 /// One direction.
-pub(super) struct Direction<'a> {
+struct Direction {
     /// What the receiver has not taken yet. Nothing is read before it has.
     rest: Bytes,
     state: State,
-    count: Count<'a>,
+    way: Way,
     boundary: Option<Boundary>,
     tap: Option<Box<Tap>>,
 }
@@ -51,32 +53,38 @@ enum State {
 }
 
 #[derive(Clone, Copy)]
-enum Count<'a> {
-    ToGateway(&'a Traffic),
-    ToClient(&'a Traffic),
+enum Way {
+    ToGateway,
+    ToClient,
 }
 
-impl<'a> Pump<'a> {
+impl Pump {
     pub(super) fn new(
         client: Wire,
         gateway: Wire,
         framed: bool,
         tap: Option<Tap>,
-        traffic: &'a Traffic,
+        traffic: Arc<Traffic>,
     ) -> Self {
-        let mut up = Direction::new(Count::ToGateway(traffic));
-        let mut down = Direction::new(Count::ToClient(traffic));
+        let mut up = Direction::new(Way::ToGateway);
+        let mut down = Direction::new(Way::ToClient);
         down.boundary = framed.then(Boundary::default);
         down.tap = tap.map(Box::new);
-        up.begin_with(&client.unread);
-        down.begin_with(&gateway.unread);
+        up.begin_with(&client.unread, &traffic);
+        down.begin_with(&gateway.unread, &traffic);
         Self {
             client: client.stream,
             gateway: gateway.stream,
             up,
             down,
+            traffic,
             half_closed: false,
         }
+    }
+
+    /// What went through so far.
+    pub(super) fn stats(&self) -> RelayStats {
+        self.traffic.stats()
     }
 
     pub(super) fn client(&mut self) -> &mut Stream {
@@ -85,8 +93,14 @@ impl<'a> Pump<'a> {
 
     /// Moves what can be moved.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Progress>> {
-        let up = self.up.poll(cx, &mut self.client, &mut self.gateway)?;
-        let down = self.down.poll(cx, &mut self.gateway, &mut self.client)?;
+        let Self {
+            client,
+            gateway,
+            traffic,
+            ..
+        } = self;
+        let up = self.up.poll(cx, client, gateway, traffic)?;
+        let down = self.down.poll(cx, gateway, client, traffic)?;
         if up.is_ready() && down.is_ready() {
             return Poll::Ready(Ok(Progress::Over));
         }
@@ -104,11 +118,12 @@ impl<'a> Pump<'a> {
             client,
             gateway,
             down,
+            traffic,
             ..
         } = self;
         poll_fn(|cx| down.poll_rest(cx, client)).await?;
         while let Some(missing) = down.boundary.as_ref().and_then(Boundary::missing) {
-            match poll_fn(|cx| down.poll_move(cx, gateway, client, missing)).await? {
+            match poll_fn(|cx| down.poll_move(cx, gateway, client, traffic, missing)).await? {
                 Moved::Some => poll_fn(|cx| down.poll_rest(cx, client)).await?,
                 Moved::End => return Ok(()),
             }
@@ -126,20 +141,20 @@ enum Moved {
     End,
 }
 
-impl<'a> Direction<'a> {
-    const fn new(count: Count<'a>) -> Self {
+impl Direction {
+    const fn new(way: Way) -> Self {
         Self {
             rest: Bytes::new(),
             state: State::Open,
-            count,
+            way,
             boundary: None,
             tap: None,
         }
     }
 
     /// What the handshake read too early.
-    fn begin_with(&mut self, unread: &[u8]) {
-        self.take_note(unread);
+    fn begin_with(&mut self, unread: &[u8], traffic: &Traffic) {
+        self.take_note(unread, traffic);
         self.rest = Bytes::copy_from_slice(&tapped(&mut self.tap, unread));
     }
 
@@ -149,6 +164,7 @@ impl<'a> Direction<'a> {
         cx: &mut Context<'_>,
         from: &mut Stream,
         to: &mut Stream,
+        traffic: &Traffic,
     ) -> Poll<io::Result<()>> {
         for _ in 0..ROUNDS {
             if self.state == State::Ended {
@@ -162,7 +178,7 @@ impl<'a> Direction<'a> {
                 return Poll::Ready(Ok(()));
             }
             if matches!(
-                ready!(self.poll_move(cx, from, to, usize::MAX))?,
+                ready!(self.poll_move(cx, from, to, traffic, usize::MAX))?,
                 Moved::End
             ) {
                 self.state = State::Ending;
@@ -202,6 +218,7 @@ impl<'a> Direction<'a> {
         cx: &mut Context<'_>,
         from: &mut Stream,
         to: &mut Stream,
+        traffic: &Traffic,
         at_most: usize,
     ) -> Poll<io::Result<Moved>> {
         BUFFER.with_borrow_mut(|buffer| {
@@ -217,7 +234,7 @@ impl<'a> Direction<'a> {
             if bytes.is_empty() {
                 return Poll::Ready(Ok(Moved::End));
             }
-            self.take_note(bytes);
+            self.take_note(bytes, traffic);
             let bytes = tapped(&mut self.tap, bytes);
             if bytes.is_empty() {
                 return Poll::Ready(Ok(Moved::Some));
@@ -233,10 +250,10 @@ impl<'a> Direction<'a> {
         })
     }
 
-    fn take_note(&mut self, bytes: &[u8]) {
-        match self.count {
-            Count::ToGateway(traffic) => traffic.to_gateway(bytes.len() as u64),
-            Count::ToClient(traffic) => traffic.to_client(bytes.len() as u64),
+    fn take_note(&mut self, bytes: &[u8], traffic: &Traffic) {
+        match self.way {
+            Way::ToGateway => traffic.to_gateway(bytes.len() as u64),
+            Way::ToClient => traffic.to_client(bytes.len() as u64),
         }
         if let Some(boundary) = &mut self.boundary {
             boundary.feed(bytes);
