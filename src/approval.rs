@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 use thiserror::Error;
+use tokio::task::spawn_blocking;
 
 use crate::audit::{Audit, Rule};
 use crate::config::{Capped, Policy};
@@ -236,6 +237,14 @@ pub async fn approve_unchanged(
     approve(gateway, audit, rule, seen).await
 }
 
+/// Writes down what is about to be approved, where a slow disk keeps nobody else waiting.
+async fn account_for(audit: &Audit, rule: Rule, seen: &Candidate) -> io::Result<()> {
+    let (audit, seen) = (audit.clone(), seen.clone());
+    let writing =
+        spawn_blocking(move || audit.approval(rule, &seen.request, seen.record.as_deref()));
+    writing.await.map_err(io::Error::other)?
+}
+
 /// Approves a request that was looked at just now.
 ///
 /// # Errors
@@ -249,8 +258,8 @@ pub async fn approve(
     seen: &Candidate,
 ) -> Result<Approved, NotApproved> {
     let request = &seen.request;
-    audit
-        .approval(rule, request, seen.record.as_deref())
+    account_for(audit, rule, seen)
+        .await
         .map_err(|source| NotApproved::Audit {
             path: audit.path().to_owned(),
             source,

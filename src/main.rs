@@ -288,7 +288,12 @@ where
         .enable_all()
         .build();
     let outcome = match runtime {
-        Ok(runtime) => runtime.block_on(work),
+        Ok(runtime) => {
+            let outcome = runtime.block_on(work);
+            // What still waits for a file or a name server must not keep the process from ending.
+            runtime.shutdown_timeout(LAST_MOMENT);
+            outcome
+        }
         Err(error) => Err(error.into()),
     };
     match outcome {
@@ -325,3 +330,6 @@ fn print(text: &str) -> ExitStatus {
         _ => ExitStatus::Ok,
     }
 }
+
+/// How long what runs in the background may take when the work is done.
+const LAST_MOMENT: std::time::Duration = std::time::Duration::from_secs(1);

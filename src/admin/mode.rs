@@ -39,6 +39,11 @@ pub(super) fn show(shim: &Shim) -> Value {
 /// A switch that cannot be kept for the next start holds all the same, and the answer says what is the matter.
 pub(super) async fn switch(shim: &Shim, asked: &Asked) -> Answer {
     let mode = asked_for(asked)?;
+    // Off goes at once, whatever else is under way. Nothing comes back while it is being unpaired.
+    let _turn = match mode {
+        Mode::Off => None,
+        Mode::On | Mode::Observe => Some(shim.undisturbed().await),
+    };
     let switched = set(shim, asked.gateway(), mode)?;
     let mut unsaved = Vec::new();
     let by = asked.body.get("by").and_then(Value::as_str);

@@ -29,8 +29,8 @@ pub(super) async fn unpair(shim: &Shim, asked: &Asked) -> Answer {
     let off = Asked {
         body: json!({"mode": "off", "gateway": name, "by": "`scope-shim unpair`"}),
     };
-    mode::switch(shim, &off).await?;
     let _turn = shim.undisturbed().await;
+    mode::switch(shim, &off).await?;
     let body = json!({"gateway": name});
     let (mut ended, older) = tokio::join!(
         retire(shim, name),

@@ -119,7 +119,9 @@ impl Parts {
         beside.spawn(async move {
             stop.run_until_cancelled(approve).await;
         });
-        beside.spawn(resume_when_switched_on(Arc::clone(&engine)).in_current_span());
+        // Followed from here on: the switch may come before the task has its first turn.
+        let modes = engine.mode.changes();
+        beside.spawn(resume_when_switched_on(Arc::clone(&engine), modes).in_current_span());
         let sessions = shim.sessions.circle();
         let over = sessions.over();
         tokio::spawn(async move {
@@ -232,8 +234,7 @@ async fn police(engine: Arc<Engine>, _watch: Watch) {
 }
 
 /// A delegate that `scope-shim unpair` took out of use comes back when somebody switches the shim on again.
-async fn resume_when_switched_on(engine: Arc<Engine>) {
-    let mut modes = engine.mode.changes();
+async fn resume_when_switched_on(engine: Arc<Engine>, mut modes: watch::Receiver<Mode>) {
     while modes.changed().await.is_ok() {
         if *modes.borrow_and_update() != Mode::Off {
             engine.control.resume();

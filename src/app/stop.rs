@@ -52,9 +52,10 @@ impl Running {
         info!("stopped");
     }
 
-    /// Completes when no request and no session is left.
+    /// Completes when no request and no session is left: the last request may still become a session.
     pub(super) async fn idle(&self) {
-        tokio::join!(self.doors.wait(), self.shim.sessions.ended());
+        self.doors.wait().await;
+        self.shim.sessions.ended().await;
     }
 
     /// Takes no more questions, and waits until those who asked something have their answer. Whoever only watches has to

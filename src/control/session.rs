@@ -181,6 +181,10 @@ impl Session {
         call: Call,
         waiting: &mut HashMap<String, oneshot::Sender<Result<Value, CallError>>>,
     ) -> Result<(), WsError> {
+        // What somebody has given up on must not happen later.
+        if call.answer.is_closed() {
+            return Ok(());
+        }
         let id = format!("shim-{}", self.next_id);
         self.next_id += 1;
         let request =

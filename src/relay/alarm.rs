@@ -46,10 +46,10 @@ impl<T> Future for Alarm<T> {
         let this = &mut *self;
         // First this, then the look: a bell that rings in between finds whom to wake.
         this.bell.task.register(cx.waker());
-        if !this.bell.rung.load(Ordering::Acquire) {
+        if !this.bell.rung.load(Ordering::Acquire) || !this.bell.rung.swap(false, Ordering::AcqRel)
+        {
             return Poll::Pending;
         }
-        this.bell.rung.store(false, Ordering::Release);
         this.future
             .as_mut()
             .poll(&mut Context::from_waker(&this.waker))

@@ -42,6 +42,8 @@ struct Direction {
     way: Way,
     boundary: Option<Boundary>,
     tap: Option<Box<Tap>>,
+    /// Why the receiver takes nothing any more. What it said before may still lie unread.
+    failure: Option<Box<io::Error>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -102,7 +104,8 @@ impl Pump {
         let up = self.up.poll(cx, client, gateway, traffic)?;
         let down = self.down.poll(cx, gateway, client, traffic)?;
         if up.is_ready() && down.is_ready() {
-            return Poll::Ready(Ok(Progress::Over));
+            let failure = self.up.failure.take().or_else(|| self.down.failure.take());
+            return Poll::Ready(failure.map_or(Ok(Progress::Over), |failure| Err(*failure)));
         }
         if !self.half_closed && (up.is_ready() || down.is_ready()) {
             self.half_closed = true;
@@ -125,6 +128,7 @@ impl Pump {
         while let Some(missing) = down.boundary.as_ref().and_then(Boundary::missing) {
             match poll_fn(|cx| down.poll_move(cx, gateway, client, traffic, missing)).await? {
                 Moved::Some => poll_fn(|cx| down.poll_rest(cx, client)).await?,
+                Moved::Refused(error) => return Err(error),
                 Moved::End => return Ok(()),
             }
         }
@@ -138,6 +142,9 @@ impl Pump {
 /// What one attempt to move bytes came to.
 enum Moved {
     Some,
+    /// The receiver takes nothing any more.
+    Refused(io::Error),
+    /// The sender has ended.
     End,
 }
 
@@ -149,6 +156,7 @@ impl Direction {
             way,
             boundary: None,
             tap: None,
+            failure: None,
         }
     }
 
@@ -170,28 +178,36 @@ impl Direction {
             if self.state == State::Ended {
                 return Poll::Ready(Ok(()));
             }
-            ready!(self.poll_rest(cx, to))?;
+            if let Err(error) = ready!(self.poll_rest(cx, to)) {
+                return self.refused(error);
+            }
             if self.state == State::Ending {
                 // A receiver that is gone has ended, too.
                 let _ = ready!(Pin::new(&mut *to).poll_shutdown(cx));
                 self.state = State::Ended;
                 return Poll::Ready(Ok(()));
             }
-            if matches!(
-                ready!(self.poll_move(cx, from, to, traffic, usize::MAX))?,
-                Moved::End
-            ) {
-                self.state = State::Ending;
-                self.rest = self
-                    .tap
-                    .take()
-                    .map(|mut tap| tap.finish().into())
-                    .unwrap_or_default();
+            match ready!(self.poll_move(cx, from, to, traffic, usize::MAX))? {
+                Moved::Some => {}
+                Moved::Refused(error) => return self.refused(error),
+                Moved::End => {
+                    self.state = State::Ending;
+                    let held = self.tap.take().map(|mut tap| tap.finish());
+                    self.rest = held.unwrap_or_default().into();
+                }
             }
         }
         // The other sessions of this thread have their turn.
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// The direction has ended, because of its receiver. The other one may still hold what the receiver said last.
+    fn refused(&mut self, error: io::Error) -> Poll<io::Result<()>> {
+        self.rest = Bytes::new();
+        self.state = State::Ended;
+        self.failure = Some(Box::new(error));
+        Poll::Ready(Ok(()))
     }
 
     /// Hands on what the receiver had no room for, and what TLS may still hold back.
@@ -240,7 +256,8 @@ impl Direction {
                 return Poll::Ready(Ok(Moved::Some));
             }
             let written = match Pin::new(to).poll_write(cx, &bytes) {
-                Poll::Ready(written) => written?,
+                Poll::Ready(Ok(written)) => written,
+                Poll::Ready(Err(error)) => return Poll::Ready(Ok(Moved::Refused(error))),
                 Poll::Pending => 0,
             };
             if let Some(rest @ [_, ..]) = bytes.get(written..) {
@@ -277,3 +294,59 @@ thread_local! {
 /// How often one direction is read in a row while there is more.
 const ROUNDS: usize = 8;
 const BUFFER_SIZE: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+    use bytes::BytesMut;
+    use tokio::io::AsyncReadExt as _;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    async fn connected() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (here, there) = tokio::join!(TcpStream::connect(address), listener.accept());
+        (here.unwrap(), there.unwrap().0)
+    }
+
+    fn wire(stream: TcpStream) -> Wire {
+        let (stream, unread) = (stream.into(), BytesMut::new());
+        Wire { stream, unread }
+    }
+
+    #[tokio::test]
+    async fn the_last_words_of_a_gateway_that_takes_nothing_any_more_arrive() {
+        let (mut client, client_end) = connected().await;
+        let (gateway_end, mut gateway) = connected().await;
+        // Bytes that nobody reads make the system reset the connection when it is closed.
+        gateway_end.writable().await.unwrap();
+        assert_eq!(gateway_end.try_write(b"unread").unwrap(), 6);
+        gateway.readable().await.unwrap();
+        gateway.write_all(b"last words").await.unwrap();
+        drop(gateway);
+        client.write_all(b"still talking").await.unwrap();
+        client_end.readable().await.unwrap();
+
+        let mut pump = Pump::new(
+            wire(client_end),
+            wire(gateway_end),
+            false,
+            None,
+            Arc::default(),
+        );
+        let pumping = async {
+            while !matches!(
+                poll_fn(|cx| pump.poll(cx)).await,
+                Ok(Progress::Over) | Err(_)
+            ) {}
+            drop(pump);
+        };
+        let mut heard = Vec::new();
+        let (_, read) = tokio::join!(pumping, client.read_to_end(&mut heard));
+        let _ = read;
+        assert_eq!(heard, b"last words");
+    }
+}

@@ -190,6 +190,7 @@ async fn whatever_is_no_denial_passes_a_degraded_session_byte_for_byte_however_l
         Stop::Never,
         Some(tap),
         Default::default(),
+        (),
     ));
     let (sent, answer) = (
         untouched.clone(),

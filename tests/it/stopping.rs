@@ -148,6 +148,7 @@ async fn the_close_waits_for_the_end_of_the_frame_under_way() {
             stop_at,
             None,
             Default::default(),
+            (),
         ));
         gateway.write_all(&frame[..sent_first]).await.unwrap();
         let mut received = vec![0; sent_first];

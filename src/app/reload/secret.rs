@@ -36,7 +36,9 @@ async fn read_again(shim: &Weak<Shim>, name: &str, engine: &Weak<Engine>) -> Opt
             return Some(());
         }
     };
-    let new = read.iter().find(|config| config.name == name)?;
+    let Some(new) = read.iter().find(|config| config.name == name) else {
+        return Some(());
+    };
     if !is_the_same(&shim, new, &engine) {
         return Some(());
     }
