@@ -79,6 +79,19 @@ pub fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{plural}")
 }
 
+/// A number as a place in a row: 1st, 2nd, 3rd, 4th.
+#[must_use]
+pub fn ordinal(number: usize) -> String {
+    let suffix = match (number % 100, number % 10) {
+        (11..=13, _) => "th",
+        (_, 1) => "st",
+        (_, 2) => "nd",
+        (_, 3) => "rd",
+        _ => "th",
+    };
+    format!("{number}{suffix}")
+}
+
 /// The longest beginning of `text` that takes at most `bytes`, with an ellipsis where something is missing.
 #[must_use]
 pub fn fitting(text: &str, bytes: usize) -> String {
@@ -94,6 +107,16 @@ const ELLIPSIS: &str = "…";
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_place_in_a_row_has_the_ending_that_is_said() {
+        assert_eq!(
+            [1, 2, 3, 4, 11, 12, 13, 21, 103, 111].map(ordinal),
+            [
+                "1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "103rd", "111th"
+            ]
+        );
+    }
 
     #[test]
     fn nothing_in_a_name_reaches_the_terminal_as_a_command() {

@@ -74,6 +74,7 @@ macro_rules! script {
             include_str!("page/talk.js"),
             include_str!("page/gateways.js"),
             include_str!("page/waiting.js"),
+            include_str!("page/notices.js"),
             include_str!("page/sessions.js"),
             include_str!("page/plots.js"),
             include_str!("page/main.js"),

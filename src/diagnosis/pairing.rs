@@ -14,7 +14,7 @@ use crate::findings::Code;
 use crate::handshake::message::Claims;
 use crate::identity::{Identity, Unidentified};
 use crate::scope::ScopeSet;
-use crate::text::brief;
+use crate::text::{brief, ordinal};
 
 /// From so many new devices on, they are taken for one client that makes itself a new one at every start.
 pub(super) const MANY_NEWCOMERS: usize = 3;
@@ -147,8 +147,8 @@ fn not_paired(case: &Case<'_>, secrets: &Secrets) -> Draft {
         return Draft::new(
             Code::RegeneratedIdentity,
             format!(
-                "is the {}th new device of this client and address within minutes, so the client makes itself a new identity at every start; it {asked}",
-                case.newcomers
+                "is the {} new device of this client and address within minutes, so the client makes itself a new identity at every start; it {asked}",
+                ordinal(case.newcomers)
             ),
             "keep the client's state directory between its starts (a volume for ~/.openclaw, or the \
              browser's site data), then ",

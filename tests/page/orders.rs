@@ -79,6 +79,7 @@ async fn obey(stage: &mut Stage, order: &Value) -> Value {
             json!({"scopes": record["scopes"], "audit": stage.audit()})
         }
         "hostile" => hostile(stage, order["names"].as_array().unwrap()).await,
+        "reload" => json!(stage.reload(order["more"].as_str().unwrap()).await),
         "end" => {
             stage.sessions.clear();
             Value::Null

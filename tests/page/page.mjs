@@ -166,6 +166,8 @@ await check('the mode is switched by keyboard, and off only after a question', a
   await page.keyboard.press('ArrowRight');
   await visible(page, '#said', 'mode observe');
   same(await order('mode'), 'observe', 'the mode');
+  const [who] = /Switched by .*/.exec(await page.innerText('#gateways .mode')) ?? [];
+  expect(/^Switched by the status page at 2\d{3}-\d\d-\d\dT.*; the configuration says on\.$/.test(who), `who switched it: ${who}`);
   await page.keyboard.press('ArrowRight');
   await page.waitForSelector('#ask[open]');
   same(await focused(page), 'button#ask-no', 'the focus in the question');
@@ -184,6 +186,7 @@ await check('the mode is switched by keyboard, and off only after a question', a
   await visible(page, '#said', 'mode on');
   same(await order('mode'), 'on', 'the mode');
   await page.waitForFunction(() => document.querySelector('#spoken').textContent.includes('mode on'));
+  await visible(page, '#gateways .mode', 'As the configuration says.');
   await leave(page);
 });
 
@@ -438,6 +441,67 @@ await check('five thousand sessions do not stop it', async () => {
   });
   expect(longest < 1000, `something took ${longest} ms`);
   console.log(`        the longest task with 5000 sessions took ${Math.round(longest)} ms`);
+  await leave(page);
+});
+
+/** What a screen reader finds in the list of what is to be known about the shim itself. */
+const notices = (page) => page.getByRole('region', { name: 'The shim itself' }).getByRole('listitem').allInnerTexts();
+
+await check('a reload that was refused, and keys that wait for a restart, are said until they are settled', async () => {
+  const page = await visit(place.url, { bypassCSP: true });
+  await live(page);
+  same(await notices(page), [], 'what is said of a shim with which all is well');
+  await order('reload', { more: 'probes = "127.0.0.1:1"\n' });
+  await visible(page, '#notices', 'Needed for admin.probes, read');
+  await visible(page, '#notices', 'restart scope-shim, or run: scope-shim upgrade');
+  await page.waitForFunction(() => document.querySelector('#spoken').textContent.includes('Restart: Needed for admin.probes'));
+  await order('reload', { more: `[policy]\nmax_scopes = [${JSON.stringify(`${HOSTILE[0]}\u202e${'x'.repeat(2000)}`)}, "other"]\n` });
+  await visible(page, '#notices', 'correct that, and run: scope-shim reload');
+  await page.waitForFunction(() => document.querySelector('#spoken').textContent.includes('Reload: Refused'));
+  const [refused, waiting, ...more] = await notices(page);
+  same(more, [], 'what else is said');
+  expect(/Refused \d+\ss ago: .*policy\.max_scopes.*onerror/.test(refused), refused);
+  expect(waiting.includes('Needed for admin.probes'), 'what waits for a restart still does');
+  expect(!refused.includes('\u202e') && refused.length < 1000, refused);
+  same(await page.evaluate(() => window.owned), undefined, 'a script ran');
+  same(await page.$$eval('#notices img', (found) => found.length), 0, 'markup from the file');
+  await page.evaluate(axe);
+  const { violations } = await page.evaluate(() => globalThis.axe.run('#main'));
+  same(violations.map(({ id, nodes }) => `${id}: ${nodes[0].html.slice(0, 120)}`), [], 'axe-core');
+  same(await faint(page), [], 'contrast');
+  await page.screenshot({ path: `${place.pictures}/notices.png` });
+  await page.setViewportSize({ width: 360, height: 740 });
+  same(await overflow(page), 0, 'the width on a phone');
+  await order('reload', { more: '' });
+  await page.waitForSelector('#h-notices', { state: 'hidden' });
+  same(page.trouble, [], 'trouble');
+  await leave(page);
+});
+
+await check('the processes that an upgrade left are said, with their sessions', async () => {
+  let older = [];
+  const page = await visit(place.url, { prepare: (page) => page.route('**/status', async (route) => {
+    const status = await (await route.fetch()).json();
+    await route.fulfill({ json: { ...status, older } });
+  }) });
+  await live(page);
+  same(await notices(page), [], 'processes that are not there');
+  older = [
+    { pid: 41, version: '0.0.8', sessions: 1, why: null }, { pid: 42, version: '0.0.9', sessions: 1234, why: null },
+    { pid: 43, version: null, sessions: null, why: `${HOSTILE[0]}\u202e` }, { pid: 44, version: null, sessions: null, why: null },
+  ];
+  await visible(page, '#notices', 'pid 41');
+  same(await notices(page), [
+    'Upgrade\n\nAn older process, pid 41 (0.0.8), still serves 1 session, and ends with it',
+    'Upgrade\n\nAn older process, pid 42 (0.0.9), still serves 1\u202f234 sessions, and ends with them',
+    `Upgrade\n\nAn older process, pid 43, may still serve sessions: ${HOSTILE[0]}\\u{202e}`,
+    'Upgrade\n\nAn older process, pid 44, may still serve sessions: it does not say',
+  ], 'what is said');
+  await page.waitForFunction(() => document.querySelector('#spoken').textContent.includes('pid 42 (0.0.9), still serves'));
+  same(await page.evaluate(() => window.owned), undefined, 'a script ran');
+  older = [];
+  await page.waitForSelector('#h-notices', { state: 'hidden' });
+  same(page.trouble, [], 'trouble');
   await leave(page);
 });
 

@@ -34,6 +34,7 @@ pub struct Stage {
     shim: Option<Child>,
     _page: Child,
     listen: SocketAddr,
+    configuration: String,
     dir: TempDir,
 }
 
@@ -55,7 +56,7 @@ impl Stage {
             gateway.addr(),
             dir.path().join("state"),
         );
-        fs::write(config_file(&dir), text).unwrap();
+        fs::write(config_file(&dir), &text).unwrap();
         let home = dir.path().to_str().unwrap();
         let environment = Environment::from_iter([("HOME", home)]);
         let config = Config::load(Some(&config_file(&dir)), &[], &environment).unwrap();
@@ -74,6 +75,7 @@ impl Stage {
             shim: Some(shim),
             _page: page,
             listen,
+            configuration: text,
             dir,
         }
     }
@@ -102,6 +104,13 @@ impl Stage {
 
     pub async fn start_shim(&mut self) {
         self.shim = Some(start(&self.dir, &self.client).await);
+    }
+
+    /// Has the shim read its configuration with this at its end, which is the table of the admin port; whether it was taken.
+    pub async fn reload(&self, more: &str) -> bool {
+        let text = format!("{}{more}", self.configuration);
+        fs::write(config_file(&self.dir), text).unwrap();
+        self.client.post("/reload", &Value::Null).await.is_ok()
     }
 
     /// What the audit log says.

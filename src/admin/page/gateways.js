@@ -30,7 +30,7 @@ function makeGateway(first) {
     list.set(1, [gateway.listen, ...gateway.hosts].filter(Boolean).map((at) => shown(at, 80)).join(', ') || 'nowhere at the moment');
     list.set(2, shown(gateway.store, 240));
     list.set(3, own(gateway.delegate));
-    mode.update(gateway.mode);
+    mode.update(gateway.mode, gateway.mode_why);
   } };
 }
 
@@ -42,18 +42,23 @@ function own(delegate) {
 function makeMode(gateway) {
   const group = `mode of ${gateway}`;
   const note = el('p', { class: 'note' });
+  const source = el('p', { class: 'note' });
   let shownMode = null;
+  let shownWhy = null;
   let wanted = null;
   const radios = Object.keys(MODES).map((mode) => el('input', { type: 'radio', name: group, value: mode, on: { change: () => choose(mode) } }));
   const check = () => { for (const radio of radios) radio.checked = radio.value === (wanted ?? shownMode); };
-  const paint = () => { check(); setText(note, `${MODES[wanted ?? shownMode] ?? ''} For new handshakes; live sessions go on.`); };
+  const paint = () => { check(); setText(note, `${MODES[wanted ?? shownMode] ?? ''} For new handshakes; live sessions go on.`); setText(source, shownWhy ? `${capital(shown(shownWhy, 400))}.` : ''); setHidden(source, !shownWhy); };
 
   async function change(mode) {
     wanted = mode;
     paint();
     try {
       const answer = await post('/mode', { mode, gateway, by: 'the status page' });
-      shownMode = answer.gateways?.find((one) => one.name === gateway)?.mode ?? mode;
+      const now = answer.gateways?.find((one) => one.name === gateway);
+      shownMode = now?.mode ?? mode;
+      // A mode that could not be kept is none that a start begins with, and has nobody who says so.
+      shownWhy = now?.at_start === shownMode ? now.why : null;
       say('good', `${shown(gateway, 60)}: mode ${shownMode}.`);
     } finally {
       wanted = null;
@@ -79,9 +84,10 @@ function makeMode(gateway) {
 
   const options = radios.map((radio) => el('label', {}, radio, radio.value === 'on' ? 'On' : radio.value === 'off' ? 'Off' : 'Observe'));
   return {
-    node: el('fieldset', { class: 'mode' }, el('legend', { text: 'Mode' }, el('span', { class: 'unseen', text: ` of ${shown(gateway, 60)}` })), el('div', { class: 'segments' }, ...options), note),
-    update(mode) {
+    node: el('fieldset', { class: 'mode' }, el('legend', { text: 'Mode' }, el('span', { class: 'unseen', text: ` of ${shown(gateway, 60)}` })), el('div', { class: 'segments' }, ...options), note, source),
+    update(mode, why) {
       shownMode = mode;
+      shownWhy = why;
       paint();
     },
   };

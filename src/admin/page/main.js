@@ -34,6 +34,7 @@ function show(status) {
   $('main').hidden = false;
   const restarted = before && before.pid !== status.pid;
   setText($('about'), `${shown(status.version, 40)}, up ${age(status.now - status.started)}`);
+  showNotices(status, before);
   showStats(status);
   showGateways(status);
   showWaiting(status);

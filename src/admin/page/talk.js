@@ -61,11 +61,14 @@ function say(kind, text) {
   if (kind === 'good') saidFor = setTimeout(() => { if (!line.contains(document.activeElement)) line.hidden = true; }, 8000);
 }
 
-/** For whoever listens and does not look. */
+let unspoken = [];
+/** For whoever listens and does not look. What is said at once is spoken together. */
 function speak(text) {
   const spoken = $('spoken');
   spoken.textContent = '';
-  setTimeout(() => { spoken.textContent = text; }, 50);
+  unspoken.push(text);
+  if (unspoken.length > 1) return;
+  setTimeout(() => { spoken.textContent = unspoken.join(' '); unspoken = []; }, 50);
 }
 
 let asked = null;
