@@ -172,6 +172,7 @@ async fn a_client_that_takes_nothing_cannot_keep_its_session_open() {
         Stop::Between(Box::pin(close)),
         None,
         Default::default(),
+        (),
     ));
     // More than any socket holds: the relay is in the middle of a frame that its client does not take.
     let frame = encode(Opcode::Binary, &vec![0; 64 << 20], None);
