@@ -173,7 +173,7 @@ async fn enter(
 ) -> Option<(Stream, Arc<Connection>)> {
     let port = port_asked_for(&stream).unwrap_or_else(|| door.address.port());
     let accepted = tokio::select! {
-        () = stop.cancelled() => return None,
+        () = after_a_moment(stop) => return None,
         accepted = tls::accept(stream, door.tls.as_deref(), limits.header_timeout) => accepted,
     };
     match accepted {
@@ -206,7 +206,10 @@ async fn serve_connection(
 ) -> Result<(), hyper::Error> {
     // It counts for as long as it holds its place.
     let admitted = Admitted(Arc::new((place, connection.door.connection())));
+    let asked = CancellationToken::new();
+    let asking = asked.clone();
     let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        asking.cancel();
         // An upgraded session keeps its client's place: the extension travels with the request.
         request.extensions_mut().insert(admitted.clone());
         Arc::clone(&connection).serve(request)
@@ -225,8 +228,20 @@ async fn serve_connection(
         result = &mut served => return result,
         () = stop.cancelled() => {}
     }
+    // Whoever came in just before the end has its answer, too; waiting for a second request would be waiting for ever.
+    tokio::select! {
+        result = &mut served => return result,
+        () = asked.cancelled() => {}
+        () = after_a_moment(&stop) => {}
+    }
     served.as_mut().graceful_shutdown();
     served.await
+}
+
+/// Completes when nobody is to come in any more, and those who just did have had time to say what they want.
+async fn after_a_moment(stop: &CancellationToken) {
+    stop.cancelled().await;
+    tokio::time::sleep(A_MOMENT).await;
 }
 
 /// Binds where clients connect.
@@ -274,6 +289,8 @@ pub fn unavailable(config: &Config, error: &io::Error) -> Problem {
     }
 }
 
+/// How long a client that came in just before the end may take to ask for something.
+const A_MOMENT: Duration = Duration::from_secs(1);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// What hyper needs at the least.
 const SMALLEST_BUFFER: usize = 8192;
