@@ -9,6 +9,8 @@ mod refused;
 
 /// What is encrypted.
 mod encrypted;
+/// Where a shim is looked for whose configuration cannot be used.
+mod astray;
 
 use std::fs;
 
