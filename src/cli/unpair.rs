@@ -55,6 +55,9 @@ pub async fn run(config: &Config, options: &Unpair, style: Style) -> Result<Said
     }
     let body = json!({"gateway": options.settings.gateway_name});
     let client = Client::new(config);
+    if let Ok(Some(several)) = several(&client, options).await {
+        return Err(several.into());
+    }
     let (outcomes, running) = match client.post("/unpair", &body).await {
         Ok(answer) => (read(&answer), true),
         Err(ClientError::NotRunning { .. }) => (vec![alone(config, options).await?], false),
@@ -92,6 +95,10 @@ pub async fn run(config: &Config, options: &Unpair, style: Style) -> Result<Said
 /// When no shim answers, or it refuses; or the answer at the terminal was no.
 pub async fn through(target: &Target, options: &Unpair, style: Style) -> Result<Said, Missed> {
     let client = target.client()?;
+    let several = several(client, options).await;
+    if let Some(several) = several.map_err(|error| target.missed(error))? {
+        return Err(Missed::Failed(several.into()));
+    }
     let asked = "the gateway of the shim that runs";
     if !options.yes && !agreed(asked).unwrap_or(false) {
         let text = "nothing was changed\n".to_owned();
@@ -108,6 +115,23 @@ pub async fn through(target: &Target, options: &Unpair, style: Style) -> Result<
     }
     let status = status(&outcomes);
     Ok(Said { text, status })
+}
+
+/// What to say where the shim that runs serves several gateways and none is named: it would leave all of them.
+async fn several(client: &Client, options: &Unpair) -> Result<Option<String>, ClientError> {
+    if options.settings.gateway_name.is_some() {
+        return Ok(None);
+    }
+    let answer = client.get("/mode").await?;
+    let gateways = answer["gateways"].as_array().into_iter().flatten();
+    let names: Vec<String> = gateways
+        .filter_map(|gateway| gateway["name"].as_str().map(safe))
+        .collect();
+    let text = format!(
+        "the shim that runs serves several gateways; say which with --gateway-name: {}",
+        names.join(", ")
+    );
+    Ok((names.len() > 1).then_some(text))
 }
 
 fn status(outcomes: &[Outcome]) -> ExitStatus {

@@ -304,3 +304,31 @@ async fn each_mode_is_switched_by_itself() {
     assert!(admin.post("/mode", &nobody).await.is_err());
     fleet.stop().await;
 }
+
+/// The address that a variable gives belongs to none of them: the configuration cannot be used.
+#[tokio::test]
+async fn nobody_leaves_all_gateways_without_saying_so() {
+    let fleet = Fleet::start().await;
+    let delegates = fleet.delegates().await;
+    let dir = fleet._dir.path();
+    let file = dir.join("scope-shim.toml");
+    let file = file.to_str().unwrap();
+    let unpair = async |more: &[&str]| {
+        let arguments = [&["unpair"], more].concat();
+        crate::command::run(dir, "ws://127.0.0.1:9", TOKEN, &arguments).await
+    };
+    for more in [&["--config", file][..], &[]] {
+        let refused = unpair(more).await;
+        assert!(refused.starts_with("exit: 1\n"), "{refused}");
+        assert!(refused.contains("--gateway-name: a, b, b2"), "{refused}");
+    }
+    assert_eq!(fleet.delegates().await, delegates);
+    let left = unpair(&["--config", file, "--gateway-name", "a"]).await;
+    assert!(left.starts_with("exit: 0\nunpaired: a\n"), "{left}");
+    let keys = fleet.configs.iter();
+    let keys: Vec<bool> = keys
+        .map(|config| Delegate::load(&config.data).unwrap().is_some())
+        .collect();
+    assert_eq!(keys, [false, true, true]);
+    fleet.stop().await;
+}
