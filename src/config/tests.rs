@@ -7,10 +7,10 @@ mod fleet;
 /// What is refused, and in which words.
 mod refused;
 
-/// What is encrypted.
-mod encrypted;
 /// Where a shim is looked for whose configuration cannot be used.
 mod astray;
+/// What is encrypted.
+mod encrypted;
 
 use std::fs;
 
