@@ -236,6 +236,7 @@ async fn restrain_past(shim: &Shim, config: &Config) {
     for engine in past.filter_map(|(_, engine)| engine.upgrade()) {
         let mut rules = (*engine.rules()).clone();
         rules.policy = config.policy.clone();
+        rules.auth.admit_users_of(&config.gateway.auth);
         assemble::govern(&engine, rules).await;
     }
 }
