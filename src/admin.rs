@@ -27,7 +27,6 @@ pub mod token;
 mod unpair;
 mod upgrade;
 
-#[cfg(unix)]
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -42,7 +41,6 @@ use tracing::{info, warn};
 use crate::app::{self, Shim};
 use crate::config::Config;
 use crate::listen::{bind_twin, twin_of};
-#[cfg(unix)]
 use crate::private;
 use gate::{Gate, Tokens};
 use serve::Surface;
@@ -137,7 +135,6 @@ pub async fn start(configs: &[Config], shim: Arc<Shim>, takes_over: bool) -> Adm
     if let Some(path) = &config.admin.socket {
         // Where each gateway has a directory elsewhere, nobody else makes it; a failure shows when the socket is bound.
         let _ = private::directory(&config.base);
-        secure(configs);
         let surface = admin.surface(&shim, Gate::Socket);
         listen_on_socket(&admin, path, surface.clone(), takes_over).await;
         admin.place = Some((path.clone(), surface));
@@ -168,8 +165,7 @@ pub async fn start_older(shim: Arc<Shim>) -> Admin {
 }
 
 /// Sees to it that the data directories are the shim's alone, and tells where they are not.
-#[cfg(unix)]
-fn secure(configs: &[Config]) {
+pub fn secure(configs: &[Config]) {
     let all = configs
         .iter()
         .flat_map(|config| [&config.base, &config.data]);

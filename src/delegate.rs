@@ -225,13 +225,28 @@ impl Delegate {
         self.mark().exists()
     }
 
+    /// Whether the delegate of this data directory is out of use, also where its key is gone.
+    #[must_use]
+    pub fn is_retired_in(data: &Path) -> bool {
+        data.join(RETIRED_FILE).exists()
+    }
+
     /// Takes the mark away again.
     ///
     /// # Errors
     ///
     /// When it is there and stays.
     pub fn reinstate(&self) -> Result<(), DelegateError> {
-        let mark = self.mark();
+        Self::reinstate_in(self.path.parent().unwrap_or(&self.path))
+    }
+
+    /// The same in a data directory, also where the key is gone.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::reinstate`].
+    pub fn reinstate_in(data: &Path) -> Result<(), DelegateError> {
+        let mark = data.join(RETIRED_FILE);
         match fs::remove_file(&mark) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(failed("reinstate", &mark)(error))

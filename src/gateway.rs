@@ -65,6 +65,31 @@ impl GatewayAuth {
         matches!(self, Self::TrustedProxy { .. })
     }
 
+    /// Lets in no users but those that are let in now, and none at all where a proxy names them otherwise now, or nobody
+    /// does. How the shim itself gets in stays.
+    pub fn admit_users_of(&mut self, now: &Self) {
+        let Self::TrustedProxy {
+            user_header,
+            required_headers,
+            allow_users,
+            password,
+        } = self
+        else {
+            return;
+        };
+        match now {
+            Self::TrustedProxy {
+                user_header: header,
+                required_headers: required,
+                allow_users: allowed,
+                ..
+            } if header == user_header && required == required_headers => {
+                allow_users.clone_from(allowed);
+            }
+            _ => *self = password.take().map_or(Self::Unknown, Self::Password),
+        }
+    }
+
     /// The shared secret that a client sends, whichever kind it is.
     #[must_use]
     pub fn secret(&self) -> Option<&Secret> {

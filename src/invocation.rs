@@ -58,6 +58,13 @@ impl Invocation {
         self
     }
 
+    /// The same without any path or address of this machine: for whoever asks from elsewhere.
+    #[must_use]
+    pub fn without_places(mut self) -> Self {
+        self.0.retain(|given| given.flag == GATEWAY_NAME);
+        self
+    }
+
     /// A command of this program, as a shell needs it: its name, then its own words, then the options.
     #[must_use]
     pub fn command(&self, words: &[&str]) -> String {

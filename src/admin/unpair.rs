@@ -30,7 +30,7 @@ pub(super) async fn unpair(shim: &Shim, asked: &Asked) -> Answer {
         body: json!({"mode": "off", "gateway": name, "by": "`scope-shim unpair`"}),
     };
     let _turn = shim.undisturbed().await;
-    mode::switch(shim, &off).await?;
+    let unsaved = unsaved(&mode::switch(shim, &off).await?);
     let body = json!({"gateway": name});
     let (mut ended, older) = tokio::join!(
         retire(shim, name),
@@ -38,15 +38,28 @@ pub(super) async fn unpair(shim: &Shim, asked: &Asked) -> Answer {
     );
     let deaf = take_note(&older, &mut ended);
     let fleet = shim.fleet();
-    let gateways = meant(&fleet, name).map(|served| {
+    let each = fleet.each();
+    let each = each.filter(|(served, _)| name.is_none_or(|name| name == served.name));
+    let gateways = each.map(|(served, config)| {
         let ended = ended.get(&served.name).copied().unwrap_or_default();
-        unpair_one(served, ended, &deaf)
+        let mut left = deaf.clone();
+        if unsaved.contains(&served.name) {
+            left.push(config.invocation.command(&["mode", "off"]));
+        }
+        unpair_one(served, ended, left)
     });
     let gateways = join_all(gateways).await;
     if gateways.is_empty() {
         return Err(Refused::bad("`gateway`: there is none of that name"));
     }
     Ok(json!({"gateways": gateways}))
+}
+
+/// The gateways for which the next start would not be off.
+fn unsaved(switched: &Value) -> Vec<String> {
+    let gateways = switched["unsaved"].as_array().into_iter().flatten();
+    let names = gateways.filter_map(|gateway| gateway["name"].as_str());
+    names.map(str::to_owned).collect()
 }
 
 fn meant<'a>(fleet: &'a Fleet, name: Option<&'a str>) -> impl Iterator<Item = &'a Arc<Served>> {
@@ -88,9 +101,10 @@ fn take_note(older: &[Said], ended: &mut Ended) -> Vec<String> {
     deaf
 }
 
-async fn unpair_one(served: &Served, ended: u64, deaf: &[String]) -> Value {
+/// `left` are the commands that somebody has to give besides.
+async fn unpair_one(served: &Served, ended: u64, left: Vec<String>) -> Value {
     let engine = Arc::clone(&served.front().engine);
-    let done = timeout(PATIENCE, remove_for_good(&engine, deaf)).await;
+    let done = timeout(PATIENCE, remove_for_good(&engine, &left)).await;
     let done = done.unwrap_or_else(|_| Err("the gateway does not answer in time".to_owned()));
     let mut answer = json!({"name": served.name, "sessionsEnded": ended});
     match done {
@@ -111,7 +125,7 @@ async fn end_delegated_sessions(engine: &Engine) -> u64 {
 }
 
 /// A handshake that was on its way when the delegate was retired may have made the gateway pair it once more.
-async fn remove_for_good(engine: &Engine, deaf: &[String]) -> Result<Removal, String> {
+async fn remove_for_good(engine: &Engine, left: &[String]) -> Result<Removal, String> {
     let mut removal = remove(engine).await?;
     let delegate = &engine.delegate;
     for _ in 0..LOOKS {
@@ -122,7 +136,7 @@ async fn remove_for_good(engine: &Engine, deaf: &[String]) -> Result<Removal, St
             removal.left = remove(engine).await?.left;
         }
     }
-    removal.left.extend_from_slice(deaf);
+    removal.left.extend_from_slice(left);
     if removal.is_complete() {
         delegate.discard().map_err(|error| error.to_string())?;
     }

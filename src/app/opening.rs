@@ -42,6 +42,8 @@ impl Prepared {
         sockets: Arc<Sockets>,
         wishes: Wishes,
     ) -> Result<Self, Failure> {
+        // What lies there is believed from the first look at it on: the mode, the key and its mark.
+        admin::secure(&configs);
         let shim = Shim {
             fleet: ArcSwap::default(),
             clients: TaskTracker::new(),

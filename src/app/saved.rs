@@ -166,7 +166,7 @@ pub fn keep_as(config: &Config, mode: Mode, by: Option<&str>) -> io::Result<()> 
         at_ms: clock::now_ms(),
         by: by.map(str::to_owned),
     };
-    fs::create_dir_all(&config.data)?;
+    private::directory(&config.data)?;
     let path = file(&config.data);
     let draft = path.with_extension(format!("{}.draft", std::process::id()));
     let written = private::write(&draft, &serde_json::to_vec(&saved)?)

@@ -11,9 +11,10 @@ use serde_json::{Value, json};
 use super::target::{Missed, Target};
 use super::{ExitStatus, Said, Settings};
 use crate::admin::ClientError;
-use crate::app::saved;
+use crate::app::{Failure, saved};
 use crate::clock;
 use crate::config::{Config, Mode};
+use crate::delegate::Delegate;
 use crate::text::safe;
 
 /// What to switch to.
@@ -159,7 +160,7 @@ fn not_running(error: &ClientError, configs: &[Config], options: &Switch) -> Res
     for config in configs.iter().filter(meant) {
         let name = &config.name;
         if let Some(mode) = options.to
-            && let Err(error) = saved::keep_as(config, mode, Some(&who()))
+            && let Err(error) = keep(config, mode)
         {
             status = ExitStatus::Failure;
             let file = saved::file(&config.data);
@@ -183,6 +184,15 @@ fn not_running(error: &ClientError, configs: &[Config], options: &Switch) -> Res
         text.push_str("error: there is no gateway of that name\n");
     }
     Ok(Said { text, status })
+}
+
+/// Whoever switches it on wants an unpaired delegate used again, too.
+fn keep(config: &Config, mode: Mode) -> Result<(), Failure> {
+    saved::keep_as(config, mode, Some(&who()))?;
+    if mode != Mode::Off {
+        Delegate::reinstate_in(&config.data)?;
+    }
+    Ok(())
 }
 
 fn list<'a>(answer: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::phrase::row;
 use super::{ExitStatus, Missed, Said, Settings, Style, Target};
 use crate::admin::{Client, ClientError};
-use crate::app::{Failure, older};
+use crate::app::{Failure, older, saved};
 use crate::config::{Config, Environment, Mode};
 use crate::control::{self, Removal};
 use crate::delegate::Delegate;
@@ -35,6 +35,8 @@ pub struct Unpair {
 /// What became of one gateway.
 struct Outcome {
     gateway: String,
+    /// Whether the shim is switched off there.
+    off: bool,
     sessions_ended: u64,
     removal: Result<Removal, String>,
 }
@@ -55,6 +57,9 @@ pub async fn run(config: &Config, options: &Unpair, style: Style) -> Result<Said
     }
     let body = json!({"gateway": options.settings.gateway_name});
     let client = Client::new(config);
+    if let Ok(Some(several)) = several(&client, options).await {
+        return Err(several.into());
+    }
     let (outcomes, running) = match client.post("/unpair", &body).await {
         Ok(answer) => (read(&answer), true),
         Err(ClientError::NotRunning { .. }) => (vec![alone(config, options).await?], false),
@@ -77,7 +82,7 @@ pub async fn run(config: &Config, options: &Unpair, style: Style) -> Result<Said
             safe(&outcome.gateway),
             config.gateway.url.authority()
         );
-        outcome.show(&mut text, &gateway, style, running.then_some(&*on));
+        outcome.show(&mut text, &gateway, style, &on);
     }
     left.show(&mut text, style);
     let status = status(&outcomes);
@@ -92,6 +97,10 @@ pub async fn run(config: &Config, options: &Unpair, style: Style) -> Result<Said
 /// When no shim answers, or it refuses; or the answer at the terminal was no.
 pub async fn through(target: &Target, options: &Unpair, style: Style) -> Result<Said, Missed> {
     let client = target.client()?;
+    let several = several(client, options).await;
+    if let Some(several) = several.map_err(|error| target.missed(error))? {
+        return Err(Missed::Failed(several.into()));
+    }
     let asked = "the gateway of the shim that runs";
     if !options.yes && !agreed(asked).unwrap_or(false) {
         let text = "nothing was changed\n".to_owned();
@@ -104,10 +113,27 @@ pub async fn through(target: &Target, options: &Unpair, style: Style) -> Result<
     let mut text = String::new();
     for outcome in &outcomes {
         let on = crate::invocation::Invocation::default().command(&["mode", "on"]);
-        outcome.show(&mut text, &safe(&outcome.gateway), style, Some(&on));
+        outcome.show(&mut text, &safe(&outcome.gateway), style, &on);
     }
     let status = status(&outcomes);
     Ok(Said { text, status })
+}
+
+/// What to say where the shim that runs serves several gateways and none is named: it would leave all of them.
+async fn several(client: &Client, options: &Unpair) -> Result<Option<String>, ClientError> {
+    if options.settings.gateway_name.is_some() {
+        return Ok(None);
+    }
+    let answer = client.get("/mode").await?;
+    let gateways = answer["gateways"].as_array().into_iter().flatten();
+    let names: Vec<String> = gateways
+        .filter_map(|gateway| gateway["name"].as_str().map(safe))
+        .collect();
+    let text = format!(
+        "the shim that runs serves several gateways; say which with --gateway-name: {}",
+        names.join(", ")
+    );
+    Ok((names.len() > 1).then_some(text))
 }
 
 fn status(outcomes: &[Outcome]) -> ExitStatus {
@@ -146,6 +172,7 @@ fn read(answer: &Value) -> Vec<Outcome> {
     let text = |value: &Value, key: &str| value[key].as_str().unwrap_or_default().to_owned();
     let one = |value: &Value| Outcome {
         gateway: text(value, "name"),
+        off: true,
         sessions_ended: value["sessionsEnded"].as_u64().unwrap_or_default(),
         removal: serde_json::from_value(value["removal"].clone())
             .map_err(|_| text(value, "failed")),
@@ -161,6 +188,7 @@ async fn alone(config: &Config, options: &Unpair) -> Result<Outcome, Failure> {
         return Err(format!("there is no gateway {}", safe(name)).into());
     }
     let delegate = Delegate::load(&config.data)?;
+    let off = switch_off(config)?;
     if let Some(delegate) = &delegate {
         delegate.retire()?;
     }
@@ -174,9 +202,27 @@ async fn alone(config: &Config, options: &Unpair) -> Result<Outcome, Failure> {
     };
     Ok(Outcome {
         gateway: config.name.clone(),
+        off,
         sessions_ended,
         removal,
     })
+}
+
+/// Keeps the next start from pairing again. Where there is no directory nobody has started, and one that this user makes
+/// may not be the shim's to use.
+fn switch_off(config: &Config) -> Result<bool, Failure> {
+    if !config.data.exists() {
+        return Ok(false);
+    }
+    let by = Some("`scope-shim unpair`");
+    saved::keep_as(config, Mode::Off, by).map_err(|error| {
+        let file = saved::file(&config.data);
+        format!(
+            "nothing was changed: the next start would pair again, as {} cannot be written: {error}",
+            file.display()
+        )
+    })?;
+    Ok(true)
 }
 
 /// Has processes that wait for their last sessions put the delegate away: how many sessions they ended, and the commands
@@ -218,8 +264,8 @@ impl Outcome {
         self.removal.as_ref().is_ok_and(Removal::is_complete)
     }
 
-    /// `on` is the command that switches the shim that runs on again.
-    fn show(&self, text: &mut String, gateway: &str, style: Style, on: Option<&str>) {
+    /// `on` is the command that switches the shim on again.
+    fn show(&self, text: &mut String, gateway: &str, style: Style, on: &str) {
         let title = match &self.removal {
             Err(_) => style.bad("not unpaired:"),
             Ok(removal) if !removal.is_complete() => style.doubtful("not quite unpaired:"),
@@ -229,7 +275,7 @@ impl Outcome {
             Ok(_) => style.good("unpaired:"),
         };
         let _ = writeln!(text, "{title} {gateway}");
-        if let Some(on) = on {
+        if self.off {
             row(text, style, "mode", &format!("off, until `{on}`"));
         }
         if self.sessions_ended > 0 {

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::problem::{Origin, Problem, Problems};
+use super::problem::{Origin, Problem, Problems, closest};
 use super::raw::{Flag, RawConfig, RawFile};
 use super::reader::Reader;
 use super::show::Show as _;
@@ -87,33 +87,64 @@ impl Config {
 
     /// Where the shim's own data is, as far as a configuration tells that cannot be used: a command has to find a shim
     /// that runs also when somebody has broken its file since.
+    ///
+    /// `None` where that is a guess: another shim may live at the usual place.
     #[must_use]
     pub fn data_of(
         file: Option<&Path>,
         flags: &[Flag],
         environment: &Environment,
     ) -> Option<PathBuf> {
-        let chosen = chosen(file, environment);
-        let text = chosen.as_ref().and_then(|(path, _)| read_file(path).ok());
-        let file = chosen
-            .as_ref()
-            .zip(text.as_ref())
-            .map(|((path, origin), text)| RawFile::salvage((path, origin), text));
         let raw = RawConfig {
             flags,
             environment,
-            file: file.as_ref(),
+            file: None,
             entry: None,
         };
-        let mut reader = Reader::new(&raw);
-        let data = data_directory(&mut reader);
-        let usual = || Some(environment.data_directory()?.join("scope-shim"));
-        if reader.problems.is_empty() {
-            Some(data)
-        } else {
-            usual()
+        let without_file = data_said(&raw);
+        match (without_file, chosen(file, environment)) {
+            (Some((data, origin)), _) if origin != Origin::Default => Some(data),
+            (Some((data, _)), None) => Some(data),
+            (_, Some((path, origin))) => data_of_file((&path, &origin), &raw),
+            (None, None) => None,
         }
     }
+}
+
+/// The data directory and who said so; `None` where anybody said what cannot be used.
+fn data_said(raw: &RawConfig<'_>) -> Option<(PathBuf, Origin)> {
+    let mut reader = Reader::new(raw);
+    let data = data_directory(&mut reader);
+    let origin = reader.origin("data");
+    reader.problems.is_empty().then_some((data, origin))
+}
+
+/// A file that says nothing of it leaves it at the usual place; one that may have meant to does not.
+fn data_of_file((path, origin): (&Path, &Origin), raw: &RawConfig<'_>) -> Option<PathBuf> {
+    let text = read_file(path).ok()?;
+    let file = RawFile::salvage((path, origin), &text);
+    let (data, said) = data_said(&RawConfig {
+        file: Some(&file),
+        ..*raw
+    })?;
+    let is_toml = |text: &str| RawFile::parse((path, origin), text).is_ok();
+    let lines: Vec<&str> = text.lines().filter(|line| may_mean_data(line)).collect();
+    let is_sure = match (is_toml(&text), lines.as_slice()) {
+        (true, []) => true,
+        (true, _) => said != Origin::Default,
+        (false, []) => *origin == Origin::Default,
+        (false, [line]) => said != Origin::Default && is_toml(line),
+        (false, _) => false,
+    };
+    is_sure.then_some(data)
+}
+
+/// Whether a line looks like `data`, wherever it stands and however it is written.
+fn may_mean_data(line: &str) -> bool {
+    let letters = line.trim_start().trim_start_matches(['"', '\'']);
+    let end = letters.find(|c: char| !c.is_alphanumeric() && c != '_');
+    let word = letters[..end.unwrap_or(letters.len())].to_ascii_lowercase();
+    closest(&word, ["data"]).is_some()
 }
 
 /// The file to read, and who chose it.

@@ -7,6 +7,8 @@ mod fleet;
 /// What is refused, and in which words.
 mod refused;
 
+/// Where a shim is looked for whose configuration cannot be used.
+mod astray;
 /// What is encrypted.
 mod encrypted;
 

@@ -68,6 +68,15 @@ pub enum OnceError {
 /// Why the shim cannot have a session of its own.
 #[derive(Debug, Error)]
 pub enum SettingsError {
+    /// `scope-shim unpair` put the delegate away: a session would pair it again.
+    #[error(
+        "scope-shim was unpaired from this gateway, and stays so until it is switched on again; run: {on}, then this \
+         command again"
+    )]
+    Retired {
+        /// The command that switches it on.
+        on: String,
+    },
     /// The delegate's key cannot be used.
     #[error(transparent)]
     Delegate(#[from] DelegateError),
@@ -95,8 +104,12 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// When the delegate's key cannot be read or made, or no certificate can be for the gateway's name.
+    /// When the delegate was unpaired, its key cannot be read or made, or no certificate can be for the gateway's name.
     pub fn from_config(config: &Config) -> Result<Self, SettingsError> {
+        if Delegate::is_retired_in(&config.data) {
+            let on = config.invocation.clone().here().command(&["mode", "on"]);
+            return Err(SettingsError::Retired { on });
+        }
         Self::with_delegate(config, Delegate::load_or_create(&config.data)?)
     }
 

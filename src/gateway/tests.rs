@@ -352,3 +352,26 @@ fn the_release_that_wrote_the_file_last_is_known() {
     let facts = State::new(r#"{meta: {lastTouchedVersion: "2026.4.21"}, gateway: {}}"#).discover();
     assert_eq!(facts.last_touched.as_deref(), Some("2026.4.21"));
 }
+
+#[test]
+fn users_are_admitted_as_the_gateway_does_now_and_the_shims_own_way_in_stays() {
+    let proxy = |header: &str, users: &[&str], password: &str| GatewayAuth::TrustedProxy {
+        user_header: header.to_owned(),
+        required_headers: Vec::new(),
+        allow_users: users.iter().map(|user| (*user).to_owned()).collect(),
+        password: Some(Secret::new(password)),
+    };
+    let after = |now: &GatewayAuth| {
+        let mut auth = proxy("x-user", &["alice", "bob"], "old");
+        auth.admit_users_of(now);
+        auth
+    };
+    let fewer = after(&proxy("x-user", &["bob"], "new"));
+    assert_eq!(fewer, proxy("x-user", &["bob"], "old"));
+    let nobody = GatewayAuth::Password(Secret::new("old"));
+    assert_eq!(after(&proxy("x-other", &["alice"], "new")), nobody);
+    assert_eq!(after(&GatewayAuth::None), nobody);
+    let mut token = GatewayAuth::Token(Secret::new("old"));
+    token.admit_users_of(&proxy("x-user", &["alice"], "new"));
+    assert_eq!(token, GatewayAuth::Token(Secret::new("old")));
+}

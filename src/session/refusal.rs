@@ -42,7 +42,7 @@ impl Session {
         let (standing, rules) = (engine.control.standing(), engine.rules());
         let claims = &request.connect.claims;
         let record = self.record(claims, &judgement.identity).await;
-        let diagnosis = diagnosis::diagnose(&Case {
+        let case = Case {
             claims,
             identity: &judgement.identity,
             record: record.as_deref(),
@@ -62,9 +62,17 @@ impl Session {
             invocation: &rules.invocation,
             waiting: refused.waiting.as_ref(),
             newcomers: self.newcomers(claims, &judgement.identity, &refused.refusal),
-        });
+        };
+        let diagnosis = diagnosis::diagnose(&case);
         report.diagnosed(&diagnosis);
-        diagnosis
+        if self.visit.circumstances.direct_local {
+            return diagnosis;
+        }
+        // Where things lie on this machine is for its log, not for whoever asks from elsewhere.
+        diagnosis::diagnose(&Case {
+            invocation: &rules.invocation.clone().without_places(),
+            ..case
+        })
     }
 
     /// The record of a device that proved that it is this device. Others are told nothing of it.

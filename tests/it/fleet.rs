@@ -259,23 +259,20 @@ async fn what_one_gateway_knows_of_a_device_counts_for_no_other() {
 }
 
 #[tokio::test]
-async fn a_refused_client_is_told_the_command_with_the_gateways_name() {
+async fn a_refused_client_from_elsewhere_is_told_the_command_with_the_gateways_name_and_no_path() {
     let fleet = Fleet::start().await;
     fleet.delegates().await;
     let device = pair(&fleet.a, &[READ]);
     let more = fleet.host("a.example").device(&device).scopes(FULL);
     let refused = more.run().await;
-    let file = fleet.configs[0].file.as_ref().unwrap();
     let command = format!(
-        "scope-shim approve {} --config {} --gateway-name a",
-        refused.request_id(),
-        file.display()
+        "scope-shim approve {} --gateway-name a",
+        refused.request_id()
     );
-    assert!(
-        refused.message().contains(&command),
-        "{}",
-        refused.message()
-    );
+    let (message, dir) = (refused.message(), fleet._dir.path());
+    assert!(message.contains(&command), "{message}");
+    let told = format!("{refused:?}");
+    assert!(!told.contains(&dir.display().to_string()), "{told}");
     fleet.stop().await;
 }
 
@@ -302,5 +299,33 @@ async fn each_mode_is_switched_by_itself() {
     assert_eq!(b.run().await.label().await, "ok rwAap");
     let nobody = json!({"mode": "off", "gateway": "c"});
     assert!(admin.post("/mode", &nobody).await.is_err());
+    fleet.stop().await;
+}
+
+/// The address that a variable gives belongs to none of them: the configuration cannot be used.
+#[tokio::test]
+async fn nobody_leaves_all_gateways_without_saying_so() {
+    let fleet = Fleet::start().await;
+    let delegates = fleet.delegates().await;
+    let dir = fleet._dir.path();
+    let file = dir.join("scope-shim.toml");
+    let file = file.to_str().unwrap();
+    let unpair = async |more: &[&str]| {
+        let arguments = [&["unpair"], more].concat();
+        crate::command::run(dir, "ws://127.0.0.1:9", TOKEN, &arguments).await
+    };
+    for more in [&["--config", file][..], &[]] {
+        let refused = unpair(more).await;
+        assert!(refused.starts_with("exit: 1\n"), "{refused}");
+        assert!(refused.contains("--gateway-name: a, b, b2"), "{refused}");
+    }
+    assert_eq!(fleet.delegates().await, delegates);
+    let left = unpair(&["--config", file, "--gateway-name", "a"]).await;
+    assert!(left.starts_with("exit: 0\nunpaired: a\n"), "{left}");
+    let keys = fleet.configs.iter();
+    let keys: Vec<bool> = keys
+        .map(|config| Delegate::load(&config.data).unwrap().is_some())
+        .collect();
+    assert_eq!(keys, [false, true, true]);
     fleet.stop().await;
 }

@@ -205,6 +205,37 @@ async fn without_a_shim_that_runs_the_command_does_it_alone_and_twice_is_no_mist
 }
 
 #[tokio::test]
+async fn unpaired_without_a_shim_that_runs_it_stays_so_until_it_is_switched_on() {
+    let bench = Bench::new(Profile::Latest).await;
+    pair(&bench).await;
+    bench.run(&["unpair"]).await;
+    let mode = bench.run(&["mode"]).await;
+    assert!(mode.contains("the next start begins in off"), "{mode}");
+    for command in [&["approve", "--all-local"][..], &["repair", "--apply"]] {
+        let refused = bench.run(command).await;
+        assert!(refused.starts_with("exit: 1\n"), "{refused}");
+        assert!(refused.contains("run: scope-shim mode on"), "{refused}");
+    }
+    assert_eq!(bench.gateway.paired().unwrap(), json!({}));
+    assert!(!bench.dir.path().join("data/delegate.key").exists());
+    bench.run(&["mode", "on"]).await;
+    pair(&bench).await;
+}
+
+#[tokio::test]
+async fn a_mode_that_the_next_start_would_not_keep_is_left_to_do() {
+    let stage = Stage::new(Profile::Latest).await;
+    stage.delegate().await;
+    let in_the_way = stage.dir.path().join("data/mode.json");
+    std::fs::create_dir_all(in_the_way.join("full")).unwrap();
+    let answer = unpair(&stage).await;
+    let left = answer["removal"]["left"].to_string();
+    assert!(left.contains("scope-shim mode off"), "{answer}");
+    std::fs::remove_dir_all(&in_the_way).unwrap();
+    assert_eq!(unpair(&stage).await["removal"]["left"], json!([]));
+}
+
+#[tokio::test]
 async fn former_devices_go_with_it() {
     let bench = Bench::new(Profile::Literal).await;
     let data = bench.dir.path().join("data");

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::plan::{Before, Plan, Wanted};
 use super::{follow_secret, problem};
+use crate::admin;
 use crate::app::assemble::{self, Parts};
 use crate::app::doors::{self, Listener, Opening, first_at};
 use crate::app::{Fleet, Shim, saved};
@@ -44,6 +45,7 @@ impl Prepared {
     pub(super) async fn of(plan: Plan, shim: &Shim) -> Result<Self, Problems> {
         let Plan { wanted, gone } = plan;
         let configs: Vec<Config> = wanted.iter().map(|wanted| wanted.config.clone()).collect();
+        admin::secure(&configs);
         let certificates = certificates(&shim.fleet().doors, &configs)?;
         let steps = wanted.into_iter().map(|wanted| Step::prepare(wanted, shim));
         Ok(Self {
@@ -236,6 +238,7 @@ async fn restrain_past(shim: &Shim, config: &Config) {
     for engine in past.filter_map(|(_, engine)| engine.upgrade()) {
         let mut rules = (*engine.rules()).clone();
         rules.policy = config.policy.clone();
+        rules.auth.admit_users_of(&config.gateway.auth);
         assemble::govern(&engine, rules).await;
     }
 }
