@@ -15,6 +15,7 @@ mod sockets;
 mod standing;
 mod table;
 mod watch;
+mod word;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -26,6 +27,7 @@ pub use proof::{Proof, Unproven};
 pub use standing::{End, Standing, Way};
 pub use table::{InPlace, InPlaceRedirect};
 pub use watch::watch;
+pub use word::{Person, vouched};
 
 use crate::admin;
 use crate::config::Config;
