@@ -24,6 +24,7 @@ pub use exempt::{Apart, Exempt, Ids, NotApart};
 pub use nft::{NftError, may_change};
 pub use plan::{Plan, Refused, Uncovered};
 pub use proof::{Proof, Unproven};
+pub(crate) use sockets::stranger;
 pub use standing::{End, Standing, Way};
 pub use table::{InPlace, InPlaceRedirect};
 pub use watch::watch;

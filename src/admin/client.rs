@@ -183,6 +183,7 @@ impl Client {
             Place::Port(address) => {
                 let token = token::load(&self.data)?;
                 let stream = TcpStream::connect(address).await;
+                self.check_listener(*address)?;
                 let request = request
                     .header(HOST, address.to_string())
                     .header(AUTHORIZATION, format!("Bearer {}", token.reveal()))
@@ -192,6 +193,23 @@ impl Client {
             }
             Place::Nowhere => Err(ClientError::Off),
         }
+    }
+
+    /// While the shim is down, anybody may take its port: nobody gets the token who could not read its file.
+    #[cfg(target_os = "linux")]
+    fn check_listener(&self, address: SocketAddr) -> Result<(), ClientError> {
+        let owner = token::owner(&self.data);
+        match owner.and_then(|owner| crate::intercept::stranger(address, owner)) {
+            Some(user) => Err(self.silent(format!(
+                "a process of user {user} listens there, which gets no token"
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    const fn check_listener(&self, _address: SocketAddr) -> Result<(), ClientError> {
+        Ok(())
     }
 
     async fn ask(
