@@ -9,6 +9,7 @@ pub mod respond;
 pub mod upgrade;
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,8 +59,8 @@ pub struct Connection {
     pub door: Arc<Door>,
     /// The client, or the proxy before it.
     pub peer: Peer,
-    /// The port that the client connected to.
-    pub port: u16,
+    /// The address that the client connected to.
+    pub asked: SocketAddr,
     /// Whether it is under TLS.
     pub tls: bool,
     /// The host that the client named when TLS began, in lower case.
@@ -73,7 +74,7 @@ impl Connection {
     #[must_use]
     pub fn new(door: Arc<Door>, peer: Peer) -> Self {
         Self {
-            port: door.address.port(),
+            asked: door.address,
             door,
             peer,
             tls: false,
@@ -100,7 +101,7 @@ impl Connection {
         // A name that the operator gave leads to this machine with reason, and who has a certificate for a name owns it.
         let attribution = match self.tls || self.door.names(&served) {
             true => attribution,
-            false => rebound::doubt(attribution, self.peer, request.headers(), self.port),
+            false => rebound::doubt(attribution, self.peer, request.headers(), self.asked),
         };
         let answer = self.through(&front, attribution, request);
         Ok(answer.instrument(span).await)

@@ -15,6 +15,7 @@ mod sockets;
 mod standing;
 mod table;
 mod watch;
+mod word;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -23,9 +24,11 @@ pub use exempt::{Apart, Exempt, Ids, NotApart};
 pub use nft::{NftError, may_change};
 pub use plan::{Plan, Refused, Uncovered};
 pub use proof::{Proof, Unproven};
+pub(crate) use sockets::stranger;
 pub use standing::{End, Standing, Way};
 pub use table::{InPlace, InPlaceRedirect};
 pub use watch::watch;
+pub use word::{Person, vouched};
 
 use crate::admin;
 use crate::config::Config;

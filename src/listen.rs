@@ -28,7 +28,7 @@ use tracing::{debug, info, warn};
 use crate::config::{Config, Problem};
 use crate::http::Connection;
 use crate::http::headers::Peer;
-use crate::http::rebound::port_asked_for;
+use crate::http::rebound::address_asked_for;
 use crate::served::Door;
 use crate::stream::Stream;
 use crate::telemetry::meters::Connection as Counted;
@@ -171,7 +171,7 @@ async fn enter(
     limits: Limits,
     stop: &CancellationToken,
 ) -> Option<(Stream, Arc<Connection>)> {
-    let port = port_asked_for(&stream).unwrap_or_else(|| door.address.port());
+    let asked = address_asked_for(&stream).unwrap_or(door.address);
     let accepted = tokio::select! {
         () = after_a_moment(stop) => return None,
         accepted = tls::accept(stream, door.tls.as_deref(), limits.header_timeout) => accepted,
@@ -179,7 +179,7 @@ async fn enter(
     match accepted {
         Ok(accepted) => {
             let connection = Connection {
-                port,
+                asked,
                 tls: accepted.tls,
                 sni: accepted.sni,
                 ..Connection::new(door, peer)

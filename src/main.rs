@@ -52,12 +52,14 @@ fn main() -> ExitCode {
         }),
         Command::Page(options) => page(&options, no_color),
         Command::Intercept(options) => match &options.action {
-            intercept::Action::Up(up) => match load_all(&up.settings) {
-                Ok(configs) => tell(no_color, async |style| {
-                    intercept::up(&configs, up, style).await
-                }),
-                Err(problems) => refuse(&problems, no_color),
-            },
+            intercept::Action::Up(up) => {
+                match load_all(&up.settings).and_then(intercept::vouched) {
+                    Ok(configs) => tell(no_color, async |style| {
+                        intercept::up(&configs, up, style).await
+                    }),
+                    Err(problems) => refuse(&problems, no_color),
+                }
+            }
             intercept::Action::Down => tell(no_color, async |_| intercept::down()),
             intercept::Action::Status(options) => tell(no_color, async |style| {
                 intercept::status(options, style).await

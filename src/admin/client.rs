@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use hyper::{Method, Request, StatusCode};
@@ -19,6 +19,7 @@ use tokio::time::timeout;
 
 use super::token::{self, TokenError};
 use crate::config::Config;
+use crate::text::safe;
 
 /// Asks the shim that runs with this configuration.
 #[derive(Clone, Debug)]
@@ -156,7 +157,7 @@ impl Client {
         let said = answer.pointer("/error/message").and_then(Value::as_str);
         Err(ClientError::Refused {
             status,
-            message: said.unwrap_or("it refused, and did not say why").to_owned(),
+            message: printable(said.unwrap_or("it refused, and did not say why")),
         })
     }
 
@@ -182,6 +183,7 @@ impl Client {
             Place::Port(address) => {
                 let token = token::load(&self.data)?;
                 let stream = TcpStream::connect(address).await;
+                self.check_listener(*address)?;
                 let request = request
                     .header(HOST, address.to_string())
                     .header(AUTHORIZATION, format!("Bearer {}", token.reveal()))
@@ -191,6 +193,23 @@ impl Client {
             }
             Place::Nowhere => Err(ClientError::Off),
         }
+    }
+
+    /// While the shim is down, anybody may take its port: nobody gets the token who could not read its file.
+    #[cfg(target_os = "linux")]
+    fn check_listener(&self, address: SocketAddr) -> Result<(), ClientError> {
+        let owner = token::owner(&self.data);
+        match owner.and_then(|owner| crate::intercept::stranger(address, owner)) {
+            Some(user) => Err(self.silent(format!(
+                "a process of user {user} listens there, which gets no token"
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    const fn check_listener(&self, _address: SocketAddr) -> Result<(), ClientError> {
+        Ok(())
     }
 
     async fn ask(
@@ -206,7 +225,9 @@ impl Client {
         tokio::spawn(connection);
         let response = sender.send_request(request).await.map_err(silent)?;
         let status = response.status();
-        let body = response.into_body().collect().await.map_err(silent)?;
+        let body = Limited::new(response.into_body(), MOST_BYTES);
+        let body = body.collect().await;
+        let body = body.map_err(|error| self.silent(error.to_string()))?;
         Ok((status, body.to_bytes()))
     }
 
@@ -233,7 +254,56 @@ impl Client {
     }
 }
 
+/// What somebody else's process says, as it may reach a terminal or a log: whoever asks as root need not trust who answers.
+fn printable(text: &str) -> String {
+    let lines: Vec<String> = text.lines().map(safe).collect();
+    lines.join("\n")
+}
+
+/// How large an answer may be: that of thousands of sessions is smaller.
+const MOST_BYTES: usize = 16 << 20;
 /// How long a running shim may take to answer: it does nothing that takes long, but the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long what changes something may take: an approval asks the gateway several times, and that may be busy, too.
 const LONGEST_WORK: Duration = Duration::from_secs(65);
+
+#[cfg(all(test, unix))]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::UnixListener;
+
+    use super::*;
+
+    /// What the client makes of an answer whose body is this.
+    async fn refusal(status: &str, body: Vec<u8>) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("admin.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        let length = body.len();
+        let head = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n");
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 1024];
+            let _ = stream.read(&mut request).await.unwrap();
+            stream.write_all(head.as_bytes()).await.unwrap();
+            // Whoever reads no further has closed it.
+            let _ = stream.write_all(&body).await;
+        });
+        let answer = Client::at(&path).get("/status").await;
+        answer.unwrap_err().to_string()
+    }
+
+    #[tokio::test]
+    async fn what_another_users_process_answers_moves_no_cursor() {
+        let body = r#"{"error":{"message":"one\u001b[2J\u202e\n  hint: two"}}"#;
+        let said = refusal("409 Conflict", body.into()).await;
+        assert_eq!(said, "one\\u{1b}[2J\\u{202e}\n  hint: two");
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_end_is_not_read_to_the_end() {
+        let said = refusal("200 OK", vec![b' '; MOST_BYTES + 1]).await;
+        assert!(said.contains("length limit exceeded"), "{said}");
+    }
+}

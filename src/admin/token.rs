@@ -95,6 +95,14 @@ pub fn load(data: &Path) -> Result<Secret, TokenError> {
     read(data.join(Use::Admin.file()))
 }
 
+/// The user whose shim made it.
+#[cfg(target_os = "linux")]
+pub(super) fn owner(data: &Path) -> Option<u32> {
+    use std::os::unix::fs::MetadataExt as _;
+    let metadata = fs::metadata(data.join(Use::Admin.file())).ok()?;
+    Some(metadata.uid())
+}
+
 fn read(path: PathBuf) -> Result<Secret, TokenError> {
     let text = match fs::read_to_string(&path) {
         Ok(text) => Zeroizing::new(text),

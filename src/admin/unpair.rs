@@ -86,9 +86,9 @@ pub(super) async fn retire(shim: &Shim, name: Option<&str>) -> Ended {
 /// Adds what the processes before this one have ended; the commands that end those which did not listen.
 fn take_note(older: &[Said], ended: &mut Ended) -> Vec<String> {
     let mut deaf = Vec::new();
-    for Said { pid, answer } in older {
+    for Said { answer, end, .. } in older {
         let Ok(answer) = answer else {
-            deaf.push(format!("kill {pid}"));
+            deaf.push(end.clone());
             continue;
         };
         let gateways = answer.get("gateways").and_then(Value::as_array);

@@ -19,6 +19,7 @@ use tracing::warn;
 use super::{Reloaded, Shim};
 use crate::admin::{Client, ClientError};
 use crate::config::Problems;
+use crate::text::safe;
 
 /// A process before this one.
 #[derive(Debug)]
@@ -35,6 +36,8 @@ pub struct Said {
     pub pid: u32,
     /// Its answer, or why there is none.
     pub answer: Result<Value, String>,
+    /// What ends it.
+    pub end: String,
 }
 
 /// Where a process answers whose place another has taken.
@@ -66,7 +69,8 @@ pub fn find(base: &Path) -> Vec<Older> {
 pub async fn tell(base: &Path, path: &str, body: &Value, patience: Duration) -> Vec<Said> {
     let each = find(base).into_iter().map(|older| async move {
         let client = Client::at(&older.socket);
-        older.said(timeout(patience, client.post(path, body)).await)
+        let answer = timeout(patience, client.post(path, body)).await;
+        older.said(answer).await
     });
     join_all(each).await.into_iter().flatten().collect()
 }
@@ -75,14 +79,15 @@ pub async fn tell(base: &Path, path: &str, body: &Value, patience: Duration) -> 
 pub async fn ask(base: &Path) -> Vec<Said> {
     let each = find(base).into_iter().map(|older| async move {
         let client = Client::at(&older.socket);
-        older.said(timeout(GLANCE, client.get("/live")).await)
+        let answer = timeout(GLANCE, client.get("/live")).await;
+        older.said(answer).await
     });
     join_all(each).await.into_iter().flatten().collect()
 }
 
 /// Warns of those that were told something and did not do it.
 pub fn warn_of_deaf(said: &[Said]) {
-    for Said { pid, answer } in said {
+    for Said { pid, answer, .. } in said {
         if let Err(why) = answer {
             warn!(
                 pid,
@@ -94,7 +99,7 @@ pub fn warn_of_deaf(said: &[Said]) {
 
 impl Older {
     /// Nothing where it has ended.
-    fn said<E>(&self, answer: Result<Result<Value, ClientError>, E>) -> Option<Said> {
+    async fn said<E>(&self, answer: Result<Result<Value, ClientError>, E>) -> Option<Said> {
         let answer = match answer {
             Ok(Err(ClientError::NotRunning { source, .. })) if is_gone(&source) => {
                 let _ = fs::remove_file(&self.socket);
@@ -106,8 +111,35 @@ impl Older {
         Some(Said {
             pid: self.pid,
             answer,
+            end: self.end().await,
         })
     }
+
+    /// The command that ends it, by the process that the kernel knows to listen there: a file may have any name, and root
+    /// may be told to type this.
+    async fn end(&self) -> String {
+        match listener(&self.socket).await {
+            Some(pid) => format!("kill {pid}"),
+            None => format!(
+                "end the process that listens on {}",
+                safe(&self.socket.display().to_string())
+            ),
+        }
+    }
+}
+
+#[cfg(unix)]
+async fn listener(socket: &Path) -> Option<i32> {
+    let connecting = tokio::net::UnixStream::connect(socket);
+    let stream = timeout(GLANCE, connecting).await.ok()?.ok()?;
+    // Of another namespace's it says 0, and to that the command would mean every process of the group.
+    let pid = stream.peer_cred().ok()?.pid()?;
+    (pid > 0).then_some(pid)
+}
+
+#[cfg(not(unix))]
+async fn listener(_socket: &Path) -> Option<i32> {
+    None
 }
 
 fn is_gone(error: &io::Error) -> bool {
@@ -154,3 +186,23 @@ const PREFIX: &str = "older-";
 const SUFFIX: &str = ".sock";
 const GLANCE: Duration = Duration::from_millis(500);
 const RELOADING: Duration = Duration::from_secs(5);
+
+#[cfg(all(test, unix))]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_to_end_is_who_listens_and_not_what_the_file_is_called() {
+        let dir = tempfile::tempdir().unwrap();
+        let (listens, plain) = (socket(dir.path(), 1), socket(dir.path(), 2));
+        let _listener = tokio::net::UnixListener::bind(&listens).unwrap();
+        fs::write(&plain, "").unwrap();
+        let older = find(dir.path());
+        let pids: Vec<u32> = older.iter().map(|older| older.pid).collect();
+        assert_eq!(pids, [1, 2]);
+        assert_eq!(older[0].end().await, format!("kill {}", std::process::id()));
+        let said = format!("end the process that listens on {}", plain.display());
+        assert_eq!(older[1].end().await, said);
+    }
+}

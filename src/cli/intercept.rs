@@ -5,9 +5,9 @@ use clap::{Args, Subcommand};
 use super::Settings;
 
 #[cfg(not(target_os = "linux"))]
-pub use elsewhere::{down, status, up};
+pub use elsewhere::{down, status, up, vouched};
 #[cfg(target_os = "linux")]
-pub use linux::{down, status, up};
+pub use linux::{down, status, up, vouched};
 
 /// What to do about interception.
 #[derive(Args, Debug)]
@@ -16,8 +16,10 @@ pub use linux::{down, status, up};
                   begin on this machine and go to the gateway's port, at any of its addresses, arrive at\n\
                   the shim instead, those of the gateway's own agents included; the shim itself is exempt,\n\
                   by its user or by its group. Which port leads where is taken from the configuration, not\n\
-                  from the shim alone: give the --config that it was started with. Nothing is written to\n\
-                  any file: after a restart of the machine nothing is left."
+                  from the shim alone: give the --config that it was started with. It has to be a file that\n\
+                  nobody but root, or the person who gives this command by sudo, can change; and without\n\
+                  sudo it has to say gateway.url. Nothing is written to any file: after a restart of the\n\
+                  machine nothing is left."
 )]
 pub struct Intercept {
     /// What to do.
@@ -71,10 +73,19 @@ mod linux {
     use super::{Status, Up};
     use crate::app::Failure;
     use crate::cli::{ExitStatus, Said, Settings, Style, phrase};
-    use crate::config::Config;
+    use crate::config::{Config, Problems};
     use crate::intercept::{self, Down, End, Exempt, Meant, Plan, Standing, Up as Done};
     use crate::log;
     use crate::text::{count, safe};
+
+    /// The same configurations, where nobody but root, or the person who gave the command, wrote which port leads where.
+    ///
+    /// # Errors
+    ///
+    /// Who else could have written it, and what to do about it.
+    pub fn vouched(configs: Vec<Config>) -> Result<Vec<Config>, Problems> {
+        intercept::vouched(configs, intercept::Person::of_process())
+    }
 
     /// Puts the redirect in place; with `--watch`, for as long as the shim answers and the process is not told to stop.
     ///
@@ -350,10 +361,19 @@ mod elsewhere {
     use super::{Status, Up};
     use crate::app::Failure;
     use crate::cli::{Said, Style};
-    use crate::config::Config;
+    use crate::config::{Config, Problems};
 
     const TEXT: &str =
         "this needs Linux and nftables; what to do on macOS is in deploy/macos/intercept.md";
+
+    /// The same: nothing is done with them here.
+    ///
+    /// # Errors
+    ///
+    /// None.
+    pub fn vouched(configs: Vec<Config>) -> Result<Vec<Config>, Problems> {
+        Ok(configs)
+    }
 
     /// Does not exist here.
     ///

@@ -233,17 +233,16 @@ async fn retire_older(config: &Config) -> (u64, Vec<String>) {
     let switched = tell("/older/mode").await;
     let retired = tell("/older/retire").await;
     let deaf = switched.iter().chain(&retired);
-    let deaf: BTreeSet<u32> = deaf
+    let deaf: BTreeSet<String> = deaf
         .filter(|said| said.answer.is_err())
-        .map(|said| said.pid)
+        .map(|said| said.end.clone())
         .collect();
     let answers = retired.iter().filter_map(|said| said.answer.as_ref().ok());
     let ended = answers.map(|answer| {
         let gateways = read(answer).into_iter();
         gateways.map(|outcome| outcome.sessions_ended).sum::<u64>()
     });
-    let commands = deaf.into_iter().map(|pid| format!("kill {pid}"));
-    (ended.sum(), commands.collect())
+    (ended.sum(), deaf.into_iter().collect())
 }
 
 async fn remove(config: &Config, delegate: Delegate, deaf: Vec<String>) -> Result<Removal, String> {

@@ -5,7 +5,7 @@
 //! cannot choose is the Host: the browser names the port that it connects to, under the page's own name. A proxy passes on
 //! the name that its own clients use, with its own port, or an address of the shim.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Once;
 
 use hyper::HeaderMap;
@@ -15,24 +15,24 @@ use tracing::warn;
 
 use super::headers::{self, Attribution, Peer};
 
-/// The port that a client connected to, before a redirect on this machine led it elsewhere.
+/// The address that a client connected to, before a redirect on this machine led it elsewhere.
 #[must_use]
-pub fn port_asked_for(stream: &TcpStream) -> Option<u16> {
-    before_redirect(stream).or_else(|| Some(stream.local_addr().ok()?.port()))
+pub fn address_asked_for(stream: &TcpStream) -> Option<SocketAddr> {
+    before_redirect(stream).or_else(|| stream.local_addr().ok())
 }
 
 #[cfg(target_os = "linux")]
-fn before_redirect(stream: &TcpStream) -> Option<u16> {
+fn before_redirect(stream: &TcpStream) -> Option<SocketAddr> {
     use rustix::net::sockopt::{ip_original_dst, ipv6_original_dst};
     // Where nothing tracks connections, the kernel does not know.
     match ip_original_dst(stream) {
-        Ok(address) => Some(address.port()),
-        Err(_) => Some(ipv6_original_dst(stream).ok()?.port()),
+        Ok(address) => Some(address.into()),
+        Err(_) => Some(ipv6_original_dst(stream).ok()?.into()),
     }
 }
 
 #[cfg(not(target_os = "linux"))]
-const fn before_redirect(_stream: &TcpStream) -> Option<u16> {
+const fn before_redirect(_stream: &TcpStream) -> Option<SocketAddr> {
     None
 }
 
@@ -41,10 +41,12 @@ pub(super) fn doubt(
     attribution: Attribution,
     peer: Peer,
     headers: &HeaderMap,
-    port: u16,
+    asked: SocketAddr,
 ) -> Attribution {
-    let claims = matches!(attribution, Attribution::Remote(_)) && peer.address.is_loopback();
-    match claims.then(|| own_name(headers, port)).flatten() {
+    // Who connects to an address of this machine but loopback comes from that address.
+    let is_here = peer.address.is_loopback() || peer.address == asked.ip().to_canonical();
+    let claims = matches!(attribution, Attribution::Remote(_)) && is_here;
+    match claims.then(|| own_name(headers, asked.port())).flatten() {
         Some(host) => {
             tell(host);
             Attribution::Unattributed
@@ -82,7 +84,8 @@ mod tests {
 
     use super::*;
 
-    const PORT: u16 = 18_780;
+    const ASKED: SocketAddr =
+        SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 5)), 18_780);
 
     fn believed(peer: &str, host: Option<&str>) -> bool {
         let client = Attribution::Remote("203.0.113.9".parse().unwrap());
@@ -90,7 +93,7 @@ mod tests {
         if let Some(host) = host {
             headers.insert(HOST, host.parse().unwrap());
         }
-        doubt(client, Peer::direct(peer.parse().unwrap()), &headers, PORT) == client
+        doubt(client, Peer::direct(peer.parse().unwrap()), &headers, ASKED) == client
     }
 
     #[test]
@@ -102,6 +105,10 @@ mod tests {
         ] {
             assert!(!believed("127.0.0.1", Some(host)), "{host}");
             assert!(!believed("::1", Some(host)), "{host}");
+            assert!(
+                !believed("192.0.2.5", Some(host)),
+                "a browser of this machine, at its own address: {host}"
+            );
             assert!(
                 believed("10.0.0.7", Some(host)),
                 "a browser is not there: {host}"
@@ -132,7 +139,7 @@ mod tests {
         headers.insert(HOST, "evil.example:18780".parse().unwrap());
         let peer = Peer::direct("127.0.0.1".parse().unwrap());
         for attribution in [Attribution::Local, Attribution::Unattributed] {
-            assert_eq!(doubt(attribution, peer, &headers, PORT), attribution);
+            assert_eq!(doubt(attribution, peer, &headers, ASKED), attribution);
         }
     }
 }

@@ -58,6 +58,22 @@ pub(super) fn listeners(port: u16) -> io::Result<Vec<Socket>> {
     Ok(sockets)
 }
 
+/// A user whose process takes what is sent to `at`, and who is neither `user` nor root; nobody where that cannot be seen.
+pub(crate) fn stranger(at: SocketAddr, user: u32) -> Option<u32> {
+    stranger_among(&listeners(at.port()).unwrap_or_default(), at.ip(), user)
+}
+
+fn stranger_among(listeners: &[Socket], ip: IpAddr, user: u32) -> Option<u32> {
+    let ip = ip.to_canonical();
+    let takes = |socket: &&Socket| {
+        let local = socket.local.ip();
+        local.is_unspecified() || local.to_canonical() == ip
+    };
+    let others = listeners.iter().filter(takes);
+    let mut others = others.filter(|socket| !socket.is_of(user));
+    others.next().map(|socket| socket.user)
+}
+
 /// Whether the other end of a connection from `client` is a socket on `port`.
 pub(super) fn arrived(client: SocketAddr, port: u16) -> bool {
     all().is_ok_and(|sockets| {
@@ -191,6 +207,29 @@ mod tests {
         let (_accepted, _) = listener.accept().unwrap();
         assert!(arrived(client.local_addr().unwrap(), port));
         assert!(!arrived(client.local_addr().unwrap(), port ^ 1));
+    }
+
+    #[test]
+    fn whoever_else_took_the_port_of_a_shim_is_a_stranger() {
+        let socket = |local: &str, user| Socket {
+            local: local.parse().unwrap(),
+            remote: "0.0.0.0:0".parse().unwrap(),
+            listens: true,
+            user,
+            inode: 0,
+        };
+        let here = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        for (local, user, stranger) in [
+            ("127.0.0.1:18781", 998, None),
+            ("127.0.0.1:18781", 0, None),
+            ("127.0.0.1:18781", 1000, Some(1000)),
+            ("0.0.0.0:18781", 1000, Some(1000)),
+            ("[::]:18781", 1000, Some(1000)),
+            ("192.0.2.5:18781", 1000, None),
+        ] {
+            let found = stranger_among(&[socket(local, user)], here, 998);
+            assert_eq!(found, stranger, "{local} of user {user}");
+        }
     }
 
     #[test]
