@@ -1,10 +1,10 @@
 //! After the handshake: bytes, not frames.
 //!
 //! Both directions run in one task and share one buffer per thread, so an idle session holds none, and what may end a
-//! session from outside costs nothing while bytes go through ([`alarm`]). A direction that ends closes its half and lets
-//! the other finish. The frame headers towards the client are counted, because the shim may have to close any session
-//! when it stops, and its close frame must not land inside another frame; that is all that is ever looked at. Only a
-//! degraded session has a [`Tap`].
+//! session from outside costs nothing while bytes go through. A direction that ends closes its half and lets the other
+//! finish. The frame headers towards the client are counted, because the shim may have to close any session when it
+//! stops, and its close frame must not land inside another frame; that is all that is ever looked at. Only a degraded
+//! session has a [`Tap`].
 
 mod alarm;
 mod boundary;
