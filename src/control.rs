@@ -56,8 +56,14 @@ pub struct Standing {
     pub delegate_scopes: Option<Arc<ScopeSet>>,
     /// The connection itself.
     pub link: Link,
+}
+
+impl Standing {
     /// Whether the delegate was taken out of use with `scope-shim unpair`: it does not pair again by itself.
-    pub retired: bool,
+    #[must_use]
+    pub fn is_retired(&self) -> bool {
+        self.link == Link::Retired
+    }
 }
 
 /// The state of the control connection.
@@ -70,6 +76,8 @@ pub enum Link {
     Up,
     /// Lost or refused, with the reason; it is tried again.
     Down(String),
+    /// None is wanted: the delegate is out of use, as `scope-shim unpair` leaves it.
+    Retired,
     /// The gateway wants somebody to approve the delegate.
     AwaitingApproval {
         /// The pairing request.
@@ -221,7 +229,7 @@ impl Control {
         }
         self.retired.send_replace(true);
         let mut standing = self.standing.clone();
-        let retired = standing.wait_for(|standing| standing.retired);
+        let retired = standing.wait_for(Standing::is_retired);
         let _ = tokio::time::timeout(CALL_TIMEOUT, retired).await;
     }
 
@@ -413,12 +421,9 @@ impl Keeper {
 
     /// Does nothing until the delegate may pair again; `false` where nobody is left to say so.
     async fn rest(&mut self) -> bool {
-        self.standing.send_modify(|standing| {
-            standing.delegate_scopes = None;
-            standing.link = Link::Down(RETIRED.to_owned());
-            standing.retired = true;
-        });
-        info!("the delegate is out of use until `scope-shim mode on`");
+        self.standing
+            .send_modify(|standing| standing.delegate_scopes = None);
+        self.link(Link::Retired);
         while self.is_out_of_use() {
             tokio::select! {
                 changed = self.retired.changed() => if changed.is_err() {
@@ -436,7 +441,6 @@ impl Keeper {
         self.announced = None;
         self.standing.send_modify(|standing| {
             standing.link = Link::Starting;
-            standing.retired = false;
         });
         true
     }
@@ -545,6 +549,7 @@ impl Keeper {
     fn announce(&self, link: &Link) {
         match link {
             Link::Starting | Link::Up => debug!("control connection: {link:?}"),
+            Link::Retired => info!("the delegate is out of use until the shim is switched on"),
             Link::Down(reason) => warn!(
                 gateway = %self.settings.dialer.gateway.authority(),
                 "no session of the shim's own with the gateway: {reason}; trying again"
@@ -603,9 +608,6 @@ impl Backoff {
     }
 }
 
-/// Why there is no control connection after `scope-shim unpair`.
-const RETIRED: &str =
-    "the delegate is out of use until `scope-shim mode on`, as `scope-shim unpair` leaves it";
 const CALLS_WAITING: usize = 32;
 const RESOLUTIONS_KEPT: usize = 64;
 const FIRST_WAIT: Duration = Duration::from_millis(500);

@@ -18,6 +18,7 @@ use serde_json::Value;
 
 use crate::config::{Environment, Finding, network};
 use crate::secret::Secret;
+pub(crate) use auth::TRUSTED_PROXY_LOOPBACK;
 pub use details::{Details, Place, Reader, details, environment_file, port_written};
 use document::Document;
 use variables::Variables;

@@ -282,9 +282,10 @@ pub(super) const fn link(link: &Link) -> &'static str {
         Link::Starting => "starting",
         Link::Up => "up",
         Link::Down(_) => "down",
+        Link::Retired => "unpaired",
         Link::AwaitingApproval { .. } => "awaiting_approval",
     }
 }
 
-const LINKS: [&str; 4] = ["starting", "up", "down", "awaiting_approval"];
+const LINKS: [&str; 5] = ["starting", "up", "down", "awaiting_approval", "unpaired"];
 const MODES: [&str; 3] = ["on", "observe", "off"];

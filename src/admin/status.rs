@@ -97,7 +97,10 @@ async fn gateway(
             (request, command) = (request_id.clone(), Some(approve));
         }
         // Somebody wanted it so.
-        Link::Down(why_down) if standing.retired => why = Some(why_down.clone()),
+        Link::Retired => {
+            why = Some(RETIRED.to_owned());
+            command = Some(engine.rules().invocation.command(&["mode", "on"]));
+        }
         Link::Down(why_down) => {
             let code = Code::GatewayDown;
             let sentence =
@@ -323,6 +326,7 @@ fn ms(duration: Duration) -> u64 {
 
 /// The newest are shown; nobody reads more.
 const MOST_SESSIONS: usize = 1000;
+const RETIRED: &str = "the shim's own device is out of use, as `scope-shim unpair` leaves it, until the shim is switched on";
 const MOST_REQUESTS: usize = 100;
 /// A store that hangs costs its requests, not the rest.
 pub(super) const STORE_PATIENCE: Duration = Duration::from_secs(2);

@@ -394,3 +394,14 @@ fn a_map_of_users_that_comes_to_nothing_is_told() {
     assert!(!doubt(&named, &proxied("")));
     assert!(!doubt("trusted_proxies = ['127.0.0.1']", &proxied("")));
 }
+
+#[test]
+fn a_gateway_that_sees_the_shim_beyond_loopback_has_nothing_against_it() {
+    const GATEWAY: &str = "{gateway: {auth: {mode: 'trusted-proxy', trustedProxy: {userHeader: 'x-user'}}, trustedProxies: ['192.0.2.7']}}";
+    let told = |config: &str| {
+        let case = Case::new(config).gateway(GATEWAY);
+        case.codes().contains(&"gateway-trusted-proxy-loopback")
+    };
+    assert!(told(""));
+    assert!(!told("[gateway]\nremote_source = '192.0.2.7'"));
+}

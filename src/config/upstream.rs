@@ -13,7 +13,7 @@ use super::show::Show as _;
 use super::tls::read_trust;
 use super::value::{self, Read, Value, Wrong};
 use super::{Environment, Gateway, GatewayUrl, Sources, StoreKind, self_proxy};
-use crate::gateway::{self, GatewayAuth, GatewayFacts};
+use crate::gateway::{self, GatewayAuth, GatewayFacts, TRUSTED_PROXY_LOOPBACK};
 use crate::secret::Secret;
 
 /// Reads `[gateway]`.
@@ -33,7 +33,7 @@ pub(super) fn read_gateway(reader: &mut Reader<'_>, listen: SocketAddr) -> Gatew
             "give the directory that holds openclaw.json, such as ~/.openclaw, or take it away";
         reader.problem(origin.clone(), message, Some(hint.to_owned()));
     }
-    let facts = match reader.raw.entry {
+    let mut facts = match reader.raw.entry {
         None => facts(url.as_ref(), state.as_ref(), environment, listen),
         Some(entry) => {
             if url.is_none() && state.is_none() {
@@ -109,6 +109,12 @@ pub(super) fn read_gateway(reader: &mut Reader<'_>, listen: SocketAddr) -> Gatew
             findings: Vec::new(),
         }
     };
+    if !url.is_loopback() || sources.remote.is_some_and(|address| !address.is_loopback()) {
+        // To the gateway it is no proxy on loopback.
+        facts
+            .findings
+            .retain(|finding| finding.code != TRUSTED_PROXY_LOOPBACK);
+    }
     for (key, said, chosen) in [
         ("gateway.local_source", local, sources.local),
         ("gateway.remote_source", remote, sources.remote),

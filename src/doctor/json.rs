@@ -256,6 +256,7 @@ fn shim(look: &Look) -> Shim<'_> {
         }),
         key: match look.shim.delegate {
             DelegateLook::Absent => "absent",
+            DelegateLook::Retired => "retired",
             DelegateLook::Unusable(_) => "unusable",
             DelegateLook::Present(_) => "present",
         },

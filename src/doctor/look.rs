@@ -115,6 +115,8 @@ pub struct ShimLook {
 pub enum DelegateLook {
     /// There is no key: the shim has never run with this data directory.
     Absent,
+    /// It is out of use, as `scope-shim unpair` leaves it.
+    Retired,
     /// The key cannot be used, and why.
     Unusable(String),
     /// The device of the key.
@@ -210,7 +212,7 @@ impl Look {
     pub fn delegate(&self) -> Option<&DeviceId> {
         match &self.shim.delegate {
             DelegateLook::Present(device) => Some(device),
-            DelegateLook::Absent | DelegateLook::Unusable(_) => None,
+            DelegateLook::Absent | DelegateLook::Retired | DelegateLook::Unusable(_) => None,
         }
     }
 }
@@ -264,6 +266,7 @@ impl ShimLook {
 async fn shim(config: &Config) -> ShimLook {
     let delegate = match Delegate::load(&config.data) {
         Ok(Some(delegate)) => DelegateLook::Present(delegate.device_id()),
+        Ok(None) if Delegate::is_retired_in(&config.data) => DelegateLook::Retired,
         Ok(None) => DelegateLook::Absent,
         Err(error) => DelegateLook::Unusable(error.to_string()),
     };

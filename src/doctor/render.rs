@@ -137,6 +137,7 @@ fn shim_lines(look: &Look) -> Vec<String> {
 fn device_words(look: &Look) -> String {
     match &look.shim.delegate {
         DelegateLook::Absent => "no device of its own yet".to_owned(),
+        DelegateLook::Retired => "its device is out of use since it was unpaired".to_owned(),
         DelegateLook::Unusable(_) => "its key cannot be used".to_owned(),
         DelegateLook::Present(device) => {
             let snapshot = look.store.snapshot.as_ref();

@@ -58,10 +58,11 @@ pub(super) fn resolve(
             let key = "gateway.auth.trustedProxy.userHeader";
             if get("gateway.auth.trustedProxy.allowLoopback") != Some(&Value::Bool(true)) {
                 findings.push(Finding::new(
-                    "gateway-trusted-proxy-loopback",
+                    TRUSTED_PROXY_LOOPBACK,
                     "gateway.auth.trustedProxy.allowLoopback is not true: a gateway from 2026.4.21 refuses every user \
                      that a proxy on the same machine names",
-                    "gateway.auth.trustedProxy.allowLoopback: true in openclaw.json (gateways from 2026.5)",
+                    "gateway.auth.trustedProxy.allowLoopback: true in openclaw.json (gateways from 2026.5), or gateway.remote_source: an \
+                     address of this machine beyond loopback on which the gateway listens as well",
                 ));
             }
             let header = get(key).and_then(Value::as_str).map(str::trim);
@@ -171,3 +172,6 @@ pub(super) fn said(value: Option<&Value>, origin: &str, variables: &Variables<'_
         Some(_) => Said::Elsewhere("it is neither a text nor a secret reference".to_owned()),
     }
 }
+
+/// That the gateway takes no proxy on loopback.
+pub(crate) const TRUSTED_PROXY_LOOPBACK: &str = "gateway-trusted-proxy-loopback";

@@ -67,7 +67,7 @@ impl Session {
         let Ok(Some(nonce)) = Exchange::fresh_nonce(&mut fresh, deadline).await else {
             return Ok(None);
         };
-        if self.engine.control.standing().retired {
+        if self.engine.control.standing().is_retired() {
             return Ok(None);
         }
         let first = std::mem::replace(&mut exchange.gateway, fresh);

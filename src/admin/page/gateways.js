@@ -1,7 +1,7 @@
 // The gateways: how each is, and the switch of its mode.
 
 const MODES = { on: 'Repairs what the gateway wrongly refuses.', observe: 'Decides and reports; changes nothing.', off: 'Forwards everything untouched.' };
-const STATES = { up: 'Up', down: 'Down', starting: 'Starting', awaiting_approval: 'Wants the shim’s own device approved' };
+const STATES = { up: 'Up', down: 'Down', unpaired: 'Unpaired', starting: 'Starting', awaiting_approval: 'Wants the shim’s own device approved' };
 
 function showGateways(status) {
   keyed($('gateways'), status.gateways, (gateway) => gateway.name, makeGateway);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Finding;
 use crate::device::DeviceRecord;
 use crate::doctor::known::Certainty;
-use crate::doctor::look::Look;
+use crate::doctor::look::{DelegateLook, Look};
 use crate::doctor::subject::{is_expired, pending, subjects};
 use crate::findings::Code;
 use crate::identity::store::PendingRequest;
@@ -152,6 +152,12 @@ fn deadlock(look: &Look, waiting: &[&PendingRequest]) -> Option<Finding> {
     let finding = if delegate.is_some_and(|delegate| may(delegate.record)) {
         let approve = look.shim.invocation.command(&["approve"]);
         finding.fix(format!("{approve}: the shim's own device may"))
+    } else if look.shim.delegate == DelegateLook::Retired {
+        finding.fix(format!(
+            "{}: its own device is out of use since it was unpaired; then {}",
+            look.shim.invocation.command(&["mode", "on"]),
+            look.shim.invocation.command(&["approve"])
+        ))
     } else {
         finding.fix(format!(
             "start {} once, so that its own device is paired; then {}",

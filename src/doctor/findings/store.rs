@@ -104,7 +104,7 @@ fn moved(look: &Look) -> Option<Finding> {
 fn delegate(look: &Look) -> Option<Finding> {
     let finding = |subject: &str| Finding::new(Code::DelegateNotPaired, subject);
     match &look.shim.delegate {
-        DelegateLook::Absent => None,
+        DelegateLook::Absent | DelegateLook::Retired => None,
         DelegateLook::Unusable(why) => {
             let fix = "make the key readable by the shim's user alone, or move it away: the shim makes a new one";
             Some(finding("scope-shim's key").seen(why).fix(fix))
