@@ -413,8 +413,13 @@ fn many_devices_of_one_client_within_an_hour() {
 
 #[test]
 fn grants_that_nobody_needed() {
-    let silent = |scopes: &[&str]| {
-        let mut look = look(8, 2).with([record("d", scopes)]);
+    let silent_for = |client: &str, scopes: &[&str]| {
+        let record = DeviceRecord {
+            client_id: Some(client.into()),
+            client_mode: Some("app".into()),
+            ..record("d", scopes)
+        };
+        let mut look = look(8, 2).with([record]);
         let provenance = Provenance {
             approved_via: Some("silent".into()),
             ..Provenance::default()
@@ -422,8 +427,10 @@ fn grants_that_nobody_needed() {
         look.store.provenance = HashMap::from([(DeviceId::new("d"), provenance)]);
         codes(&look)
     };
-    assert_eq!(silent(&FIVE), "over-wide-grant");
-    assert_eq!(silent(&FIVE[1..]), "");
+    assert_eq!(silent_for("some-dashboard", &FIVE), "over-wide-grant");
+    assert_eq!(silent_for("some-dashboard", &FIVE[1..]), "");
+    // What its page asks for is not too much, whoever approved it.
+    assert_eq!(silent_for("openclaw-control-ui", &FIVE), "");
     let client = |id: &str, mode: &str, name: &str| {
         let record = DeviceRecord {
             client_id: Some(id.into()),

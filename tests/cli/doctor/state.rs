@@ -21,6 +21,8 @@ pub(super) const SECRETS: [&str; 6] = [
 /// The host's own device, another one, and a node.
 const HOST: &str = "bb4c5c37727c31716ea86097c78a3cb6423064caa988e973c7a141faf9651b2b";
 const OTHER: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+// Of a client that nobody knows.
+const STRANGER: &str = "89abcdef0123456789abcdef0123456789abcdef0123456789abcdef01234567";
 const NODE: &str = "fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210";
 
 /// A home directory with a gateway's state below it.
@@ -101,6 +103,12 @@ impl State {
         let then = days_ago(3);
         database
             .execute(insert, rusqlite::params![OTHER, tokens, then])
+            .unwrap();
+        let unknown = "INSERT INTO device_pairing_paired VALUES (?1, 'JP3V', 'tablet', 'linux', 'some-dashboard', 'app', \
+                       'operator', '[\"operator\"]', '[\"operator.admin\"]', '[\"operator.admin\"]', NULL, '{}', 'silent', \
+                       ?2, ?2, ?2)";
+        database
+            .execute(unknown, rusqlite::params![STRANGER, then])
             .unwrap();
         let own = "INSERT INTO device_identities VALUES ('primary', ?1, 'P', ?2)";
         database.execute(own, [HOST, SECRETS[4]]).unwrap();
