@@ -16,6 +16,7 @@ use std::net::{IpAddr, TcpStream as StdStream};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -29,6 +30,7 @@ use crate::config::{Config, Problem};
 use crate::http::Connection;
 use crate::http::headers::Peer;
 use crate::http::rebound::address_asked_for;
+use crate::http::upgrade::is_upgrade;
 use crate::served::Door;
 use crate::stream::Stream;
 use crate::telemetry::meters::Connection as Counted;
@@ -206,13 +208,15 @@ async fn serve_connection(
 ) -> Result<(), hyper::Error> {
     // It counts for as long as it holds its place.
     let admitted = Admitted(Arc::new((place, connection.door.connection())));
-    let asked = CancellationToken::new();
-    let asking = asked.clone();
+    let (asked, mut waiting) = watch::channel(Asked::Nothing);
     let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
-        asking.cancel();
+        asked.send_replace(Asked::of(&request));
         // An upgraded session keeps its client's place: the extension travels with the request.
         request.extensions_mut().insert(admitted.clone());
-        Arc::clone(&connection).serve(request)
+        let (asked, answer) = (asked.clone(), Arc::clone(&connection).serve(request));
+        answer.inspect(move |_| {
+            asked.send_replace(Asked::Request);
+        })
     });
     let served = http1::Builder::new()
         .preserve_header_case(true)
@@ -231,11 +235,35 @@ async fn serve_connection(
     // Whoever came in just before the end has its answer, too; waiting for a second request would be waiting for ever.
     tokio::select! {
         result = &mut served => return result,
-        () = asked.cancelled() => {}
+        _ = waiting.wait_for(|asked| *asked != Asked::Nothing) => {}
         () = after_a_moment(&stop) => {}
+    }
+    // hyper would add `Connection: close` to the agreement to an upgrade, and clients would refuse that.
+    tokio::select! {
+        result = &mut served => return result,
+        _ = waiting.wait_for(|asked| *asked != Asked::Upgrade) => {}
     }
     served.as_mut().graceful_shutdown();
     served.await
+}
+
+/// What the client of a connection has asked for last.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Nothing,
+    /// Another protocol; it has no answer yet.
+    Upgrade,
+    Request,
+}
+
+impl Asked {
+    fn of<B>(request: &hyper::Request<B>) -> Self {
+        if is_upgrade(request.headers()) {
+            Self::Upgrade
+        } else {
+            Self::Request
+        }
+    }
 }
 
 /// Completes when nobody is to come in any more, and those who just did have had time to say what they want.

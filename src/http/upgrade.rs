@@ -33,7 +33,7 @@ use crate::ws::Close;
 use crate::ws::close::TRY_AGAIN_LATER;
 
 /// Whether a request asks for another protocol on its connection.
-pub(super) fn is_upgrade(headers: &HeaderMap) -> bool {
+pub(crate) fn is_upgrade(headers: &HeaderMap) -> bool {
     headers.contains_key(UPGRADE)
         && headers
             .get_all(CONNECTION)

@@ -19,6 +19,14 @@ pub struct RawClient {
 impl RawClient {
     /// Sends the upgrade request, with `glued` behind it in the same segment, and reads the response's head.
     pub async fn upgrade(addr: SocketAddr, path: &str, glued: &[u8]) -> Self {
+        let mut client = Self::asks_for_upgrade(addr, path, glued).await;
+        let head = client.head().await;
+        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+        client
+    }
+
+    /// The same without waiting for the response.
+    pub async fn asks_for_upgrade(addr: SocketAddr, path: &str, glued: &[u8]) -> Self {
         let mut client = Self::connect(addr).await;
         let head = format!(
             "GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -30,8 +38,6 @@ impl RawClient {
             .write_all(&[head.as_bytes(), glued].concat())
             .await
             .unwrap();
-        let head = client.head().await;
-        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
         client
     }
 
