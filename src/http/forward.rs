@@ -1,13 +1,16 @@
 //! Plain requests: Control UI assets, `/healthz`, `/v1/*`, `/tools/invoke`. Streamed both ways, unread.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 use tracing::debug;
 
 use super::{Body, headers, respond};
@@ -23,7 +26,8 @@ pub struct Upstream(Mutex<Option<Kept>>);
 struct Kept {
     dialer: Arc<Dialer>,
     side: Side,
-    sender: SendRequest<Incoming>,
+    sender: SendRequest<Body>,
+    since: Instant,
 }
 
 impl Upstream {
@@ -56,15 +60,22 @@ impl Upstream {
         &self,
         dialer: &Arc<Dialer>,
         side: Side,
-        mut request: Request<Incoming>,
+        request: Request<Incoming>,
     ) -> Result<Response<Incoming>, String> {
-        let kept = self.take(dialer, side).await;
-        if let Some(mut sender) = kept {
+        let (parts, body) = request.into_parts();
+        // A gateway ends a connection after five seconds without a request (Node's `keepAliveTimeout`), and a request that
+        // crosses that end gets no answer: what changes nothing may be asked once more (RFC 9112, 9.3.1).
+        let again = (parts.method.is_safe() && body.is_end_stream())
+            .then(|| Request::from_parts(parts.clone(), respond::full(Bytes::new())));
+        let mut request = Request::from_parts(parts, body.boxed());
+        let longest = again.is_none().then_some(SURELY_OPEN);
+        if let Some(mut sender) = self.take(dialer, side, longest).await {
             match sender.try_send_request(request).await {
                 Ok(response) => return Ok(self.keep(dialer, side, sender, response).await),
-                Err(mut error) => match error.take_message() {
-                    // The gateway had closed the idle connection, and nothing of the request has left.
-                    Some(unsent) => request = unsent,
+                // The gateway had closed the idle connection, and nothing of the request has left; or it has, and may
+                // leave once more.
+                Err(mut error) => match error.take_message().or(again) {
+                    Some(unanswered) => request = unanswered,
                     None => return Err(broke_off(error.error())),
                 },
             }
@@ -78,17 +89,24 @@ impl Upstream {
         }
     }
 
-    async fn take(&self, dialer: &Arc<Dialer>, side: Side) -> Option<SendRequest<Incoming>> {
+    /// The connection that is kept, where it fits and has not been kept for longer than `longest`.
+    async fn take(
+        &self,
+        dialer: &Arc<Dialer>,
+        side: Side,
+        longest: Option<Duration>,
+    ) -> Option<SendRequest<Body>> {
         let mut kept = self.0.lock().await.take()?;
         let same = kept.side == side && Arc::ptr_eq(&kept.dialer, dialer);
-        (same && kept.sender.ready().await.is_ok()).then_some(kept.sender)
+        let fresh = longest.is_none_or(|longest| kept.since.elapsed() < longest);
+        (same && fresh && kept.sender.ready().await.is_ok()).then_some(kept.sender)
     }
 
     async fn keep(
         &self,
         dialer: &Arc<Dialer>,
         side: Side,
-        sender: SendRequest<Incoming>,
+        sender: SendRequest<Body>,
         mut response: Response<Incoming>,
     ) -> Response<Incoming> {
         headers::strip_hop_by_hop(response.headers_mut());
@@ -96,12 +114,13 @@ impl Upstream {
             dialer: Arc::clone(dialer),
             side,
             sender,
+            since: Instant::now(),
         });
         response
     }
 }
 
-async fn open(dialer: &Dialer, side: Side) -> Result<SendRequest<Incoming>, DialError> {
+async fn open(dialer: &Dialer, side: Side) -> Result<SendRequest<Body>, DialError> {
     let stream = dialer.dial(side).await?;
     let (sender, connection) = handshake(stream)
         .await
@@ -116,10 +135,7 @@ async fn open(dialer: &Dialer, side: Side) -> Result<SendRequest<Incoming>, Dial
 
 async fn handshake(
     stream: Stream,
-) -> hyper::Result<(
-    SendRequest<Incoming>,
-    http1::Connection<TokioIo<Stream>, Incoming>,
-)> {
+) -> hyper::Result<(SendRequest<Body>, http1::Connection<TokioIo<Stream>, Body>)> {
     http1::Builder::new()
         .preserve_header_case(true)
         .handshake(TokioIo::new(stream))
@@ -136,3 +152,7 @@ pub(super) fn origin_form(uri: &Uri) -> Uri {
 fn broke_off(error: &hyper::Error) -> String {
     format!("broke off: {error}")
 }
+
+/// For how long nobody ends a connection that is kept. Other requests than those that can be repeated go out on no
+/// older one.
+const SURELY_OPEN: Duration = Duration::from_secs(1);

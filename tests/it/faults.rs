@@ -101,9 +101,16 @@ async fn scripted() -> (TcpListener, Shim, tempfile::TempDir) {
     (listener, shim, dir)
 }
 
-/// The next connection that a client of the shim caused, its upgrade accepted. The shim has some of its own, which may
-/// be in no hurry to say anything.
+/// The next connection that a client of the shim caused, its upgrade accepted.
 async fn accept(listener: &TcpListener) -> TcpStream {
+    let mut stream = asked(listener).await;
+    agree(&mut stream).await;
+    stream
+}
+
+/// The next connection that a client of the shim caused, its request read. The shim has some of its own, which may be
+/// in no hurry to say anything.
+async fn asked(listener: &TcpListener) -> TcpStream {
     let mut arrived = JoinSet::new();
     loop {
         tokio::select! {
@@ -123,13 +130,13 @@ async fn of_a_client(mut stream: TcpStream) -> Option<TcpStream> {
         }
     }
     let head = String::from_utf8_lossy(&head).to_lowercase();
-    if !head.contains("x-odd-case") {
-        return None;
-    }
+    head.contains("x-odd-case").then_some(stream)
+}
+
+async fn agree(stream: &mut TcpStream) {
     let response = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
                     Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
     stream.write_all(response.as_bytes()).await.unwrap();
-    Some(stream)
 }
 
 async fn upgraded(listener: &TcpListener, shim: SocketAddr) -> (RawClient, TcpStream) {
@@ -144,6 +151,60 @@ async fn a_gateway_that_accepts_and_says_nothing_is_named() {
     let (code, reason) = client.closed().await;
     assert_eq!(code, 1013);
     assert!(reason.contains("does not answer within 1s"), "{reason}");
+}
+
+#[tokio::test]
+async fn an_upgrade_that_the_end_of_the_shim_overtakes_is_agreed_to_as_ever() {
+    let (listener, shim, _dir) = scripted().await;
+    let address = shim.addr;
+    let mut client = RawClient::asks_for_upgrade(address, "/", b"").await;
+    let mut gateway = asked(&listener).await;
+    let stopping = tokio::spawn(shim.stop());
+    while TcpStream::connect(address).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    agree(&mut gateway).await;
+    let head = client.head().await.to_lowercase();
+    let said: Vec<&str> = head
+        .lines()
+        .filter(|line| line.starts_with("connection:"))
+        .collect();
+    assert_eq!(said, ["connection: upgrade"], "{head}");
+    drop((client, gateway));
+    stopping.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_connection_that_the_gateway_gave_up_is_replaced_where_nothing_can_happen_twice() {
+    let (listener, shim, _dir) = scripted().await;
+    let get = b"GET /page HTTP/1.1\r\nHost: x\r\nX-Odd-cAsE: kept\r\n\r\n";
+    let post = b"POST /act HTTP/1.1\r\nHost: x\r\nX-Odd-cAsE: kept\r\nContent-Length: 0\r\n\r\n";
+    let mut client = RawClient::connect(shim.addr).await;
+    client.write(get).await;
+    let kept = answered(asked(&listener).await).await;
+    assert!(client.head().await.starts_with("HTTP/1.1 200 "));
+    // The gateway ends the connection when the next request is on its way already.
+    client.write(get).await;
+    let kept = ended_at_the_next_request(kept);
+    let (_, next) = tokio::join!(kept, async { answered(asked(&listener).await).await });
+    assert!(client.head().await.starts_with("HTTP/1.1 200 "));
+    client.write(post).await;
+    ended_at_the_next_request(next).await;
+    let head = client.head().await;
+    assert!(head.starts_with("HTTP/1.1 502 "), "{head}");
+}
+
+/// Answers a request, and keeps the connection.
+async fn answered(mut stream: TcpStream) -> TcpStream {
+    let response = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    stream.write_all(response).await.unwrap();
+    stream
+}
+
+async fn ended_at_the_next_request(stream: TcpStream) {
+    of_a_client(stream)
+        .await
+        .expect("a request on a connection that was kept");
 }
 
 #[tokio::test]
