@@ -110,7 +110,7 @@ async fn accept(listener: &TcpListener) -> TcpStream {
 
 /// The next connection that a client of the shim caused, its request read. The shim has some of its own, which may be
 /// in no hurry to say anything.
-async fn asked(listener: &TcpListener) -> TcpStream {
+pub async fn asked(listener: &TcpListener) -> TcpStream {
     let mut arrived = JoinSet::new();
     loop {
         tokio::select! {
@@ -133,7 +133,8 @@ async fn of_a_client(mut stream: TcpStream) -> Option<TcpStream> {
     head.contains("x-odd-case").then_some(stream)
 }
 
-async fn agree(stream: &mut TcpStream) {
+/// Agrees to the upgrade.
+pub async fn agree(stream: &mut TcpStream) {
     let response = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
                     Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
     stream.write_all(response.as_bytes()).await.unwrap();

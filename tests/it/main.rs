@@ -52,6 +52,9 @@ mod policing;
 /// A gateway that is down, slow, or talks nonsense.
 mod faults;
 
+/// A gateway that fails at each step of a handshake, and a shim that ends there.
+mod steps;
+
 /// Requests that widen nothing are approved, others are not.
 mod approving;
 

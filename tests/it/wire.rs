@@ -50,6 +50,14 @@ impl RawClient {
         }
     }
 
+    /// Reads what comes on a connection that is there.
+    pub const fn over(stream: TcpStream) -> Self {
+        Self {
+            stream,
+            unread: Vec::new(),
+        }
+    }
+
     pub async fn connect_from(source: &str, addr: SocketAddr) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket
