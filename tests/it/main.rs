@@ -55,6 +55,9 @@ mod faults;
 /// A gateway that fails at each step of a handshake, and a shim that ends there.
 mod steps;
 
+/// No descriptor left, a full disk, a store that never rests.
+mod strain;
+
 /// Requests that widen nothing are approved, others are not.
 mod approving;
 
