@@ -75,6 +75,8 @@ impl Start {
 
     /// Tells the process before this one, if there is one, that it has to go on.
     pub fn failed(&mut self, why: &str) {
+        // It ends this one as soon as it hears of it.
+        crate::log::hurry();
         self.tell(&format!("{}\n", why.replace('\n', " ")));
     }
 
