@@ -73,11 +73,7 @@ pub(super) fn asked_for(asked: &Asked) -> Result<Mode, Refused> {
 /// Switches for the next handshakes, and says which gateways.
 pub(super) fn set(shim: &Shim, name: Option<&str>, mode: Mode) -> Result<Vec<String>, Refused> {
     let fleet = shim.fleet();
-    let meant: Vec<&Arc<Served>> = fleet
-        .served
-        .iter()
-        .filter(|served| name.is_none_or(|name| name == served.name))
-        .collect();
+    let meant: Vec<&Arc<Served>> = fleet.meant(name).map(|(served, _)| served).collect();
     if meant.is_empty() {
         let names: Vec<&str> = fleet
             .served

@@ -10,8 +10,8 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::mode;
 use super::route::{Answer, Asked, Refused};
+use crate::app::Shim;
 use crate::app::older::Said;
-use crate::app::{Fleet, Shim};
 use crate::control::Removal;
 use crate::engine::Engine;
 use crate::served::Served;
@@ -38,9 +38,7 @@ pub(super) async fn unpair(shim: &Shim, asked: &Asked) -> Answer {
     );
     let deaf = take_note(&older, &mut ended);
     let fleet = shim.fleet();
-    let each = fleet.each();
-    let each = each.filter(|(served, _)| name.is_none_or(|name| name == served.name));
-    let gateways = each.map(|(served, config)| {
+    let gateways = fleet.meant(name).map(|(served, config)| {
         let ended = ended.get(&served.name).copied().unwrap_or_default();
         let mut left = deaf.clone();
         if unsaved.contains(&served.name) {
@@ -62,16 +60,11 @@ fn unsaved(switched: &Value) -> Vec<String> {
     names.map(str::to_owned).collect()
 }
 
-fn meant<'a>(fleet: &'a Fleet, name: Option<&'a str>) -> impl Iterator<Item = &'a Arc<Served>> {
-    let all = fleet.served.iter();
-    all.filter(move |served| name.is_none_or(|name| name == served.name))
-}
-
 /// Takes the delegate out of use in every engine, those that a reload has replaced included, and ends the sessions in
 /// its name.
 pub(super) async fn retire(shim: &Shim, name: Option<&str>) -> Ended {
     let fleet = shim.fleet();
-    let each = meant(&fleet, name).map(|served| async {
+    let each = fleet.meant(name).map(|(served, _)| async {
         let engines = shim.engines(served);
         let ended = engines.iter().map(|engine| async {
             engine.control.retire().await;
