@@ -20,7 +20,7 @@ use crate::tls::Renewed;
 /// A reload that can be taken.
 pub(super) struct Prepared {
     steps: Vec<Step>,
-    gone: Vec<Arc<Served>>,
+    gone: Vec<(Arc<Served>, Config)>,
     configs: Vec<Config>,
     certificates: Vec<(Arc<Door>, Renewed)>,
     openings: Vec<Opening>,
@@ -90,9 +90,8 @@ impl Prepared {
         for door in closing {
             doors::close(&door, &fleet.doors, &shim.sockets);
         }
-        for served in self.gone {
-            let engine = &served.front().engine;
-            shim.reloads.passed(&served.name, engine);
+        for (served, config) in self.gone {
+            shim.reloads.passed(config, &served.front().engine);
         }
         shim.fleet.store(Arc::new(fleet));
     }
@@ -204,7 +203,7 @@ impl Step {
                 let past = before.served.front();
                 let traces = past.engine.traces.clone();
                 before.served.replace(parts.start(shim, traces));
-                shim.reloads.passed(&config.name, &past.engine);
+                shim.reloads.passed(before.config.clone(), &past.engine);
                 follow_secret(shim, &config.name, &before.served.front().engine);
                 restrain_past(shim, &config).await;
                 before.go_on(&config)
@@ -234,8 +233,7 @@ impl Before {
 /// What the operator allows holds for the sessions of past engines, too.
 async fn restrain_past(shim: &Shim, config: &Config) {
     let past = shim.reloads.past().clone();
-    let past = past.iter().filter(|(of, _)| *of == config.name);
-    for engine in past.filter_map(|(_, engine)| engine.upgrade()) {
+    for engine in past.iter().filter_map(|past| past.of(config)) {
         let mut rules = (*engine.rules()).clone();
         rules.policy = config.policy.clone();
         rules.auth.admit_users_of(&config.gateway.auth);
