@@ -14,6 +14,7 @@ use super::succession::Wishes;
 use super::{Failure, Fleet, Loader, Reloads, Sessions, Shim, Sockets, reload, saved};
 use crate::admin::{self, Admin};
 use crate::config::{Config, Mode};
+use crate::delegate::Claim;
 use crate::engine::ModeSwitch;
 use crate::telemetry::Telemetry;
 use crate::workers::Workers;
@@ -68,6 +69,9 @@ impl Prepared {
             Parts::gather(config, &shim.telemetry, mode)
         });
         let gathered = gathered.collect::<Result<Vec<_>, _>>()?;
+        let claims = gathered.iter().map(Parts::claim);
+        let claims = claims.collect::<Result<Vec<_>, _>>()?;
+        claims.into_iter().flatten().for_each(Claim::keep);
         let served = gathered.into_iter().map(|parts| parts.start_anew(&shim));
         let fleet = Fleet {
             served: served.collect(),
