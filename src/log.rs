@@ -19,6 +19,7 @@ use tracing_subscriber::{EnvFilter, Registry, registry, reload};
 
 use crate::config::{Config, Finding, Log, LogFormat, LogLevel};
 use crate::text::safe;
+use lines::Process;
 use queue::Queue;
 
 /// Starts the log of a process that serves: nothing that logs waits for whoever reads it. A second call changes nothing.
@@ -117,6 +118,13 @@ pub fn change(log: Log) {
     }
 }
 
+/// Names this process on its lines from now on, or no longer: another one of this shim logs to the same place.
+pub fn name_process(named: bool) {
+    if let Some(switch) = OF_PROCESS.get() {
+        switch.process.name(named);
+    }
+}
+
 /// Logs what an operator should know, one warning each.
 pub fn findings<'a>(findings: impl IntoIterator<Item = &'a Finding>) {
     for finding in findings {
@@ -165,13 +173,14 @@ where
 {
     let (filter, levels) = reload::Layer::new(filter(log.level, directives.as_deref()));
     let json = Arc::new(AtomicBool::new(log.format == LogFormat::Json));
+    let process = Process::default();
     let text_lines = fmt::layer()
         .with_writer(writer.clone())
         .with_ansi(colour)
         .event_format(OnlyWhere {
             json: false,
             chosen: Arc::clone(&json),
-            form: lines::Lines,
+            form: lines::Lines(process.clone()),
         });
     let json_lines = fmt::layer()
         .with_writer(writer)
@@ -180,16 +189,20 @@ where
         .event_format(OnlyWhere {
             json: true,
             chosen: Arc::clone(&json),
-            form: fmt::format()
-                .json()
-                .flatten_event(true)
-                .with_span_list(false),
+            form: lines::Objects(
+                fmt::format()
+                    .json()
+                    .flatten_event(true)
+                    .with_span_list(false),
+                process.clone(),
+            ),
         });
     let subscriber = registry().with(filter).with(text_lines).with(json_lines);
     let switch = Switch {
         levels,
         directives,
         json,
+        process,
     };
     (subscriber, switch)
 }
@@ -200,6 +213,7 @@ struct Switch {
     levels: reload::Handle<EnvFilter, Registry>,
     directives: Option<String>,
     json: Arc<AtomicBool>,
+    process: Process,
 }
 
 impl Switch {
@@ -263,7 +277,11 @@ const AT_THE_END: Duration = Duration::from_secs(1);
 const AT_A_PANIC: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+#[expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test may stop at the first surprise"
+)]
 mod tests {
     use std::io::Write;
     use std::sync::{Arc, Mutex};
@@ -357,6 +375,45 @@ mod tests {
         let line: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!(line.pointer("/span/gateway").unwrap(), "a");
         assert!(line.get("spans").is_none());
+    }
+
+    #[test]
+    fn one_of_two_processes_is_named_on_its_lines_for_as_long_as_there_are_two() {
+        let own = std::process::id();
+        for (format, tells) in [
+            (
+                LogFormat::Text,
+                format!("INFO over client=\"cli\" process={own}"),
+            ),
+            (
+                LogFormat::Json,
+                format!("{{\"process\":{own},\"timestamp\":"),
+            ),
+        ] {
+            let lines = Lines::default();
+            let writer = lines.clone();
+            let log = Log {
+                format,
+                level: LogLevel::Info,
+                sessions: crate::config::SessionLog::Off,
+            };
+            let (subscriber, switch) = subscriber(log, false, None, move || writer.clone());
+            tracing::subscriber::with_default(subscriber, || {
+                for named in [true, false] {
+                    switch.process.name(named);
+                    tracing::info!(target: "scope_shim::x", client = "cli", "over");
+                }
+            });
+            let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+            let [first, second] = text.lines().collect::<Vec<_>>()[..] else {
+                panic!("{text}");
+            };
+            assert!(first.contains(&tells), "{first}");
+            assert!(!second.contains("process"), "{second}");
+            if format == LogFormat::Json {
+                serde_json::from_str::<serde_json::Value>(first).unwrap();
+            }
+        }
     }
 
     #[test]

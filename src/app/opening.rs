@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use super::assemble::Parts;
 use super::doors::{self, Listener, Opening};
-use super::succession::Wishes;
+use super::succession::{Heir, Wishes};
 use super::{Failure, Fleet, Loader, Reloads, Sessions, Shim, Sockets, reload, saved};
 use crate::admin::{self, Admin};
 use crate::config::{Config, Mode};
@@ -32,6 +32,8 @@ pub(super) struct Running {
     pub(super) admin: Admin,
     /// Where the process that has taken over reaches this one.
     pub(super) older: Option<Admin>,
+    /// The process that has taken over, which notices when this one ends.
+    pub(super) heir: Option<Heir>,
 }
 
 impl Prepared {
@@ -125,6 +127,7 @@ impl Prepared {
             shim,
             admin,
             older: None,
+            heir: None,
         }
     }
 }
