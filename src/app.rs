@@ -22,7 +22,7 @@ use std::error::Error;
 
 pub use embedded::{serve, serve_all, serve_reloading};
 pub use fleet::Fleet;
-pub use reload::{Change, Effect, History, Loader, Refused, Reloaded, Reloads, Waiting};
+pub use reload::{Change, Effect, History, Loader, Meant, Refused, Reloaded, Reloads, Waiting};
 pub use run::run;
 pub use sessions::{Circle, Sessions};
 pub use shim::Shim;

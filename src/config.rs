@@ -105,6 +105,12 @@ impl Config {
         setting.map_or(Origin::Default, |setting| setting.origin.clone())
     }
 
+    /// A command of this program that means this shim, for the shell that this one was started from.
+    #[must_use]
+    pub fn command(&self, words: &[&str]) -> String {
+        self.invocation.clone().here().command(words)
+    }
+
     /// Whether a key says the same of all gateways, where there are several.
     pub(crate) fn is_for_all(key: &str) -> bool {
         raw::own_name(key).is_none()

@@ -33,6 +33,38 @@ pub struct Delegate {
     discarded: AtomicBool,
 }
 
+/// A delegate that is about to be used. Dropped before it is kept, it leaves everything as it was.
+#[derive(Debug)]
+#[must_use]
+pub struct Claim {
+    delegate: Arc<Delegate>,
+    /// Whether there was no key before.
+    made: bool,
+    /// Whether it was out of use before.
+    unmarked: bool,
+}
+
+impl Claim {
+    /// Lets it hold.
+    pub fn keep(mut self) {
+        (self.made, self.unmarked) = (false, false);
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if self.made {
+            // Nobody knows it yet, so nothing is lost with it.
+            let _ = fs::remove_file(&self.delegate.path);
+        }
+        if self.unmarked
+            && let Err(error) = self.delegate.retire()
+        {
+            tracing::error!("{error}; the shim's device could be paired again");
+        }
+    }
+}
+
 struct Key {
     pair: Ed25519KeyPair,
     device_id: DeviceId,
@@ -92,17 +124,6 @@ impl Delegate {
             path,
             discarded: AtomicBool::new(false),
         })
-    }
-
-    /// The same for a shim that is switched on: whoever wants that wants the delegate used again, too.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Self::load_or_create`], and when the mark of a retired delegate cannot be removed.
-    pub fn load_for_use(data: &Path) -> Result<Self, DelegateError> {
-        let delegate = Self::load_or_create(data)?;
-        delegate.reinstate()?;
-        Ok(delegate)
     }
 
     /// The same without leaving anything behind: where there is no key, one that is kept nowhere before
@@ -291,6 +312,24 @@ impl Delegate {
         self.key.store(Arc::new(read(&self.path)?));
         self.discarded.store(false, Ordering::Release);
         Ok(())
+    }
+
+    /// Has the data directory hold what a shim that is switched on needs: a key, and no mark, as whoever wants that wants
+    /// the delegate used again, too.
+    ///
+    /// # Errors
+    ///
+    /// When no key can be made, or the mark stays; then everything is as it was.
+    pub fn claim(self: &Arc<Self>) -> Result<Claim, DelegateError> {
+        let mut claim = Claim {
+            delegate: Arc::clone(self),
+            made: !self.path.exists(),
+            unmarked: false,
+        };
+        self.restore()?;
+        claim.unmarked = self.is_retired();
+        self.reinstate()?;
+        Ok(claim)
     }
 
     fn mark(&self) -> PathBuf {
@@ -511,8 +550,23 @@ mod tests {
         other.look_again().unwrap();
         assert_eq!(other.device_id(), one.device_id());
         assert_ne!(other.device_id(), before);
-        one.retire().unwrap();
-        assert!(!Delegate::load_for_use(dir.path()).unwrap().is_retired());
+    }
+
+    #[test]
+    fn a_claim_that_is_not_kept_leaves_everything_as_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let dreamt = || Arc::new(Delegate::load_or_dream(dir.path()).unwrap());
+        let there = |name: &str| dir.path().join(name).exists();
+        let delegate = dreamt();
+        delegate.retire().unwrap();
+        drop(delegate.claim().unwrap());
+        assert_eq!((there(KEY_FILE), there(RETIRED_FILE)), (false, true));
+        delegate.claim().unwrap().keep();
+        assert_eq!((there(KEY_FILE), there(RETIRED_FILE)), (true, false));
+        let before = delegate.device_id();
+        drop(dreamt().claim().unwrap());
+        assert_eq!((there(KEY_FILE), there(RETIRED_FILE)), (true, false));
+        assert_eq!(dreamt().device_id(), before, "a key that was there stays");
     }
 
     #[cfg(unix)]

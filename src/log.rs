@@ -1,9 +1,14 @@
 //! The log: lines on standard error, for people or for machines.
 
 mod lines;
+mod queue;
 
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::io::{self, Write as _};
+use std::panic::{self, PanicHookInfo};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use tracing::{Event, Span, Subscriber, error_span};
 use tracing_subscriber::fmt::format::{JsonFields, Writer};
@@ -13,15 +18,96 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{EnvFilter, Registry, registry, reload};
 
 use crate::config::{Config, Finding, Log, LogFormat, LogLevel};
+use crate::text::safe;
+use lines::Process;
+use queue::Queue;
 
-/// Starts the log of this process. A second call changes nothing.
+/// Starts the log of a process that serves: nothing that logs waits for whoever reads it. A second call changes nothing.
+///
+/// What is returned is to be kept until the end, when the last lines are written.
+pub fn start(log: Log, no_color: bool) -> Ending {
+    let tell = |lost| tracing::error!(lost, "lines of this log were lost: nobody took them");
+    match Queue::start(io::stderr(), tell) {
+        Ok(queue) => {
+            let lines = queue.clone();
+            begin(log, no_color, move || lines.clone());
+            let _ = QUEUE.set(queue);
+        }
+        Err(_) => init(log, no_color),
+    }
+    panic::set_hook(Box::new(|panic| {
+        tell_panic(panic);
+        flush(AT_A_PANIC);
+    }));
+    Ending(())
+}
+
+/// Starts the log of a process that tells a story: each line is written before anything else is done. A second call
+/// changes nothing.
 pub fn init(log: Log, no_color: bool) {
-    let colour = crate::cli::Style::of(&std::io::stderr(), no_color).is_coloured();
+    begin(log, no_color, io::stderr);
+}
+
+fn begin<W>(log: Log, no_color: bool, writer: W)
+where
+    W: for<'w> MakeWriter<'w> + Clone + Send + Sync + 'static,
+{
+    let colour = crate::cli::Style::of(&io::stderr(), no_color).is_coloured();
     let directives = std::env::var("RUST_LOG").ok();
-    let (subscriber, switch) = subscriber(log, colour, directives, std::io::stderr);
+    let (subscriber, switch) = subscriber(log, colour, directives, writer);
     // It fails only when a test has set its own.
     if tracing::subscriber::set_global_default(subscriber).is_ok() {
         let _ = OF_PROCESS.set(switch);
+    }
+}
+
+/// The end of the log, when it is dropped: what was said last is written, unless nobody takes it.
+#[derive(Debug)]
+#[must_use]
+pub struct Ending(());
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        flush(AT_THE_END);
+    }
+}
+
+/// Writes what was said so far, as far as that is possible at once: another process is about to end this one.
+pub fn hurry() {
+    flush(AT_THE_END);
+}
+
+/// Says a line that has its own form on standard error, after what was logged before it.
+pub fn say(line: &str) {
+    let line = format!("{line}\n");
+    // Without standard error there is nobody left to tell.
+    let _ = match QUEUE.get() {
+        Some(queue) => queue.clone().write_all(line.as_bytes()),
+        None => io::stderr().write_all(line.as_bytes()),
+    };
+}
+
+/// How many lines were lost because nobody took them, or they could not be written.
+#[must_use]
+pub fn lost() -> u64 {
+    QUEUE.get().map_or(0, Queue::lost)
+}
+
+fn flush(patience: Duration) {
+    if let Some(queue) = QUEUE.get() {
+        queue.drain(patience);
+    }
+}
+
+fn tell_panic(panic: &PanicHookInfo<'_>) {
+    let place = panic
+        .location()
+        .map_or_else(String::new, ToString::to_string);
+    let why = panic.payload_as_str().unwrap_or("for an unknown reason");
+    tracing::error!("panicked at {place}: {}", safe(why));
+    let way = Backtrace::capture();
+    if way.status() == BacktraceStatus::Captured {
+        tracing::error!("it came there by:\n{way}");
     }
 }
 
@@ -29,6 +115,13 @@ pub fn init(log: Log, no_color: bool) {
 pub fn change(log: Log) {
     if let Some(switch) = OF_PROCESS.get() {
         switch.turn(log);
+    }
+}
+
+/// Names this process on its lines from now on, or no longer: another one of this shim logs to the same place.
+pub fn name_process(named: bool) {
+    if let Some(switch) = OF_PROCESS.get() {
+        switch.process.name(named);
     }
 }
 
@@ -80,13 +173,14 @@ where
 {
     let (filter, levels) = reload::Layer::new(filter(log.level, directives.as_deref()));
     let json = Arc::new(AtomicBool::new(log.format == LogFormat::Json));
+    let process = Process::default();
     let text_lines = fmt::layer()
         .with_writer(writer.clone())
         .with_ansi(colour)
         .event_format(OnlyWhere {
             json: false,
             chosen: Arc::clone(&json),
-            form: lines::Lines,
+            form: lines::Lines(process.clone()),
         });
     let json_lines = fmt::layer()
         .with_writer(writer)
@@ -95,16 +189,20 @@ where
         .event_format(OnlyWhere {
             json: true,
             chosen: Arc::clone(&json),
-            form: fmt::format()
-                .json()
-                .flatten_event(true)
-                .with_span_list(false),
+            form: lines::Objects(
+                fmt::format()
+                    .json()
+                    .flatten_event(true)
+                    .with_span_list(false),
+                process.clone(),
+            ),
         });
     let subscriber = registry().with(filter).with(text_lines).with(json_lines);
     let switch = Switch {
         levels,
         directives,
         json,
+        process,
     };
     (subscriber, switch)
 }
@@ -115,6 +213,7 @@ struct Switch {
     levels: reload::Handle<EnvFilter, Registry>,
     directives: Option<String>,
     json: Arc<AtomicBool>,
+    process: Process,
 }
 
 impl Switch {
@@ -170,9 +269,19 @@ fn filter(level: LogLevel, directives: Option<&str>) -> EnvFilter {
 
 /// That of this process, once it has begun.
 static OF_PROCESS: OnceLock<Switch> = OnceLock::new();
+/// Where its lines wait, where it does not wait for them.
+static QUEUE: OnceLock<Queue> = OnceLock::new();
+/// How long the last lines may take: a reader that is there takes them in no time.
+const AT_THE_END: Duration = Duration::from_secs(1);
+/// The same while the thread that panics may still have others to serve.
+const AT_A_PANIC: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+#[expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test may stop at the first surprise"
+)]
 mod tests {
     use std::io::Write;
     use std::sync::{Arc, Mutex};
@@ -266,6 +375,45 @@ mod tests {
         let line: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!(line.pointer("/span/gateway").unwrap(), "a");
         assert!(line.get("spans").is_none());
+    }
+
+    #[test]
+    fn one_of_two_processes_is_named_on_its_lines_for_as_long_as_there_are_two() {
+        let own = std::process::id();
+        for (format, tells) in [
+            (
+                LogFormat::Text,
+                format!("INFO over client=\"cli\" process={own}"),
+            ),
+            (
+                LogFormat::Json,
+                format!("{{\"process\":{own},\"timestamp\":"),
+            ),
+        ] {
+            let lines = Lines::default();
+            let writer = lines.clone();
+            let log = Log {
+                format,
+                level: LogLevel::Info,
+                sessions: crate::config::SessionLog::Off,
+            };
+            let (subscriber, switch) = subscriber(log, false, None, move || writer.clone());
+            tracing::subscriber::with_default(subscriber, || {
+                for named in [true, false] {
+                    switch.process.name(named);
+                    tracing::info!(target: "scope_shim::x", client = "cli", "over");
+                }
+            });
+            let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+            let [first, second] = text.lines().collect::<Vec<_>>()[..] else {
+                panic!("{text}");
+            };
+            assert!(first.contains(&tells), "{first}");
+            assert!(!second.contains("process"), "{second}");
+            if format == LogFormat::Json {
+                serde_json::from_str::<serde_json::Value>(first).unwrap();
+            }
+        }
     }
 
     #[test]

@@ -101,9 +101,9 @@ fn run(settings: &Settings, no_color: bool) -> ExitStatus {
             return refuse(&problems, no_color);
         }
     };
-    if let Some(config) = configs.first() {
-        log::init(config.log, no_color);
-    }
+    let _written_at_the_end = configs
+        .first()
+        .map(|config| log::start(config.log, no_color));
     log::findings_of_all(&configs);
     block_on(app::run(configs, again, start), no_color)
 }
@@ -321,8 +321,7 @@ fn fail(message: &str, no_color: bool) -> ExitStatus {
 
 fn complain(message: &str, no_color: bool) {
     let label = Style::of(&std::io::stderr(), no_color).bad("error:");
-    // Without standard error there is nobody left to tell.
-    let _ = writeln!(std::io::stderr(), "{label} {message}");
+    log::say(&format!("{label} {message}"));
 }
 
 /// A reader that stopped reading, as `head` does, is no failure.

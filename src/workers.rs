@@ -1,8 +1,9 @@
 //! The threads that serve clients: one for each core, each with a runtime of its own.
 //!
 //! A connection stays with its thread from the first byte to the last, so that a message is read, written on and counted
-//! without another thread being woken or asked. What sessions share (the store, the control connection, the admin
-//! surface) lives on the runtime that they were started from.
+//! without another thread being woken or asked. What goes on beside the sessions (the control connection, the watch over
+//! the gateway's files, the admin surface) lives on the runtime that they were started from. A device is looked up on the
+//! thread of the session that asks, and the files are read on a thread that may wait.
 
 use std::io;
 use std::sync::Arc;

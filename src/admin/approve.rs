@@ -18,13 +18,9 @@ use crate::text::safe;
 pub(super) async fn approve(shim: &Shim, asked: &Asked) -> Answer {
     let text = |key: &str| asked.body.get(key).and_then(Value::as_str);
     let id = text("request").ok_or_else(|| Refused::bad("`request`: expected its id"))?;
-    let gateway = text("gateway");
     let fleet = shim.fleet();
-    let mut meant = fleet
-        .served
-        .iter()
-        .filter(|served| gateway.is_none_or(|name| name == served.name));
-    let (Some(served), None) = (meant.next(), meant.next()) else {
+    let mut meant = fleet.meant(text("gateway"));
+    let (Some((served, _)), None) = (meant.next(), meant.next()) else {
         return Err(Refused::bad("`gateway`: expected the name of one of them"));
     };
     let front = served.front();

@@ -3,7 +3,9 @@
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
 use prometheus::core::Collector;
-use prometheus::{Gauge, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{
+    Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
 use tokio::time::timeout;
 
 use super::ready::Ready;
@@ -61,6 +63,7 @@ struct Now {
     bytes: IntCounterVec,
     dial_errors: IntCounterVec,
     dropped_traces: IntCounterVec,
+    dropped_lines: IntCounter,
 }
 
 impl Now {
@@ -158,6 +161,13 @@ impl Now {
                 "Sessions that left nothing for `scope-shim explain`, because too many waited to be written.",
                 &["gateway"],
             )?,
+            dropped_lines: enter(
+                &registry,
+                IntCounter::new(
+                    "scope_shim_dropped_log_lines_total",
+                    "Lines of the log that were lost, because nobody took them or they could not be written.",
+                )?,
+            )?,
             registry,
         })
     }
@@ -165,6 +175,7 @@ impl Now {
     async fn look(&self, shim: &Shim) -> Result<(), prometheus::Error> {
         let fleet = shim.fleet();
         self.draining.set(shim.draining().into());
+        self.dropped_lines.inc_by(crate::log::lost());
         self.reloads(&shim.reload_history())?;
         for (name, reached) in Ready::look(&fleet).await.0 {
             let ready = self.ready.get_metric_with_label_values(&[&name])?;

@@ -1,6 +1,5 @@
 //! The mode: shown and switched.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -8,9 +7,8 @@ use tracing::{error, info};
 
 use super::route::{Answer, Asked, Refused};
 use crate::app::older::warn_of_deaf;
-use crate::app::{Shim, saved};
+use crate::app::{Meant, Shim, saved};
 use crate::config::{Config, Mode};
-use crate::served::Served;
 
 /// The mode of each gateway, where it comes from, and what observing it has shown.
 pub(super) fn show(shim: &Shim) -> Value {
@@ -47,13 +45,9 @@ pub(super) async fn switch(shim: &Shim, asked: &Asked) -> Answer {
     let switched = set(shim, asked.gateway(), mode)?;
     let mut unsaved = Vec::new();
     let by = asked.body.get("by").and_then(Value::as_str);
-    let fleet = shim.fleet();
-    for (served, config) in fleet
-        .each()
-        .filter(|(served, _)| switched.contains(&served.name))
-    {
-        if let Err(why) = keep(served, config, mode, by).await {
-            unsaved.push(json!({"name": served.name, "why": why}));
+    for Meant { config, .. } in switched.iter().filter(|one| !one.gone) {
+        if let Err(why) = keep(config, mode, by).await {
+            unsaved.push(json!({"name": config.name, "why": why}));
         }
     }
     let body = json!({"mode": mode.as_str(), "gateway": asked.gateway()});
@@ -70,15 +64,13 @@ pub(super) fn asked_for(asked: &Asked) -> Result<Mode, Refused> {
         .ok_or_else(|| Refused::bad("`mode`: expected \"on\", \"observe\" or \"off\""))
 }
 
-/// Switches for the next handshakes, and says which gateways.
-pub(super) fn set(shim: &Shim, name: Option<&str>, mode: Mode) -> Result<Vec<String>, Refused> {
-    let fleet = shim.fleet();
-    let meant: Vec<&Arc<Served>> = fleet
-        .served
-        .iter()
-        .filter(|served| name.is_none_or(|name| name == served.name))
-        .collect();
+/// Switches for the next handshakes, and says which gateways. One that is gone from the configuration has none: it can
+/// only be switched off, for what the shim does there by itself.
+pub(super) fn set(shim: &Shim, name: Option<&str>, mode: Mode) -> Result<Vec<Meant>, Refused> {
+    let mut meant = shim.meant(name);
+    meant.retain(|one| !one.gone || mode == Mode::Off);
     if meant.is_empty() {
+        let fleet = shim.fleet();
         let names: Vec<&str> = fleet
             .served
             .iter()
@@ -90,20 +82,21 @@ pub(super) fn set(shim: &Shim, name: Option<&str>, mode: Mode) -> Result<Vec<Str
         );
         return Err(Refused::bad(text));
     }
-    for served in &meant {
-        let before = served.mode.get().as_str();
-        served.mode.set(mode);
-        info!(gateway = %served.name, before, "the mode is {} now", mode.as_str());
+    for one in &meant {
+        let before = one.engine.mode.get().as_str();
+        one.engine.mode.set(mode);
+        // Those of a gateway that had another name, or was gone for a while, have a switch of their own.
+        let others = one.past.iter().map(|engine| &engine.mode);
+        others
+            .filter(|switch| switch.get() != mode)
+            .for_each(|switch| switch.set(mode));
+        info!(gateway = %one.config.name, before, "the mode is {} now", mode.as_str());
     }
-    Ok(meant.iter().map(|served| served.name.clone()).collect())
+    Ok(meant)
 }
 
-async fn keep(
-    served: &Arc<Served>,
-    config: &Config,
-    mode: Mode,
-    by: Option<&str>,
-) -> Result<(), String> {
+/// Keeps a mode for the next start; what is the matter where that cannot be.
+pub(super) async fn keep(config: &Config, mode: Mode, by: Option<&str>) -> Result<(), String> {
     let (kept, by) = (config.clone(), by.map(str::to_owned));
     let saving = tokio::task::spawn_blocking(move || saved::keep_as(&kept, mode, by.as_deref()));
     let outcome = match saving.await {
@@ -113,7 +106,7 @@ async fn keep(
     outcome.map_err(|why| {
         let why = format!("{}: {why}", saved::file(&config.data).display());
         error!(
-            gateway = %served.name,
+            gateway = %config.name,
             "the mode {} holds, but does not survive a restart: {why}", mode.as_str()
         );
         why

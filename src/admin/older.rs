@@ -12,7 +12,11 @@ use crate::app::Shim;
 /// Switches, for handshakes under way and for what the shim does by itself. The other process has kept it already.
 pub(super) fn mode(shim: &Shim, asked: &Asked) -> Answer {
     let switched = mode::set(shim, asked.gateway(), mode::asked_for(asked)?)?;
-    Ok(json!({"switched": switched}))
+    let names: Vec<&str> = switched
+        .iter()
+        .map(|one| one.config.name.as_str())
+        .collect();
+    Ok(json!({"switched": names}))
 }
 
 /// Reads the configuration again.
@@ -30,7 +34,7 @@ pub(super) async fn reload(shim: &Arc<Shim>) -> Answer {
 /// Takes the delegate out of use, and ends the sessions in its name: how many, of each gateway.
 pub(super) async fn retire(shim: &Shim, asked: &Asked) -> Answer {
     let _turn = shim.undisturbed().await;
-    let ended = unpair::retire(shim, asked.gateway()).await;
+    let ended = unpair::retire(&shim.meant(asked.gateway())).await;
     let gateways = ended
         .iter()
         .map(|(name, ended)| json!({"name": name, "sessionsEnded": ended}));

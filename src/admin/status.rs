@@ -119,7 +119,7 @@ async fn gateway(
         "hosts": config.hosts,
         "url": front.dialer.gateway.to_string(),
         "store": engine.resolver.store().describe(),
-        "mode_why": mode_why(shim, served),
+        "mode_why": mode_why(served, config),
         "max_scopes": engine.rules().policy.max_scopes.iter().collect::<Vec<_>>(),
         "gateway": {
             "state": metrics::link(&standing.link),
@@ -140,9 +140,7 @@ async fn gateway(
 }
 
 /// Who says which mode holds, and since when.
-fn mode_why(shim: &Shim, served: &Served) -> Option<String> {
-    let configs = shim.configs();
-    let config = configs.iter().find(|config| config.name == served.name)?;
+fn mode_why(served: &Served, config: &Config) -> Option<String> {
     let resolved = crate::app::saved::resolve(config);
     (resolved.mode == served.mode.get()).then(|| resolved.clause())
 }

@@ -1,7 +1,6 @@
 //! The delegate, taken off its gateway while the shim goes on.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -9,17 +8,18 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::mode;
-use super::route::{Answer, Asked, Refused};
+use super::route::{Answer, Asked};
 use crate::app::older::Said;
-use crate::app::{Fleet, Shim};
+use crate::app::{Meant, Shim};
+use crate::config::Mode;
 use crate::control::Removal;
 use crate::engine::Engine;
-use crate::served::Served;
 
 /// How many sessions were ended, by the name of their gateway.
 pub(super) type Ended = BTreeMap<String, u64>;
 
-/// Unpairs from all gateways, or from the one that is named.
+/// Unpairs from all gateways, or from the one that is named; also from those that are gone from the configuration, for as
+/// long as their sessions run.
 ///
 /// The shim is switched off there first, for good, so that it goes on as if it were not there. Then everybody who has
 /// the delegate's key puts it away: each engine of this process, and each process before it. Only when nobody is left
@@ -27,32 +27,30 @@ pub(super) type Ended = BTreeMap<String, u64>;
 pub(super) async fn unpair(shim: &Shim, asked: &Asked) -> Answer {
     let name = asked.gateway();
     let off = Asked {
-        body: json!({"mode": "off", "gateway": name, "by": "`scope-shim unpair`"}),
+        body: json!({"mode": "off", "gateway": name, "by": BY}),
     };
     let _turn = shim.undisturbed().await;
     let unsaved = unsaved(&mode::switch(shim, &off).await?);
     let body = json!({"gateway": name});
+    let meant = shim.meant(name);
+    for Meant { config, .. } in meant.iter().filter(|one| one.gone) {
+        // Should it come back into the configuration, it stays off, too. What is the matter otherwise is in the log.
+        let _ = mode::keep(config, Mode::Off, Some(BY)).await;
+    }
     let (mut ended, older) = tokio::join!(
-        retire(shim, name),
+        retire(&meant),
         shim.tell_older("/older/retire", &body, OTHERS)
     );
     let deaf = take_note(&older, &mut ended);
-    let fleet = shim.fleet();
-    let each = fleet.each();
-    let each = each.filter(|(served, _)| name.is_none_or(|name| name == served.name));
-    let gateways = each.map(|(served, config)| {
-        let ended = ended.get(&served.name).copied().unwrap_or_default();
+    let gateways = meant.iter().map(|Meant { config, engine, .. }| {
+        let ended = ended.get(&config.name).copied().unwrap_or_default();
         let mut left = deaf.clone();
-        if unsaved.contains(&served.name) {
+        if unsaved.contains(&config.name) {
             left.push(config.invocation.command(&["mode", "off"]));
         }
-        unpair_one(served, ended, left)
+        unpair_one(&config.name, engine, ended, left)
     });
-    let gateways = join_all(gateways).await;
-    if gateways.is_empty() {
-        return Err(Refused::bad("`gateway`: there is none of that name"));
-    }
-    Ok(json!({"gateways": gateways}))
+    Ok(json!({"gateways": join_all(gateways).await}))
 }
 
 /// The gateways for which the next start would not be off.
@@ -62,23 +60,16 @@ fn unsaved(switched: &Value) -> Vec<String> {
     names.map(str::to_owned).collect()
 }
 
-fn meant<'a>(fleet: &'a Fleet, name: Option<&'a str>) -> impl Iterator<Item = &'a Arc<Served>> {
-    let all = fleet.served.iter();
-    all.filter(move |served| name.is_none_or(|name| name == served.name))
-}
-
-/// Takes the delegate out of use in every engine, those that a reload has replaced included, and ends the sessions in
+/// Takes the delegate out of use in every engine, those that a reload has put aside included, and ends the sessions in
 /// its name.
-pub(super) async fn retire(shim: &Shim, name: Option<&str>) -> Ended {
-    let fleet = shim.fleet();
-    let each = meant(&fleet, name).map(|served| async {
-        let engines = shim.engines(served);
-        let ended = engines.iter().map(|engine| async {
+pub(super) async fn retire(meant: &[Meant]) -> Ended {
+    let each = meant.iter().map(|one| async {
+        let ended = one.engines().map(|engine| async {
             engine.control.retire().await;
             end_delegated_sessions(engine).await
         });
         let ended = join_all(ended).await.into_iter().sum();
-        (served.name.clone(), ended)
+        (one.config.name.clone(), ended)
     });
     join_all(each).await.into_iter().collect()
 }
@@ -102,11 +93,10 @@ fn take_note(older: &[Said], ended: &mut Ended) -> Vec<String> {
 }
 
 /// `left` are the commands that somebody has to give besides.
-async fn unpair_one(served: &Served, ended: u64, left: Vec<String>) -> Value {
-    let engine = Arc::clone(&served.front().engine);
-    let done = timeout(PATIENCE, remove_for_good(&engine, &left)).await;
+async fn unpair_one(name: &str, engine: &Engine, ended: u64, left: Vec<String>) -> Value {
+    let done = timeout(PATIENCE, remove_for_good(engine, &left)).await;
     let done = done.unwrap_or_else(|_| Err("the gateway does not answer in time".to_owned()));
-    let mut answer = json!({"name": served.name, "sessionsEnded": ended});
+    let mut answer = json!({"name": name, "sessionsEnded": ended});
     match done {
         Ok(removal) => answer["removal"] = json!(removal),
         Err(why) => answer["failed"] = why.into(),
@@ -148,6 +138,8 @@ async fn remove(engine: &Engine) -> Result<Removal, String> {
     removal.map_err(|error| error.to_string())
 }
 
+/// Who switches the shim off.
+const BY: &str = "`scope-shim unpair`";
 /// What a client reads whose session ran in the delegate's name.
 const REASON: &str = "unpaired from the gateway; connect again";
 /// How long the gateway may take. Less than a command waits for the whole answer.

@@ -14,7 +14,7 @@ use crate::audit::Audit;
 use crate::breaker::{self, Breaker};
 use crate::config::{Config, Mode, SessionLog, StoreKind};
 use crate::control::{Control, ControlStore, Settings, Standing};
-use crate::delegate::Delegate;
+use crate::delegate::{Claim, Delegate};
 use crate::delegation::Delegations;
 use crate::dial::Dialer;
 use crate::engine::{self, Engine, HostDevice, ModeSwitch, Rules};
@@ -50,18 +50,26 @@ impl Parts {
         telemetry: &Telemetry,
         mode: Arc<ModeSwitch>,
     ) -> Result<Self, Failure> {
-        // A shim that is off and has no device needs none: `unpair` leaves it so, for a restart and a reload, too.
-        let delegate = match mode.get() {
-            Mode::Off => Delegate::load_or_dream(&config.data)?,
-            Mode::On | Mode::Observe => Delegate::load_for_use(&config.data)?,
-        };
         Ok(Self {
-            settings: Settings::with_delegate(config, delegate)?,
+            settings: Settings::with_delegate(config, Delegate::load_or_dream(&config.data)?)?,
             telemetry: telemetry.gateway(&config.name)?,
             breaker: Breaker::new()?,
             config: config.clone(),
             mode,
         })
+    }
+
+    /// Has the data directory hold what they need; nothing of it lasts before it is kept.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    pub(super) fn claim(&self) -> Result<Option<Claim>, Failure> {
+        match self.mode.get() {
+            // A shim that is off and has no device needs none: `unpair` leaves it so, for a restart and a reload, too.
+            Mode::Off => Ok(None),
+            Mode::On | Mode::Observe => Ok(Some(self.settings.delegate.claim()?)),
+        }
     }
 
     /// A gateway that the shim did not stand before until now.

@@ -24,6 +24,15 @@ impl Fleet {
         self.served.iter().zip(self.configs.iter())
     }
 
+    /// The gateway with this name, or all where none is named.
+    pub fn meant<'a>(
+        &'a self,
+        name: Option<&'a str>,
+    ) -> impl Iterator<Item = (&'a Arc<Served>, &'a Config)> {
+        self.each()
+            .filter(move |(served, _)| name.is_none_or(|name| name == served.name))
+    }
+
     /// The gateway with this name.
     #[must_use]
     pub fn named(&self, name: &str) -> Option<(&Arc<Served>, &Config)> {

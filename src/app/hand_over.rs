@@ -23,6 +23,7 @@ impl Running {
         match &outcome {
             Ok(pid) => {
                 systemd::succeeded_by(*pid);
+                crate::log::name_process(true);
                 info!(pid, "a new process has taken over");
             }
             Err(why) => {
@@ -36,7 +37,7 @@ impl Running {
     async fn try_to_hand_over(&mut self, start: &Start) -> Result<u32, String> {
         may_hand_over(&self.shim)?;
         let known = self.shim.configs();
-        let heir = Heir::start(start).await?;
+        let mut heir = Heir::start(start).await?;
         // Whatever was asked of this process is done, and what is asked from now on is the new one's to do.
         let shim = Arc::clone(&self.shim);
         let turn = timeout(PATIENCE, shim.changes.write()).await;
@@ -45,6 +46,7 @@ impl Running {
         let older = admin::start_older(Arc::clone(&shim)).await;
         let pid = heir.take_over().await?;
         self.older = Some(older);
+        self.heir = Some(heir);
         let _ = shim.successor.set(pid);
         if !Arc::ptr_eq(&known, &shim.configs()) {
             // It may have read the configuration before that was changed.

@@ -10,10 +10,11 @@ use tokio_util::task::TaskTracker;
 
 use super::assemble::Parts;
 use super::doors::{self, Listener, Opening};
-use super::succession::Wishes;
+use super::succession::{Heir, Wishes};
 use super::{Failure, Fleet, Loader, Reloads, Sessions, Shim, Sockets, reload, saved};
 use crate::admin::{self, Admin};
 use crate::config::{Config, Mode};
+use crate::delegate::Claim;
 use crate::engine::ModeSwitch;
 use crate::telemetry::Telemetry;
 use crate::workers::Workers;
@@ -31,6 +32,8 @@ pub(super) struct Running {
     pub(super) admin: Admin,
     /// Where the process that has taken over reaches this one.
     pub(super) older: Option<Admin>,
+    /// The process that has taken over, which notices when this one ends.
+    pub(super) heir: Option<Heir>,
 }
 
 impl Prepared {
@@ -68,6 +71,9 @@ impl Prepared {
             Parts::gather(config, &shim.telemetry, mode)
         });
         let gathered = gathered.collect::<Result<Vec<_>, _>>()?;
+        let claims = gathered.iter().map(Parts::claim);
+        let claims = claims.collect::<Result<Vec<_>, _>>()?;
+        claims.into_iter().flatten().for_each(Claim::keep);
         let served = gathered.into_iter().map(|parts| parts.start_anew(&shim));
         let fleet = Fleet {
             served: served.collect(),
@@ -121,6 +127,7 @@ impl Prepared {
             shim,
             admin,
             older: None,
+            heir: None,
         }
     }
 }

@@ -6,12 +6,13 @@
 
 mod changes;
 mod history;
+mod meant;
 mod plan;
 mod prepared;
 mod secret;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tracing::field::display;
 use tracing::{error, info, warn};
@@ -19,10 +20,11 @@ use tracing::{error, info, warn};
 use super::{Shim, systemd};
 use crate::config::{Config, Finding, Origin, Problem, Problems};
 use crate::engine::Engine;
-use crate::served::Served;
 
 pub use changes::{Change, Effect};
 pub use history::{History, Refused, Waiting};
+pub use meant::Meant;
+use meant::Past;
 use plan::Plan;
 use prepared::Prepared;
 pub(super) use secret::follow as follow_secret;
@@ -36,8 +38,8 @@ pub struct Reloads {
     /// One at a time.
     turn: tokio::sync::Mutex<()>,
     history: Mutex<History>,
-    /// Engines that were replaced or whose gateway is gone, by its name: their sessions may still run.
-    past: Mutex<Vec<(String, Weak<Engine>)>>,
+    /// Engines that were replaced or whose gateway is gone: their sessions may still run.
+    past: Mutex<Vec<Past>>,
 }
 
 /// What a reload changed.
@@ -76,15 +78,15 @@ impl Reloads {
         })
     }
 
-    fn past(&self) -> MutexGuard<'_, Vec<(String, Weak<Engine>)>> {
+    fn past(&self) -> MutexGuard<'_, Vec<Past>> {
         self.past.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps an engine in mind that no new session goes to.
-    fn passed(&self, name: &str, engine: &Arc<Engine>) {
+    fn passed(&self, config: Config, engine: &Arc<Engine>) {
         let mut past = self.past();
-        past.retain(|(_, engine)| engine.strong_count() > 0);
-        past.push((name.to_owned(), Arc::downgrade(engine)));
+        past.retain(Past::is_alive);
+        past.push(Past::new(config, engine));
     }
 
     fn history(&self) -> MutexGuard<'_, History> {
@@ -97,18 +99,6 @@ impl Shim {
     #[must_use]
     pub fn reload_history(&self) -> History {
         self.reloads.history().clone()
-    }
-
-    /// The engine of a gateway's new sessions, and those that a reload replaced and whose sessions still run.
-    #[must_use]
-    pub fn engines(&self, served: &Served) -> Vec<Arc<Engine>> {
-        let past = self.reloads.past();
-        let past = past.iter().filter(|(of, _)| *of == served.name);
-        let past = past.filter_map(|(_, engine)| engine.upgrade());
-        [Arc::clone(&served.front().engine)]
-            .into_iter()
-            .chain(past)
-            .collect()
     }
 
     /// Nothing is read again for as long as what is returned lives, so that no engine comes in the place of another.

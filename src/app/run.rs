@@ -27,6 +27,7 @@ pub async fn run(configs: Vec<Config>, again: Loader, mut start: Start) -> Resul
 }
 
 async fn run_as(configs: Vec<Config>, again: Loader, start: &mut Start) -> Result<(), Failure> {
+    crate::log::name_process(start.takes_over());
     let mut signals = Signals::listen()?;
     let listeners = doors::listen_at(&configs, &start.sockets).await?;
     let (wishes, mut wished) = Wishes::new();

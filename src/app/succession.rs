@@ -68,19 +68,29 @@ impl Start {
         }
     }
 
-    /// Tells the process before this one that this one serves.
+    /// Tells the process before this one that this one serves. Until that one has ended, the lines of the log tell whose
+    /// they are.
     pub(super) fn serves(&mut self) {
         self.tell(SERVING);
+        #[cfg(unix)]
+        if let Some(predecessor) = self.predecessor.take() {
+            tokio::spawn(async move {
+                predecessor.ended().await;
+                crate::log::name_process(false);
+            });
+        }
     }
 
     /// Tells the process before this one, if there is one, that it has to go on.
     pub fn failed(&mut self, why: &str) {
+        // It ends this one as soon as it hears of it.
+        crate::log::hurry();
         self.tell(&format!("{}\n", why.replace('\n', " ")));
     }
 
     fn tell(&mut self, text: &str) {
         #[cfg(unix)]
-        if let Some(mut predecessor) = self.predecessor.take() {
+        if let Some(predecessor) = &mut self.predecessor {
             // One that has given up waiting is told nothing.
             let _ = predecessor.channel.write_all(text.as_bytes());
         }
@@ -98,6 +108,14 @@ impl Predecessor {
         channel.write_all(READY.as_bytes()).await?;
         channel.read_exact(&mut [0; GO.len()]).await?;
         Ok(())
+    }
+
+    /// Completes when it has ended, whatever way: it says nothing more, and the system closes what it had open.
+    async fn ended(self) {
+        use tokio::io::AsyncReadExt as _;
+        if let Ok(mut channel) = tokio::net::UnixStream::from_std(self.channel) {
+            while matches!(channel.read(&mut [0; 64]).await, Ok(1..)) {}
+        }
     }
 }
 
@@ -190,7 +208,8 @@ mod heir {
 
     use super::{GO, READY, SERVING, Start};
 
-    /// A process that is about to take over. Dropped before it has, it is gone again.
+    /// A process that is about to take over. Dropped before it has, it is gone again; dropped later, it takes this one for
+    /// ended.
     pub(in crate::app) struct Heir {
         program: String,
         child: Option<Child>,
@@ -224,7 +243,7 @@ mod heir {
         /// # Errors
         ///
         /// Why it does not; then it is gone again.
-        pub(in crate::app) async fn take_over(mut self) -> Result<u32, String> {
+        pub(in crate::app) async fn take_over(&mut self) -> Result<u32, String> {
             // One that has ended says so below.
             let _ = self.channel.write_all(GO.as_bytes()).await;
             self.expect(SERVING).await?;
@@ -329,7 +348,7 @@ mod heir {
             Err("this system has no way to hand sockets over".to_owned())
         }
 
-        pub(in crate::app) async fn take_over(self) -> Result<u32, String> {
+        pub(in crate::app) async fn take_over(&mut self) -> Result<u32, String> {
             Err("this system has no way to hand sockets over".to_owned())
         }
     }

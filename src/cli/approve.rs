@@ -323,11 +323,7 @@ impl Command<'_> {
     }
 
     fn command(&self, id: &str) -> String {
-        self.config
-            .invocation
-            .clone()
-            .here()
-            .command(&["approve", id])
+        self.config.command(&["approve", id])
     }
 }
 

@@ -119,18 +119,14 @@ impl Report {
                 "mode-switched",
                 format!(
                     "nothing to do if that is meant; otherwise run: {}",
-                    config
-                        .invocation
-                        .clone()
-                        .here()
-                        .command(&["mode", over.as_str()])
+                    config.command(&["mode", over.as_str()])
                 ),
             ),
             Source::Unusable { .. } => (
                 "mode-unreadable",
                 format!(
                     "run: {}, which writes or removes it",
-                    config.invocation.clone().here().command(&["mode", mode])
+                    config.command(&["mode", mode])
                 ),
             ),
         };

@@ -111,7 +111,7 @@ mod linux {
             let done = intercept::up(meant, options.remote).await?;
             return Ok(said(render_up(&done, style), ExitStatus::Ok));
         }
-        log::init(config.log, !style.is_coloured());
+        let _written_at_the_end = log::start(config.log, !style.is_coloured());
         let mut told = false;
         let tell_systemd = || {
             if !std::mem::replace(&mut told, true) {

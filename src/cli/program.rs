@@ -1,8 +1,8 @@
 //! The command line as it is shown: each command with the options that it goes by, and with the ways in which it ends.
 
-use clap::{Command, CommandFactory as _};
+use clap::{Args as _, Command, CommandFactory as _};
 
-use super::Cli;
+use super::{Cli, Settings};
 
 /// The whole command line, for its help, its completions and for reading what was given.
 ///
@@ -32,8 +32,9 @@ pub(super) fn has_settings(command: &Command) -> bool {
 }
 
 fn dressed(mut command: Command, path: &str, last: &dyn Fn(Command, &str) -> Command) -> Command {
-    for setting in SETTINGS {
-        if has(&command, "config") && has(&command, setting) && !taken(path).contains(&setting) {
+    for setting in settings() {
+        let goes_by = || taken(path).is_none_or(|taken| taken.contains(&setting.as_str()));
+        if has_settings(&command) && has(&command, &setting) && !goes_by() {
             command = command.mut_arg(setting, |argument| argument.hide(true));
         }
     }
@@ -57,10 +58,17 @@ fn has(command: &Command, argument: &str) -> bool {
         .any(|known| known.get_id() == argument)
 }
 
-/// The settings that a command goes by.
-fn taken(path: &str) -> &'static [&'static str] {
-    match path {
-        "run" | "check" => &SETTINGS,
+/// The settings that have a flag.
+fn settings() -> Vec<String> {
+    let all = Settings::augment_args(Command::default());
+    let each = all.get_arguments();
+    each.map(|setting| setting.get_id().to_string()).collect()
+}
+
+/// The settings that a command goes by, where it does not go by all of them.
+fn taken(path: &str) -> Option<&'static [&'static str]> {
+    Some(match path {
+        "run" | "check" => return None,
         "reload" | "upgrade" | "status" | "page" => &["config", "data"],
         "mode" => &["config", "gateway_name", "data", "mode"],
         "devices" | "approve" | "repair" | "explain" => {
@@ -74,7 +82,7 @@ fn taken(path: &str) -> &'static [&'static str] {
             "gateway_state",
             "data",
         ],
-    }
+    })
 }
 
 /// How a command ends, and what that means.
@@ -141,18 +149,6 @@ pub(super) fn exits(path: &str) -> Vec<(u8, &'static str)> {
 const DONE: &str = "done";
 const FAILED: &str = "it could not be done; the message says why";
 const NO_SHIM: &str = "it could not be done, or no shim runs";
-/// The settings that have a flag.
-const SETTINGS: [&str; 9] = [
-    "config",
-    "gateway_name",
-    "listen",
-    "gateway",
-    "gateway_state",
-    "data",
-    "mode",
-    "log",
-    "log_level",
-];
 
 #[cfg(test)]
 mod tests {

@@ -71,11 +71,7 @@ async fn repair(
         unsure: may_refuse_names(session.profile()),
         plan,
         outcomes,
-        again: config
-            .invocation
-            .clone()
-            .here()
-            .command(&["repair", "--apply"]),
+        again: config.command(&["repair", "--apply"]),
         style,
     };
     Ok(Said {

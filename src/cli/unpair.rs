@@ -75,7 +75,7 @@ pub async fn run(config: &Config, options: &Unpair, style: Style) -> Result<Said
     };
     let left = Left::look(config, &Environment::of_process(), front);
     let mut text = String::new();
-    let on = config.invocation.clone().here().command(&["mode", "on"]);
+    let on = config.command(&["mode", "on"]);
     for outcome in &outcomes {
         let gateway = format!(
             "{} ({})",

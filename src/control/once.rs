@@ -107,7 +107,7 @@ impl Settings {
     /// When the delegate was unpaired, its key cannot be read or made, or no certificate can be for the gateway's name.
     pub fn from_config(config: &Config) -> Result<Self, SettingsError> {
         if Delegate::is_retired_in(&config.data) {
-            let on = config.invocation.clone().here().command(&["mode", "on"]);
+            let on = config.command(&["mode", "on"]);
             return Err(SettingsError::Retired { on });
         }
         Self::with_delegate(config, Delegate::load_or_create(&config.data)?)

@@ -1,5 +1,7 @@
 //! One line a session: who, what was asked, approved and decided, why, and what came of it.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -166,19 +168,15 @@ impl<'a> Report<'a> {
 }
 
 impl Report<'_> {
-    fn ms(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-
     /// Leaves what `scope-shim explain` needs to tell how it came to this.
-    fn keep_trace(&mut self) {
+    fn keep_trace(&mut self, ms: u64) {
         let Some((traces, taken)) = self.trace.take() else {
             return;
         };
         traces.keep(SessionTrace {
             session: self.id.to_string(),
             at_ms: self.at_ms,
-            ms: self.ms(),
+            ms,
             mode: self.mode.as_str().to_owned(),
             address: self.from.clone(),
             case: taken.case,
@@ -196,11 +194,11 @@ impl Report<'_> {
 }
 
 impl Report<'_> {
-    fn handshake(&self) -> Handshake {
+    fn handshake(&self, took: Duration) -> Handshake {
         Handshake {
             session: self.id.to_string(),
             at_ms: self.at_ms,
-            took: self.started.elapsed(),
+            took,
             from: self.from.clone(),
             who: self.who.clone(),
             client: self.client.clone(),
@@ -224,12 +222,14 @@ impl Drop for Report<'_> {
                 .observed()
                 .note(self.would.as_ref());
         }
+        let took = self.started.elapsed();
         let telemetry = &self.session.engine.telemetry;
-        telemetry.handshake(&self.session.row, self.handshake());
+        telemetry.handshake(&self.session.row, self.handshake(took));
         if self.quiet {
             return;
         }
-        self.keep_trace();
+        let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        self.keep_trace(ms);
         info!(
             session = %self.id,
             from = %self.from,
@@ -243,7 +243,7 @@ impl Drop for Report<'_> {
             on_would = self.would.as_ref().map(tracing::field::display),
             finding = self.finding.as_ref().map(|finding| tracing::field::display(finding.code)),
             fix = self.finding.as_ref().and_then(|finding| finding.command.as_deref()).map(tracing::field::display),
-            ms = self.ms(),
+            ms,
             "session"
         );
     }

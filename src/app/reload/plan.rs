@@ -12,8 +12,8 @@ use crate::served::Served;
 pub(super) struct Plan {
     /// Those that there will be, in the order of the configuration.
     pub(super) wanted: Vec<Wanted>,
-    /// Those that there will not be any more.
-    pub(super) gone: Vec<Arc<Served>>,
+    /// Those that there will not be any more, as they were.
+    pub(super) gone: Vec<(Arc<Served>, Config)>,
 }
 
 /// A gateway that there will be.
@@ -40,20 +40,20 @@ impl Plan {
     /// When what was read does not go together with what keeps its old value until a restart.
     pub(super) fn of(fleet: &Fleet, read: Vec<Config>) -> Result<(Self, Reloaded), Problems> {
         let mut reloaded = Reloaded::default();
-        let gone = fleet.served.iter().filter(|served| {
+        let gone = fleet.each().filter(|(served, _)| {
             let mut still = read.iter();
             !still.any(|config| config.name == served.name)
         });
-        let gone: Vec<_> = gone.cloned().collect();
+        let gone = gone.map(|(served, config)| (Arc::clone(served), config.clone()));
+        let gone: Vec<_> = gone.collect();
         let wanted: Vec<Wanted> = read
             .into_iter()
             .map(|new| Wanted::of(fleet, new, &mut reloaded))
             .collect();
         let configs: Vec<Config> = wanted.iter().map(|wanted| wanted.config.clone()).collect();
-        for served in &gone {
+        for (served, old) in &gone {
             reloaded.add(Change::gone(&served.name));
-            let used = |(_, old): (_, &Config)| configs.iter().any(|new| new.data == old.data);
-            if !fleet.named(&served.name).is_some_and(used) {
+            if !configs.iter().any(|new| new.data == old.data) {
                 reloaded.findings.extend(left_behind(served));
             }
         }

@@ -1,16 +1,22 @@
 //! A reload in two halves: first all that can fail, none of which anybody notices, then all that is noticed, none of
 //! which can fail.
 
+use std::io::{self, ErrorKind::AddrInUse};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::time::{Instant, sleep};
 
 use super::plan::{Before, Plan, Wanted};
 use super::{follow_secret, problem};
 use crate::admin;
 use crate::app::assemble::{self, Parts};
 use crate::app::doors::{self, Listener, Opening, first_at};
-use crate::app::{Fleet, Shim, saved};
+use crate::app::{Fleet, Shim, older, saved};
 use crate::config::{Config, Problems};
+use crate::delegate::Claim;
 use crate::engine::ModeSwitch;
 use crate::http::Front;
 use crate::listen;
@@ -20,10 +26,12 @@ use crate::tls::Renewed;
 /// A reload that can be taken.
 pub(super) struct Prepared {
     steps: Vec<Step>,
-    gone: Vec<Arc<Served>>,
+    gone: Vec<(Arc<Served>, Config)>,
     configs: Vec<Config>,
     certificates: Vec<(Arc<Door>, Renewed)>,
     openings: Vec<Opening>,
+    /// What makes it last, once it holds.
+    claims: Vec<Claim>,
 }
 
 /// What one gateway gets.
@@ -48,18 +56,29 @@ impl Prepared {
         admin::secure(&configs);
         let certificates = certificates(&shim.fleet().doors, &configs)?;
         let steps = wanted.into_iter().map(|wanted| Step::prepare(wanted, shim));
+        let steps = steps.collect::<Result<Vec<_>, _>>()?;
+        let openings = openings(shim, &configs).await?;
+        let claims = match claims(&steps) {
+            Ok(claims) => claims,
+            Err(problems) => {
+                let_go(openings, shim);
+                return Err(problems);
+            }
+        };
         Ok(Self {
-            steps: steps.collect::<Result<_, _>>()?,
+            steps,
             gone,
-            certificates,
-            openings: openings(shim, &configs).await?,
             configs,
+            certificates,
+            openings,
+            claims,
         })
     }
 
     /// Lets it hold.
     pub(super) async fn commit(self, shim: &Arc<Shim>) {
         let before = shim.fleet();
+        self.claims.into_iter().for_each(Claim::keep);
         for (door, renewed) in self.certificates {
             if let Some(tls) = &door.tls {
                 tls.show(renewed);
@@ -90,9 +109,8 @@ impl Prepared {
         for door in closing {
             doors::close(&door, &fleet.doors, &shim.sockets);
         }
-        for served in self.gone {
-            let engine = &served.front().engine;
-            shim.reloads.passed(&served.name, engine);
+        for (served, config) in self.gone {
+            shim.reloads.passed(config, &served.front().engine);
         }
         shim.fleet.store(Arc::new(fleet));
     }
@@ -134,9 +152,7 @@ async fn openings(shim: &Shim, configs: &[Config]) -> Result<Vec<Opening>, Probl
         match opening(shim, config, configs).await {
             Ok(opening) => openings.extend(opening),
             Err(problems) => {
-                for opening in openings {
-                    doors::release(opening.door.address, &before.doors, &shim.sockets);
-                }
+                let_go(openings, shim);
                 return Err(problems);
             }
         }
@@ -144,12 +160,26 @@ async fn openings(shim: &Shim, configs: &[Config]) -> Result<Vec<Opening>, Probl
     Ok(openings)
 }
 
+fn let_go(openings: Vec<Opening>, shim: &Shim) {
+    for opening in openings {
+        doors::release(opening.door.address, &shim.fleet().doors, &shim.sockets);
+    }
+}
+
+/// What the gateways need in their data directories that get an engine of their own.
+fn claims(steps: &[Step]) -> Result<Vec<Claim>, Problems> {
+    let claims = steps.iter().filter_map(Step::parts).map(Parts::claim);
+    let claims = claims.collect::<Result<Vec<_>, _>>();
+    let claims = claims.map_err(|error| problem(error.to_string()))?;
+    Ok(claims.into_iter().flatten().collect())
+}
+
 async fn opening(
     shim: &Shim,
     config: &Config,
     configs: &[Config],
 ) -> Result<Option<Opening>, Problems> {
-    let bound = shim.sockets.bind(config.listen).await;
+    let bound = bind(shim, config).await;
     let listener = bound.map_err(|error| Problems(vec![listen::unavailable(config, &error)]))?;
     let address: Option<SocketAddr> = listener.local_addr().ok();
     let twin = listen::twin(&listener, &shim.sockets).await;
@@ -165,7 +195,28 @@ async fn opening(
     })
 }
 
+/// The process before this one lets go of its doors when this one serves, and may need a moment for that.
+async fn bind(shim: &Shim, config: &Config) -> io::Result<TcpListener> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let there = !older::find(&config.base).is_empty();
+        match shim.sockets.bind(config.listen).await {
+            Err(error) if error.kind() == AddrInUse && there && Instant::now() < deadline => {
+                sleep(PAUSE).await;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
 impl Step {
+    fn parts(&self) -> Option<&Parts> {
+        match self {
+            Self::Governed(..) => None,
+            Self::Replaced(_, _, parts) | Self::Added(_, parts) => Some(parts),
+        }
+    }
+
     fn prepare(wanted: Wanted, shim: &Shim) -> Result<Self, Problems> {
         let Wanted { config, before } = wanted;
         let gather = |mode| {
@@ -204,7 +255,7 @@ impl Step {
                 let past = before.served.front();
                 let traces = past.engine.traces.clone();
                 before.served.replace(parts.start(shim, traces));
-                shim.reloads.passed(&config.name, &past.engine);
+                shim.reloads.passed(before.config.clone(), &past.engine);
                 follow_secret(shim, &config.name, &before.served.front().engine);
                 restrain_past(shim, &config).await;
                 before.go_on(&config)
@@ -234,11 +285,14 @@ impl Before {
 /// What the operator allows holds for the sessions of past engines, too.
 async fn restrain_past(shim: &Shim, config: &Config) {
     let past = shim.reloads.past().clone();
-    let past = past.iter().filter(|(of, _)| *of == config.name);
-    for engine in past.filter_map(|(_, engine)| engine.upgrade()) {
+    for engine in past.iter().filter_map(|past| past.of(config)) {
         let mut rules = (*engine.rules()).clone();
         rules.policy = config.policy.clone();
         rules.auth.admit_users_of(&config.gateway.auth);
         assemble::govern(&engine, rules).await;
     }
 }
+
+/// How long a door may take to become free.
+const PATIENCE: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(20);

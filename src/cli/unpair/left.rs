@@ -52,7 +52,7 @@ impl Left {
         steps.extend(origin(config, front.listen));
         let file = config.file.as_ref();
         let file = file.map_or_else(String::new, |file| format!(" of {}", file.display()));
-        let reload = || config.invocation.clone().here().command(&["reload"]);
+        let reload = || config.command(&["reload"]);
         let then = if front.running {
             format!(", then run: {}", reload())
         } else {
