@@ -71,7 +71,9 @@ pub fn beyond(config: &Config) -> Option<Problem> {
 #[must_use]
 pub fn explained(why: String) -> String {
     if system::is_confined() && why.contains(DENIED) {
-        return format!("{why}; it is confined as this process is: {REMEDY}");
+        return format!(
+            "{why}; this process, and whatever it starts, may write in its own directories alone: {REMEDY}"
+        );
     }
     why
 }
