@@ -458,7 +458,7 @@ impl Delayed {
         tokio::spawn(async move { tokio::io::copy(&mut from_shim, &mut to_gateway).await });
         let (mut seen, mut buffer) = (Vec::new(), [0; 4096]);
         while let Ok(length @ 1..) = from_gateway.read(&mut buffer).await {
-            let challenged = seen.windows(9).any(|bytes| bytes == b"challenge");
+            let challenged = seen.windows(9).any(|bytes: &[u8]| bytes == b"challenge");
             if challenged && holding.wait_for(|held| !held).await.is_err() {
                 return;
             }
