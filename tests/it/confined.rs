@@ -6,6 +6,7 @@ use std::process::Stdio;
 
 use rustix::process::{Signal, geteuid};
 use scope_shim::demo::simulated::Profile;
+use tempfile::TempDir;
 use tokio::process::Command;
 
 use crate::command::Bench;
@@ -28,8 +29,7 @@ fn can_confine(program: &Program) -> bool {
 
 /// Puts a directory elsewhere in the place of the data directory, as whoever could replace it would, and has the shim
 /// write there; what it says, and whether it did.
-async fn has_it_write_elsewhere(bench: &Bench) -> (String, bool) {
-    let elsewhere = tempfile::tempdir().unwrap();
+async fn has_it_write_elsewhere(bench: &Bench, elsewhere: &TempDir) -> (String, bool) {
     let data = bench.dir.path().join("data");
     let own = bench.dir.path().join("own-data");
     fs::rename(&data, &own).unwrap();
@@ -46,7 +46,8 @@ async fn a_shim_that_runs_can_write_nowhere_but_in_its_own_directories() {
     if !can_confine(&program) {
         return;
     }
-    let (outcome, wrote) = has_it_write_elsewhere(&bench).await;
+    let elsewhere = tempfile::tempdir().unwrap();
+    let (outcome, wrote) = has_it_write_elsewhere(&bench, &elsewhere).await;
     assert!(outcome.contains("Permission denied"), "{outcome}");
     assert!(!wrote, "{outcome}");
 }
@@ -56,7 +57,8 @@ async fn a_shim_that_was_told_not_to_confine_itself_can() {
     let bench = Bench::new(Profile::Literal).await;
     let config = format!("sandbox = \"off\"\n{}", before(&bench));
     let _program = Program::start(&bench, &config).await;
-    let (outcome, wrote) = has_it_write_elsewhere(&bench).await;
+    let elsewhere = tempfile::tempdir().unwrap();
+    let (outcome, wrote) = has_it_write_elsewhere(&bench, &elsewhere).await;
     assert!(wrote, "{outcome}");
 }
 
@@ -115,7 +117,8 @@ async fn a_version_that_takes_over_is_as_confined_and_says_so_where_that_is_in_t
     let new = serving(&bench).await;
     let _ended_later = Foundling(u32::try_from(new).unwrap());
     assert_ne!(new, old);
-    let (outcome, wrote) = has_it_write_elsewhere(&bench).await;
+    let elsewhere = tempfile::tempdir().unwrap();
+    let (outcome, wrote) = has_it_write_elsewhere(&bench, &elsewhere).await;
     assert!(outcome.contains("Permission denied") && !wrote, "{outcome}");
     // Its data directory is elsewhere now, where it may not write.
     let outcome = said(&bench, &["upgrade"]).await;
