@@ -42,7 +42,7 @@ pub use url::GatewayUrl;
 pub(crate) use value::network;
 pub use words::{
     DeviceLess, EntitledRepairs, LocalUpgrades, LogFormat, LogLevel, Mode, Plaintext,
-    ProxyProtocol, SessionLog, StoreKind,
+    ProxyProtocol, Sandbox, SessionLog, StoreKind,
 };
 
 use crate::gateway::{GatewayAuth, GatewayFacts};
@@ -66,6 +66,8 @@ pub struct Config {
     pub data: PathBuf,
     /// The directory of what the whole process has: its admin socket. Where there is one gateway, it is [`Self::data`].
     pub base: PathBuf,
+    /// Whether the process may write in its own directories alone.
+    pub sandbox: Sandbox,
     /// What the shim writes about its work.
     pub log: Log,
     /// The upstream.

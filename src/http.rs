@@ -16,6 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
 use hyper::body::Incoming;
+use hyper::header::HOST;
 use hyper::{Request, Response};
 use tracing::{Instrument as _, Span};
 
@@ -92,6 +93,9 @@ impl Connection {
         self: Arc<Self>,
         request: Request<Incoming>,
     ) -> Result<Response<Body>, Infallible> {
+        if request.headers().get_all(HOST).iter().nth(1).is_some() {
+            return Ok(respond::two_hosts());
+        }
         let Some(served) = self.door.leads(&request, self.sni.as_deref()) else {
             return Ok(respond::misdirected());
         };

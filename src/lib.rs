@@ -61,6 +61,7 @@ pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod confine;
 pub mod demo;
 pub mod gateway;
 pub mod invocation;

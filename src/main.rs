@@ -12,9 +12,10 @@ use scope_shim::cli::{
     page as status_page, program, reload, repair, status, unpair, upgrade,
 };
 use scope_shim::config::{Config, Environment, Problems};
-use scope_shim::{app, demo, log};
+use scope_shim::{app, confine, demo, log};
 
 fn main() -> ExitCode {
+    confine::leave_no_memory_behind();
     let cli = match Cli::from_arg_matches(&program().get_matches()) {
         Ok(cli) => cli,
         Err(error) => error.exit(),
@@ -105,6 +106,7 @@ fn run(settings: &Settings, no_color: bool) -> ExitStatus {
         .first()
         .map(|config| log::start(config.log, no_color));
     log::findings_of_all(&configs);
+    confine::to_own_directories(&configs);
     block_on(app::run(configs, again, start), no_color)
 }
 

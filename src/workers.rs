@@ -106,4 +106,27 @@ mod tests {
         assert_eq!(thread.as_deref(), Some("worker-0"));
         drop((second, third));
     }
+
+    #[test]
+    fn a_session_that_panics_takes_no_other_with_it() {
+        let workers = Workers(vec![Worker::start(0).unwrap()]);
+        let (runtime, _load) = workers.pick().unwrap();
+        let (goes_on, told) = oneshot::channel();
+        let other = runtime.spawn(told);
+        let (_, load) = workers.pick().unwrap();
+        let panics = runtime.spawn(async move {
+            let _held = load;
+            // A panic without a message on standard error.
+            std::panic::resume_unwind(Box::new("a mistake that input reaches"))
+        });
+        let ended: Result<(), _> = runtime.block_on(panics);
+        assert!(ended.unwrap_err().is_panic());
+        assert_eq!(
+            workers.0[0].load.load(Ordering::Relaxed),
+            1,
+            "its place is free"
+        );
+        goes_on.send("still there").unwrap();
+        assert_eq!(runtime.block_on(other).unwrap(), Ok("still there"));
+    }
 }

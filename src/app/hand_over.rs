@@ -9,7 +9,7 @@ use tracing::{error, info};
 use super::opening::Running;
 use super::succession::{Heir, Start};
 use super::{Shim, saved, signals, systemd};
-use crate::admin;
+use crate::{admin, confine};
 
 impl Running {
     /// Lets nobody in any more, at any door.
@@ -19,7 +19,10 @@ impl Running {
 
     /// Has a new process take over; its id.
     pub(super) async fn hand_over(&mut self, start: &Start) -> Result<u32, String> {
-        let outcome = self.try_to_hand_over(start).await;
+        let outcome = self
+            .try_to_hand_over(start)
+            .await
+            .map_err(confine::explained);
         match &outcome {
             Ok(pid) => {
                 systemd::succeeded_by(*pid);

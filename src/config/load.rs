@@ -14,7 +14,7 @@ use super::tls::read_tls;
 use super::upstream::read_gateway;
 use super::{
     Admin, Cache, Config, Environment, Limits, Log, LogFormat, LogLevel, Mode, Policy,
-    ProxyProtocol, SessionLog,
+    ProxyProtocol, Sandbox, SessionLog,
 };
 use super::{doubt, fleet, value};
 use crate::invocation::Invocation;
@@ -169,6 +169,7 @@ pub(super) fn resolve(raw: &RawConfig<'_>) -> Result<Config, Problems> {
     let data = data_directory(reader);
     let (name, hosts) = fleet::name_and_hosts(reader);
     let own_data = fleet::data_directory(reader, &data, &name);
+    let sandbox = reader.read("sandbox", Sandbox::Auto, value::word);
     let trusted_proxies = reader.read("trusted_proxies", Vec::new(), value::networks);
     let proxy_protocol = reader.read("proxy_protocol", ProxyProtocol::Off, value::word);
     doubt::proxies(reader, &trusted_proxies);
@@ -237,6 +238,7 @@ pub(super) fn resolve(raw: &RawConfig<'_>) -> Result<Config, Problems> {
         mode,
         data: own_data,
         base: data,
+        sandbox,
         log,
         gateway,
         trusted_proxies,

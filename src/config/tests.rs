@@ -227,6 +227,7 @@ fn every_key_has_a_variable() {
         ("LISTEN", "127.0.0.1:7"),
         ("MODE", "observe"),
         ("DATA", "/d"),
+        ("SANDBOX", "off"),
         ("TRUSTED_PROXIES", "10.0.0.0/8, ::1"),
         ("PROXY_PROTOCOL", "required"),
         ("LOG", "json"),

@@ -136,6 +136,14 @@ words! {
         Approve = "approve",
     }
 
+    /// Whether the process gives up to write outside of its own directories.
+    Sandbox {
+        /// Where the kernel can see to it.
+        Auto = "auto",
+        /// It does not.
+        Off = "off",
+    }
+
     /// What becomes of connections that would leave this machine, or come from outside, unencrypted.
     Plaintext {
         /// The configuration is refused.

@@ -34,6 +34,13 @@ pub fn misdirected() -> Response<Body> {
     error(StatusCode::MISDIRECTED_REQUEST, "misdirected_request", text)
 }
 
+/// Who is where is judged by the host, and a gateway may look at the other one: RFC 9112, 3.2.
+#[must_use]
+pub fn two_hosts() -> Response<Body> {
+    let text = "scope-shim: a request names one host, in one Host header";
+    error(StatusCode::BAD_REQUEST, "invalid_request_error", text)
+}
+
 /// A body that is all there.
 #[must_use]
 pub fn full(bytes: impl Into<Bytes>) -> Body {

@@ -83,6 +83,7 @@ fn check_says_what_holds_and_who_said_so() {
     listen  127.0.0.1:0  --listen
     mode  observe  --mode
     data  [HOME]/.local/share/scope-shim  default
+    sandbox  auto  default
     trusted_proxies  []  default
     proxy_protocol  off  default
     log.format  text  default

@@ -11,6 +11,7 @@ fn check_says_what_holds_for_all_and_what_for_each() {
 
     listen  127.0.0.1:0  valid/several_gateways.toml:1:10
     data  /tmp  valid/several_gateways.toml:2:8
+    sandbox  auto  default
     trusted_proxies  []  default
     proxy_protocol  off  default
     log.format  text  default

@@ -16,6 +16,12 @@ mod tools;
 /// What the documents and artefacts say exists: commands, flags, keys, variables.
 mod names;
 
+/// The attacks that the README names.
+mod threats;
+
+/// What the program is built from, and how.
+mod supply;
+
 /// Units: verified, rated, and started by a real systemd from the installed package.
 mod systemd;
 

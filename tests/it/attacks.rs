@@ -426,3 +426,86 @@ async fn the_proxy_on_this_machine_is_believed_under_its_own_names() {
         );
     }
 }
+
+/// A way to the gateway on which its answers can be held up, once a challenge is through.
+struct Delayed {
+    address: std::net::SocketAddr,
+    held: tokio::sync::watch::Sender<bool>,
+}
+
+impl Delayed {
+    async fn before(gateway: std::net::SocketAddr) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (held, holding) = tokio::sync::watch::channel(false);
+        tokio::spawn(async move {
+            while let Ok((shim, _)) = listener.accept().await {
+                let gateway = tokio::net::TcpStream::connect(gateway).await.unwrap();
+                tokio::spawn(Self::relay(shim, gateway, holding.clone()));
+            }
+        });
+        Self { address, held }
+    }
+
+    async fn relay(
+        shim: tokio::net::TcpStream,
+        gateway: tokio::net::TcpStream,
+        mut holding: tokio::sync::watch::Receiver<bool>,
+    ) {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let (mut from_shim, mut to_shim) = shim.into_split();
+        let (mut from_gateway, mut to_gateway) = gateway.into_split();
+        tokio::spawn(async move { tokio::io::copy(&mut from_shim, &mut to_gateway).await });
+        let (mut seen, mut buffer) = (Vec::new(), [0; 4096]);
+        while let Ok(length @ 1..) = from_gateway.read(&mut buffer).await {
+            let challenged = seen.windows(9).any(|bytes: &[u8]| bytes == b"challenge");
+            if challenged && holding.wait_for(|held| !held).await.is_err() {
+                return;
+            }
+            seen.extend(&buffer[..length]);
+            if to_shim.write_all(&buffer[..length]).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_record_that_is_narrowed_between_lookup_and_grant_grants_nothing() {
+    let mut stage = Stage::new(Profile::Literal).await;
+    stage.delegate().await;
+    let delayed = Delayed::before(stage.gateway.addr()).await;
+    let dir = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(stage.state(), dir.path().join("state")).unwrap();
+    stage.shim = crate::stage::Shim::start(delayed.address, &dir, "").await;
+    let device = stage.paired(LEGACY);
+    let connect = stage.through().device(&device).scopes(&[READ]);
+    crate::stage::until(&connect, "healed through the delay", |outcome| {
+        outcome.session.is_some()
+    })
+    .await;
+    let before = stage.gateway.connects().len();
+    delayed.held.send(true).unwrap();
+    let attempt = tokio::spawn(connect.clone().run());
+    crate::stage::eventually("the gateway has let it in", || {
+        (stage.gateway.connects().len() > before).then_some(())
+    })
+    .await;
+    let path = stage.state().join("devices/paired.json");
+    let mut records: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    records[device.id()]["scopes"] = json!(["operator.pairing"]);
+    records[device.id()]["approvedScopes"] = json!(["operator.pairing"]);
+    let draft = path.with_extension("draft");
+    std::fs::write(&draft, records.to_string()).unwrap();
+    std::fs::rename(draft, &path).unwrap();
+    delayed.held.send(false).unwrap();
+    let outcome = attempt.await.unwrap();
+    if let Some(mut session) = outcome.session {
+        // The news came after the answer: it ends all the same.
+        let closed = tokio::time::timeout(std::time::Duration::from_secs(5), session.closed());
+        assert_eq!(closed.await.unwrap().0, 1008);
+    }
+    let again = connect.run().await;
+    assert!(again.session.is_none(), "{again:?}");
+}

@@ -37,6 +37,9 @@ mod retry;
 /// Attacks: through the shim they yield what they yield without it.
 mod attacks;
 
+/// Requests that mean one thing to the shim and another to the gateway.
+mod smuggling;
+
 /// What the gateway is told about where a client is.
 mod attribution;
 
@@ -111,6 +114,10 @@ mod tls;
 
 /// The program itself, as a service manager runs it.
 mod program;
+
+/// What the process gives up: to write elsewhere, to be anybody in particular, to leave its memory behind.
+#[cfg(target_os = "linux")]
+mod confined;
 
 /// A configuration that is read again while sessions run.
 mod reload;

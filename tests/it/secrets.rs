@@ -1,3 +1,4 @@
+use std::path::Path;
 use std::process::Stdio;
 
 use scope_shim::demo::simulated::{Options, Profile, SimulatedGateway};
@@ -85,6 +86,7 @@ async fn no_secret_is_ever_written_to_the_log() {
         .run()
         .await
         .admitted();
+    let told = everything_else(&gateway, dir.path(), program.id().unwrap()).await;
     program.start_kill().unwrap();
     while let Some(line) = lines.next_line().await.unwrap() {
         log.push_str(&line);
@@ -95,7 +97,70 @@ async fn no_secret_is_ever_written_to_the_log() {
     );
     for secret in secrets(&gateway, &dir, &own_token) {
         assert!(!log.contains(&secret), "{secret} is in the log:\n{log}");
+        for (what, text) in &told {
+            assert!(!text.contains(&secret), "{secret} is in {what}:\n{text}");
+        }
     }
+}
+
+/// What the program tells and keeps elsewhere, by where: its commands, its admin socket, its files but those that are
+/// there for a secret, and its command line, which every user may read.
+async fn everything_else(
+    gateway: &SimulatedGateway,
+    dir: &Path,
+    pid: u32,
+) -> Vec<(String, String)> {
+    let mut told = Vec::new();
+    let (state, data) = (dir.join("state"), dir.join("data"));
+    for command in [
+        &["status"][..],
+        &["status", "--json"],
+        &["explain"],
+        &["explain", "--json"],
+        &["doctor"],
+        &["doctor", "--json"],
+        &["devices", "--json"],
+        &["check"],
+        &["mode"],
+        &["approve"],
+        &["repair"],
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_scope-shim"))
+            .args(command)
+            .arg("--gateway")
+            .arg(format!("ws://{}", gateway.addr()))
+            .arg("--gateway-state")
+            .arg(&state)
+            .arg("--data")
+            .arg(&data)
+            .env("HOME", dir)
+            .stdin(Stdio::null())
+            .output()
+            .await
+            .unwrap();
+        let both = [output.stdout, output.stderr].concat();
+        assert!(!both.is_empty(), "{command:?}");
+        told.push((command.join(" "), String::from_utf8(both).unwrap()));
+    }
+    for path in ["/status", "/metrics", "/ready"] {
+        let answer = crate::program::fetch(&data.join("admin.sock"), path).await;
+        told.push((path.to_owned(), answer));
+    }
+    for entry in std::fs::read_dir(&data).unwrap().flatten() {
+        let name = entry.file_name().into_string().unwrap();
+        let is_secret = ["delegate.key", "admin.token", "metrics.token"].contains(&name.as_str());
+        if entry.file_type().unwrap().is_file() && !is_secret {
+            let text = std::fs::read(entry.path()).unwrap();
+            told.push((name, String::from_utf8_lossy(&text).into_owned()));
+        }
+    }
+    assert!(told.iter().any(|(name, _)| name == "sessions.jsonl"));
+    let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    told.push((
+        "argv".to_owned(),
+        String::from_utf8_lossy(&line).into_owned(),
+    ));
+    told
 }
 
 /// Tokens, nonces, signatures and keys that this run has seen.

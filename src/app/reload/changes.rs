@@ -112,8 +112,8 @@ fn known(key: &str) -> Option<Effect> {
         | "gateway.certificate"
         | "gateway.plaintext"
         | "log.sessions" => Effect::Engine,
-        "listen" | "data" | "gateway.name" | "gateway.data" | "admin.socket" | "admin.listen"
-        | "admin.probes" => Effect::Restart,
+        "listen" | "data" | "sandbox" | "gateway.name" | "gateway.data" | "admin.socket"
+        | "admin.listen" | "admin.probes" => Effect::Restart,
         key if key.starts_with("policy.") => Effect::AtOnce,
         key if key.starts_with("cache.") => Effect::Engine,
         _ => return None,
@@ -197,6 +197,7 @@ pub(super) fn effective(old: &Config, new: &Config, changes: &[Change]) -> Confi
 /// Keeps what takes a restart and is the same for every gateway, one that was not there before included.
 pub(super) fn keep_of_process(config: &mut Config, old: &Config) {
     config.base.clone_from(&old.base);
+    config.sandbox = old.sandbox;
     config.admin.clone_from(&old.admin);
     if !both_encrypt(old, config) {
         config.tls.clone_from(&old.tls);

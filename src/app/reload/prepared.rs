@@ -16,6 +16,7 @@ use crate::app::assemble::{self, Parts};
 use crate::app::doors::{self, Listener, Opening, first_at};
 use crate::app::{Fleet, Shim, older, saved};
 use crate::config::{Config, Problems};
+use crate::confine;
 use crate::delegate::Claim;
 use crate::engine::ModeSwitch;
 use crate::http::Front;
@@ -53,6 +54,10 @@ impl Prepared {
     pub(super) async fn of(plan: Plan, shim: &Shim) -> Result<Self, Problems> {
         let Plan { wanted, gone } = plan;
         let configs: Vec<Config> = wanted.iter().map(|wanted| wanted.config.clone()).collect();
+        let beyond: Vec<_> = configs.iter().filter_map(confine::beyond).collect();
+        if !beyond.is_empty() {
+            return Err(Problems(beyond));
+        }
         admin::secure(&configs);
         let certificates = certificates(&shim.fleet().doors, &configs)?;
         let steps = wanted.into_iter().map(|wanted| Step::prepare(wanted, shim));

@@ -1,0 +1,277 @@
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use rustix::process::{Signal, geteuid};
+use scope_shim::demo::simulated::Profile;
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use crate::command::Bench;
+use crate::modes::{before, said};
+use crate::program::{Foundling, Program, configure, free, tell};
+use crate::stage::{TOKEN, eventually};
+use crate::succession::{installed, serving};
+use crate::support::client::{Connect, LEGACY, READ};
+
+/// A kernel that cannot confine, or is not asked to, is no place for these tests.
+fn can_confine(program: &Program) -> bool {
+    let cannot = program
+        .log()
+        .contains("not confined to its own directories");
+    if cannot {
+        eprintln!("skipped: this kernel has no Landlock that could confine a process");
+    }
+    !cannot
+}
+
+/// Puts a directory elsewhere in the place of the data directory, as whoever could replace it would, and has the shim
+/// write there; what it says, and whether it did.
+async fn has_it_write_elsewhere(bench: &Bench, elsewhere: &TempDir) -> (String, bool) {
+    let data = bench.dir.path().join("data");
+    let own = bench.dir.path().join("own-data");
+    fs::rename(&data, &own).unwrap();
+    symlink(own.join("admin.sock"), elsewhere.path().join("admin.sock")).unwrap();
+    symlink(elsewhere.path(), &data).unwrap();
+    let outcome = said(bench, &["mode", "observe"]).await;
+    (outcome, elsewhere.path().join("mode.json").exists())
+}
+
+#[tokio::test]
+async fn a_shim_that_runs_can_write_nowhere_but_in_its_own_directories() {
+    let bench = Bench::new(Profile::Literal).await;
+    let program = Program::start(&bench, &before(&bench)).await;
+    if !can_confine(&program) {
+        return;
+    }
+    let elsewhere = tempfile::tempdir().unwrap();
+    let (outcome, wrote) = has_it_write_elsewhere(&bench, &elsewhere).await;
+    assert!(outcome.contains("Permission denied"), "{outcome}");
+    assert!(!wrote, "{outcome}");
+}
+
+#[tokio::test]
+async fn a_shim_that_was_told_not_to_confine_itself_can() {
+    let bench = Bench::new(Profile::Literal).await;
+    let config = format!("sandbox = \"off\"\n{}", before(&bench));
+    let _program = Program::start(&bench, &config).await;
+    let elsewhere = tempfile::tempdir().unwrap();
+    let (outcome, wrote) = has_it_write_elsewhere(&bench, &elsewhere).await;
+    assert!(wrote, "{outcome}");
+}
+
+#[tokio::test]
+async fn a_reload_that_needs_another_directory_says_that_it_takes_a_restart() {
+    let bench = Bench::new(Profile::Literal).await;
+    let elsewhere = tempfile::tempdir().unwrap();
+    let gateway = |name: &str, more: &str| {
+        let section = before(&bench).replace("[gateway]", "[[gateway]]");
+        format!("{section}\nname = \"{name}\"\n{more}\n")
+    };
+    let one = gateway("one", "");
+    let program = Program::start(&bench, &one).await;
+    if !can_confine(&program) {
+        return;
+    }
+    let more = format!(
+        "listen = \"{}\"\ndata = {:?}",
+        free(),
+        elsewhere.path().join("two")
+    );
+    let two = format!(
+        "listen = \"{}\"\n{one}{}",
+        program.listen,
+        gateway("two", &more)
+    );
+    configure(&bench, &two);
+    let outcome = said(&bench, &["reload"]).await;
+    assert!(
+        outcome.contains("when this process confined itself"),
+        "{outcome}"
+    );
+    assert!(outcome.contains("start it again"), "{outcome}");
+    assert!(!elsewhere.path().join("two").exists());
+    let more = format!("listen = \"{}\"", free());
+    let two = format!(
+        "listen = \"{}\"\n{one}{}",
+        program.listen,
+        gateway("two", &more)
+    );
+    configure(&bench, &two);
+    let outcome = said(&bench, &["reload"]).await;
+    assert!(outcome.starts_with("exit: 0\n"), "{outcome}");
+}
+
+#[tokio::test]
+async fn a_version_that_takes_over_is_as_confined_and_says_so_where_that_is_in_the_way() {
+    let bench = Bench::new(Profile::Literal).await;
+    let (_path, program) = installed(&bench).await;
+    if !can_confine(&program) {
+        return;
+    }
+    let old = u64::from(program.pid());
+    let outcome = said(&bench, &["upgrade"]).await;
+    assert!(outcome.starts_with("exit: 0\nupgraded: "), "{outcome}");
+    let new = serving(&bench).await;
+    let _ended_later = Foundling(u32::try_from(new).unwrap());
+    assert_ne!(new, old);
+    let elsewhere = tempfile::tempdir().unwrap();
+    let (outcome, wrote) = has_it_write_elsewhere(&bench, &elsewhere).await;
+    assert!(outcome.contains("Permission denied") && !wrote, "{outcome}");
+    // Its data directory is elsewhere now, where it may not write.
+    let outcome = said(&bench, &["upgrade"]).await;
+    assert!(
+        outcome.contains("and whatever it starts, may write"),
+        "{outcome}"
+    );
+}
+
+/// The program at a place from which everybody may start it.
+fn for_everybody(dir: &Path) -> PathBuf {
+    let (program, copy) = (env!("CARGO_BIN_EXE_scope-shim"), dir.join("scope-shim"));
+    fs::hard_link(program, &copy)
+        .or_else(|_| fs::copy(program, &copy).map(|_| ()))
+        .unwrap();
+    copy
+}
+
+/// What the kernel says of a process.
+fn status(pid: u32, field: &str) -> String {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
+    line.unwrap()
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+#[tokio::test]
+async fn another_user_who_may_read_the_store_and_write_its_own_data_is_all_it_needs_to_be() {
+    if !geteuid().is_root() {
+        eprintln!("skipped: only root can start a program as another user");
+        return;
+    }
+    let bench = Bench::new(Profile::Literal).await;
+    let dir = bench.dir.path();
+    let device = bench.paired(LEGACY);
+    let (data, state, log) = (dir.join("data"), dir.join("state"), dir.join("run.log"));
+    fs::create_dir(&data).unwrap();
+    chown(&data, Some(NOBODY), Some(NOBODY)).unwrap();
+    let open = |path: &Path| {
+        let mode = if path.is_dir() { 0o755 } else { 0o644 };
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let (devices, paired) = (state.join("devices"), state.join("devices/paired.json"));
+    [dir, &*state, &*devices].into_iter().for_each(open);
+    let listen = free();
+    let program = Command::new(for_everybody(dir))
+        .args(["run", "--listen", &listen.to_string(), "--gateway"])
+        .arg(format!("ws://{}", bench.gateway.addr()))
+        .arg("--gateway-state")
+        .arg(&state)
+        .arg("--data")
+        .arg(&data)
+        .env_clear()
+        .env("SCOPE_SHIM_GATEWAY_TOKEN", TOKEN)
+        .current_dir("/")
+        .uid(NOBODY)
+        .gid(NOBODY)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(fs::File::create(&log).unwrap())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let said = || fs::read_to_string(&log).unwrap();
+    eventually("the delegate is paired", || {
+        said().contains("the delegate is paired").then_some(())
+    })
+    .await;
+    let names = || {
+        let names = fs::read_dir(&devices).unwrap().flatten();
+        let mut names: Vec<_> = names.map(|entry| entry.file_name()).collect();
+        names.sort();
+        names
+    };
+    let before = names();
+    // The gateway keeps its store to itself whenever it writes it.
+    open(&paired);
+    let connect = Connect::to(listen)
+        .token(TOKEN)
+        .device(&device)
+        .scopes(&[READ]);
+    assert_eq!(connect.run().await.label().await, "ok r", "{}", said());
+    let pid = program.id().unwrap();
+    assert_eq!(status(pid, "Uid:"), vec![NOBODY.to_string(); 4].join(" "));
+    assert_eq!(status(pid, "CapEff:"), "0000000000000000");
+    assert_eq!(names(), before);
+    assert_eq!(fs::metadata(&paired).unwrap().uid(), 0);
+    if !said().contains("not confined to its own directories") {
+        assert_eq!(status(pid, "NoNewPrivs:"), "1");
+    }
+}
+
+#[tokio::test]
+async fn a_crash_leaves_no_memory_with_keys_behind() {
+    let bench = Bench::new(Profile::Literal).await;
+    let (_path, mut program) = installed(&bench).await;
+    let limits = fs::read_to_string(format!("/proc/{}/limits", program.pid())).unwrap();
+    let core = limits
+        .lines()
+        .find(|line| line.starts_with("Max core file size"));
+    let core: Vec<_> = core.unwrap().split_whitespace().collect();
+    let (soft, hard) = (core[4], core[5]);
+    assert!(matches!((soft, hard), ("1" | "0", "1" | "0")), "{core:?}");
+    tell(program.pid(), Signal::ABORT);
+    let status = program.child.wait().await.unwrap();
+    assert_eq!(status.signal(), Some(Signal::ABORT.as_raw()));
+    assert!(!status.core_dumped());
+}
+
+/// A user and group of nobody's.
+const NOBODY: u32 = 64_321;
+
+#[tokio::test]
+async fn another_user_of_this_machine_commands_no_shim_that_is_not_its_own() {
+    if !geteuid().is_root() {
+        eprintln!("skipped: only root can start a program as another user");
+        return;
+    }
+    let bench = Bench::new(Profile::Literal).await;
+    let _program = Program::start(&bench, &before(&bench)).await;
+    let dir = bench.dir.path();
+    // Every directory on the way lets them through: what keeps them out is the socket itself.
+    for path in [dir, &*dir.join("data")] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let copy = for_everybody(dir);
+    for command in [&["mode", "off"][..], &["status"], &["reload"], &["unpair"]] {
+        let output = Command::new(&copy)
+            .args(command)
+            .env_clear()
+            .env("HOME", "/nonexistent")
+            .env(
+                "SCOPE_SHIM_GATEWAY_URL",
+                format!("ws://{}", bench.gateway.addr()),
+            )
+            .env("SCOPE_SHIM_DATA", dir.join("data"))
+            .current_dir("/")
+            .uid(NOBODY)
+            .gid(NOBODY)
+            .stdin(Stdio::null())
+            .output()
+            .await
+            .unwrap();
+        let said = format!(
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        assert!(!output.status.success(), "{command:?}: {said}");
+        assert!(!said.contains(TOKEN), "{said}");
+    }
+    let mode = crate::modes::said(&bench, &["mode"]).await;
+    assert!(mode.starts_with("exit: 0\nmode on"), "{mode}");
+}
