@@ -73,3 +73,6 @@ pub mod tls;
 
 #[cfg(test)]
 pub(crate) mod fixture;
+
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;

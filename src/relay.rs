@@ -8,6 +8,8 @@
 
 mod alarm;
 mod boundary;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod pump;
 mod tap;
 mod traffic;
