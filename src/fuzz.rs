@@ -54,7 +54,7 @@ impl<'a> Choices<'a> {
 }
 
 /// A runtime on whose clock no time passes but what is waited for.
-fn run<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn run<T>(future: impl Future<Output = T>) -> T {
     thread_local! {
         static RUNTIME: tokio::runtime::Runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()

@@ -214,3 +214,6 @@ const LINGER: Duration = Duration::from_secs(60);
 /// How long a frame under way may take to end when the session is stopped.
 const STOP_PATIENCE: Duration = Duration::from_millis(500);
 const STOPPED: &str = "stopped";
+
+#[cfg(test)]
+mod tests;

@@ -157,7 +157,7 @@ fn any_json() -> impl Strategy<Value = Value> {
 
 /// Any key, and often one that means something somewhere.
 fn any_key() -> impl Strategy<Value = String> {
-    let known = [
+    const KNOWN: [&str; 11] = [
         "auth",
         "client",
         "device",
@@ -171,7 +171,7 @@ fn any_key() -> impl Strategy<Value = String> {
         "__proto__",
     ];
     prop_oneof![
-        prop::sample::select(&known[..]).prop_map(str::to_owned),
+        prop::sample::select(&KNOWN[..]).prop_map(str::to_owned),
         ".{0,6}"
     ]
 }
