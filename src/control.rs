@@ -205,6 +205,26 @@ impl Control {
         }
     }
 
+    /// A handle on no connection at all: it stands where it is said to, and nobody answers a call.
+    #[cfg(test)]
+    pub(crate) fn standing_still(settings: Settings, standing: Standing) -> Self {
+        let (teach, standing) = watch::channel(standing);
+        Self {
+            standing,
+            teach,
+            pairing: watch::channel(0).1,
+            resolved: broadcast::channel(1).0,
+            calls: mpsc::channel(1).0,
+            nudge: Arc::default(),
+            lost: Arc::default(),
+            own_record: Arc::default(),
+            secret: Arc::clone(&settings.secret),
+            refusals: watch::channel(0).1,
+            retired: watch::channel(false).0,
+            settings: Arc::new(settings),
+        }
+    }
+
     /// Uses another secret from the next attempt on, which is made at once where the last one failed.
     pub fn set_secret(&self, secret: Option<SharedSecret>) {
         if self.secret.load().as_deref() != secret.as_ref() {

@@ -74,3 +74,6 @@ pub mod tls;
 
 #[cfg(test)]
 pub(crate) mod fixture;
+
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;

@@ -8,6 +8,8 @@
 
 mod alarm;
 mod boundary;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod pump;
 mod tap;
 mod traffic;
@@ -212,3 +214,6 @@ const LINGER: Duration = Duration::from_secs(60);
 /// How long a frame under way may take to end when the session is stopped.
 const STOP_PATIENCE: Duration = Duration::from_millis(500);
 const STOPPED: &str = "stopped";
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,8 @@ mod deferred;
 mod delegate;
 mod heal;
 pub mod id;
+#[cfg(test)]
+mod model;
 mod pass;
 mod refusal;
 mod repeat;

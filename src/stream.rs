@@ -15,6 +15,9 @@ pub enum Stream {
     Plain(TcpStream),
     /// Under TLS, whichever side of it the shim is on.
     Tls(Box<TlsStream<TcpStream>>),
+    /// To a peer in the same test, without the system.
+    #[cfg(any(test, fuzzing))]
+    Memory(tokio::io::DuplexStream),
 }
 
 impl From<TcpStream> for Stream {
@@ -34,6 +37,8 @@ macro_rules! either {
         match $stream {
             Stream::Plain($inner) => $work,
             Stream::Tls($inner) => $work,
+            #[cfg(any(test, fuzzing))]
+            Stream::Memory($inner) => $work,
         }
     };
 }

@@ -28,6 +28,9 @@ pub struct Redial {
     pub request: Request<Empty<Bytes>>,
     /// How long the gateway may take to answer it.
     pub patience: Duration,
+    /// The connection that a test has ready instead.
+    #[cfg(test)]
+    pub(crate) rehearsed: Option<Arc<std::sync::Mutex<Option<Wire>>>>,
 }
 
 /// What the gateway made of an upgrade request.
@@ -46,6 +49,11 @@ impl Redial {
     ///
     /// When the gateway cannot be reached or does not agree.
     pub async fn open(&self) -> io::Result<Wire> {
+        #[cfg(test)]
+        if let Some(rehearsed) = &self.rehearsed {
+            let ready = rehearsed.lock().ok().and_then(|mut wire| wire.take());
+            return ready.ok_or_else(|| io::ErrorKind::ConnectionRefused.into());
+        }
         match self.request_upgrade().await.map_err(io::Error::other)? {
             Opened::Answered(response) => {
                 Err(io::Error::other(format!("HTTP {}", response.status())))

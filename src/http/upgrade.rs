@@ -74,6 +74,8 @@ pub(super) async fn serve(
         side: attribution.side(),
         request: for_gateway(request),
         patience: front.limits.timeout,
+        #[cfg(test)]
+        rehearsed: None,
     };
     let session = Session {
         engine: Arc::clone(&front.engine),

@@ -5,6 +5,8 @@
 
 mod auto;
 mod findings;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod json;
 mod last_good;
 mod pair_list;

@@ -1,6 +1,6 @@
 //! `devices/paired.json` and `devices/pending.json`: the store of every gateway up to 2026.7.1.
 
-mod parse;
+pub(super) mod parse;
 
 use std::fs::File;
 use std::io::{self, Read};

@@ -1,7 +1,7 @@
 //! `state/openclaw.sqlite`: the store of every gateway from 2026.8.2.
 
 mod open;
-mod rows;
+pub(super) mod rows;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};

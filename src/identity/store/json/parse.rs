@@ -22,7 +22,7 @@ type Devices = HashMap<DeviceId, Arc<DeviceRecord>>;
 /// # Errors
 ///
 /// What is wrong with the file as a whole.
-pub(super) fn paired(text: &[u8]) -> Result<(Devices, Vec<String>), String> {
+pub(in crate::identity::store) fn paired(text: &[u8]) -> Result<(Devices, Vec<String>), String> {
     let entries = entries(text)?;
     let mut devices = Devices::with_capacity(entries.len());
     let mut problems = Vec::new();
@@ -87,7 +87,9 @@ fn record((key, entry): &Entry<'_>) -> Record {
 /// # Errors
 ///
 /// What is wrong with the file as a whole.
-pub(super) fn pending(text: &[u8]) -> Result<(Vec<PendingRequest>, Vec<String>), String> {
+pub(in crate::identity::store) fn pending(
+    text: &[u8],
+) -> Result<(Vec<PendingRequest>, Vec<String>), String> {
     let mut requests = Vec::new();
     let mut problems = Vec::new();
     for (key, entry) in entries(text)? {

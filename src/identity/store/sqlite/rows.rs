@@ -14,7 +14,7 @@ use crate::identity::store::wire::{Flaw, Loose, PairedEntry, PendingEntry, Token
 use crate::identity::store::{PendingRequest, Snapshot};
 
 /// Both tables, and a line for each row that had to be left out; `None` where there is no table of devices.
-pub(super) fn snapshot(
+pub(in crate::identity::store) fn snapshot(
     connection: &Connection,
 ) -> rusqlite::Result<Option<(Snapshot, Vec<String>)>> {
     let Some(columns) = Columns::of(connection, &PAIRED)? else {

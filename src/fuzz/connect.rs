@@ -1,0 +1,125 @@
+use std::sync::OnceLock;
+
+use serde_json::Value;
+
+use super::Choices;
+use crate::delegate::Delegate;
+use crate::handshake::message::{Answer, Connect, challenge};
+use crate::identity::proof::{PayloadVersion, ProofRules, verify};
+use crate::rewrite::{self, SharedSecret};
+use crate::secret::Secret;
+
+/// A client's first message, rewritten: it says what it said, but for what a delegated session has to say otherwise, and
+/// its new signature holds. Read as the gateway's answer, it keeps nothing that was issued to the delegate.
+pub fn connect(data: &[u8]) {
+    let mut choices = Choices(data);
+    let secret = match choices.byte() % 3 {
+        0 => None,
+        1 => Some(SharedSecret::Token(Secret::new("the shared token"))),
+        _ => Some(SharedSecret::Password(Secret::new("the shared password"))),
+    };
+    let text = choices.0;
+    let _ = challenge(text);
+    let Ok(original) = Connect::parse(text) else {
+        return;
+    };
+    let rewritten = rewrite::connect(&original, delegate(), NONCE, NOW, secret.as_ref());
+    let sent = Connect::parse(&rewritten).unwrap();
+
+    let device = sent.claims.device.clone().unwrap();
+    let proven = verify(&sent.claims, &device, NONCE, NOW, RULES);
+    assert_eq!(proven, Ok(PayloadVersion::V2));
+    assert_eq!(device.id, delegate().device_id().as_str());
+    assert_same_but(&original.message, &sent.message, secret.is_some(), "");
+
+    assert_eq!(sent.claims.request_id, original.claims.request_id);
+    assert_eq!(sent.claims.scopes, original.claims.scopes);
+    assert_eq!(sent.claims.role, original.claims.role);
+    answer(&original);
+}
+
+/// The same message as what a gateway might answer: shown to the client, it holds no token.
+fn answer(original: &Connect) {
+    let params = original.message.get("params").cloned().unwrap_or_default();
+    let mut hello = serde_json::json!({
+        "type": "res", "id": original.claims.request_id, "ok": true, "payload": params,
+    });
+    let before = hello.clone();
+    rewrite::hello(&mut hello, &original.claims);
+    let bytes = hello.to_string();
+    let Some(Answer::Hello(shown)) = Answer::parse(bytes.as_bytes(), &original.claims.request_id)
+    else {
+        unreachable!("it is still the answer")
+    };
+    let auth = |message: &Value| message.pointer("/payload/auth").cloned();
+    if let Some(Value::Object(auth)) = auth(&shown) {
+        let allowed = ["method", "role", "scopes"];
+        assert!(auth.keys().all(|key| allowed.contains(&key.as_str())));
+    }
+    let without = |mut message: Value| {
+        if let Some(payload) = message.get_mut("payload").and_then(Value::as_object_mut) {
+            payload.shift_remove("auth");
+        }
+        message
+    };
+    assert_eq!(without(before), without(shown));
+}
+
+/// Whether two messages differ in what a rewriting changes and in nothing else, not even in the order of keys.
+fn assert_same_but(before: &Value, after: &Value, auth: bool, path: &str) {
+    let changes = match path {
+        "/params/device" | "/params/client/platform" => true,
+        "/params/auth" => auth,
+        _ => false,
+    };
+    if changes {
+        return;
+    }
+    let (Value::Object(before), Value::Object(after)) = (before, after) else {
+        assert_eq!(before, after, "{path}");
+        return;
+    };
+    let named = |key: &&String| {
+        let added = match path {
+            "/params" => *key == "device" || (auth && *key == "auth"),
+            "/params/client" => *key == "deviceFamily",
+            _ => false,
+        };
+        !added
+    };
+    let keys: Vec<_> = before.keys().filter(named).collect();
+    assert_eq!(
+        keys,
+        after.keys().filter(named).collect::<Vec<_>>(),
+        "{path}"
+    );
+    if path == "/params/client" {
+        assert!(!after.contains_key("deviceFamily"));
+    }
+    for (key, value) in before {
+        if let Some(other) = after.get(key) {
+            // A key with a slash in it is another path, whatever it imitates.
+            let path = match key.contains('/') {
+                true => "?".to_owned(),
+                false => format!("{path}/{key}"),
+            };
+            assert_same_but(value, other, auth, &path);
+        }
+    }
+}
+
+fn delegate() -> &'static Delegate {
+    static DELEGATE: OnceLock<Delegate> = OnceLock::new();
+    DELEGATE.get_or_init(|| {
+        let directory = tempfile::tempdir().unwrap();
+        Delegate::load_or_create(directory.path()).unwrap()
+    })
+}
+
+const NONCE: &str = "the nonce";
+const NOW: i64 = 1_795_354_637_845;
+const RULES: ProofRules = ProofRules {
+    skew_ms: 0,
+    allow_v1: false,
+    allow_v3: true,
+};

@@ -1,0 +1,206 @@
+use std::cell::{Cell, RefCell};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex, split};
+use tokio::task::yield_now;
+
+use super::{Choices, run};
+use crate::handshake::drive::{Answered, Exchange, Limits, Opening};
+use crate::relay::{Stop, Wire, relay};
+use crate::stream::Stream;
+use crate::ws::scan::Sender;
+use crate::ws::{Item, Scanner};
+
+/// A handshake out of any bytes of both sides, however they are cut and whoever is first: each side gets the other's
+/// bytes, all of them and in their order, unless the shim says something else in their place; and it ends in time.
+pub fn tap(data: &[u8]) {
+    let mut choices = Choices(data);
+    let delegated = choices.flag();
+    let script = script(&mut choices);
+    let (sent, got, outcome) = run(play(&script, delegated));
+    match outcome {
+        Outcome::Left => {
+            assert!(sent.by_client.starts_with(&got.by_gateway));
+            assert!(sent.by_gateway.starts_with(&got.by_client));
+        }
+        Outcome::Relayed => {
+            assert_eq!(got.by_gateway, sent.by_client);
+            assert_eq!(got.by_client, sent.by_gateway);
+        }
+        Outcome::Delegated => assert_delegated(&sent.by_client, &got.by_gateway),
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Client,
+    Gateway,
+}
+
+/// One side says this; what the shim makes of it is waited for, or not.
+struct Turn<'a> {
+    side: Side,
+    settle: bool,
+    bytes: &'a [u8],
+}
+
+fn script<'a>(choices: &mut Choices<'a>) -> Vec<Turn<'a>> {
+    let mut script = Vec::new();
+    while !choices.is_over() && script.len() < 64 {
+        let how = choices.byte();
+        let side = match how & 1 {
+            0 => Side::Client,
+            _ => Side::Gateway,
+        };
+        let (settle, bytes) = (how & 2 == 0, choices.piece());
+        script.push(Turn {
+            side,
+            settle,
+            bytes,
+        });
+    }
+    script
+}
+
+#[derive(Default)]
+struct Talk {
+    by_client: Vec<u8>,
+    by_gateway: Vec<u8>,
+}
+
+enum Outcome {
+    Left,
+    Relayed,
+    Delegated,
+}
+
+async fn play(script: &[Turn<'_>], delegated: bool) -> (Talk, Talk, Outcome) {
+    let (client, client_end) = duplex(ROOM);
+    let (gateway, gateway_end) = duplex(ROOM);
+    let limits = Limits {
+        connect_frame: 4096,
+        timeout: Duration::from_secs(10),
+    };
+    let exchange = Exchange::new(wire(client_end), wire(gateway_end), limits);
+    let over = Cell::new(false);
+    let shim = async {
+        let (exchange, outcome) = handshake(exchange, delegated).await;
+        over.set(true);
+        if !matches!(outcome, Outcome::Left) {
+            let (client, gateway) = (exchange.client, exchange.gateway);
+            let stop = Stop::Never;
+            let relayed = relay(client, gateway, None, stop, None, Default::default(), ());
+            relayed.await.unwrap();
+        }
+        outcome
+    };
+    let got = RefCell::new(Talk::default());
+    let (mut from_client, mut to_client) = split(client);
+    let (mut from_gateway, mut to_gateway) = split(gateway);
+    let peers = async {
+        let mut sent = Talk::default();
+        for turn in script {
+            let (peer, said) = match turn.side {
+                Side::Client => (&mut to_client, &mut sent.by_client),
+                Side::Gateway => (&mut to_gateway, &mut sent.by_gateway),
+            };
+            said.extend_from_slice(turn.bytes);
+            let _ = peer.write_all(turn.bytes).await;
+            for _ in 0..if turn.settle { 16 } else { 0 } {
+                yield_now().await;
+            }
+        }
+        // Nobody leaves before the handshake is over: it ends by itself.
+        while !over.get() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        let _ = to_client.shutdown().await;
+        let _ = to_gateway.shutdown().await;
+        sent
+    };
+    let hear_gateway = async {
+        let mut bytes = Vec::new();
+        let _ = from_client.read_to_end(&mut bytes).await;
+        got.borrow_mut().by_client = bytes;
+    };
+    let hear_client = async {
+        let mut bytes = Vec::new();
+        let _ = from_gateway.read_to_end(&mut bytes).await;
+        got.borrow_mut().by_gateway = bytes;
+    };
+    let all = async { tokio::join!(shim, peers, hear_gateway, hear_client) };
+    let (outcome, sent, (), ()) = tokio::time::timeout(LONGEST, all).await.unwrap();
+    (sent, got.into_inner(), outcome)
+}
+
+async fn handshake(mut exchange: Exchange, delegated: bool) -> (Exchange, Outcome) {
+    let request = match exchange.open().await.unwrap() {
+        Opening::Connect(request) => request,
+        Opening::Untouched(_) => return (exchange, Outcome::Relayed),
+        Opening::Left => return (exchange, Outcome::Left),
+    };
+    let outcome = if delegated {
+        exchange.send_instead(&request, INSTEAD).await.unwrap();
+        Outcome::Delegated
+    } else {
+        exchange.send_original(&request).await.unwrap();
+        Outcome::Relayed
+    };
+    let id = &request.connect.claims.request_id;
+    let outcome = match exchange.answer(id).await.unwrap() {
+        Answered::Left => Outcome::Left,
+        Answered::Hello(_) | Answered::Refused { .. } | Answered::Nothing => outcome,
+    };
+    (exchange, outcome)
+}
+
+/// The gateway got everything but the request, and the other in its place.
+fn assert_delegated(sent: &[u8], got: &[u8]) {
+    let (before, controls, raw) = first_message(sent, None);
+    let (same, others, other) = first_message(got, Some(INSTEAD));
+    assert_eq!(got[..same - others.len()], sent[..before]);
+    assert_eq!(others, controls);
+    assert_eq!(got[same + other..], sent[before + raw..]);
+}
+
+/// Where the first message begins, the control frames inside it or right before it, and its length. Where it is to say
+/// `what`, the control frames before it are those that stood inside the message that it replaces.
+fn first_message(bytes: &[u8], what: Option<&[u8]>) -> (usize, Vec<u8>, usize) {
+    let mut scanner = Scanner::new(Sender::Client, 4096);
+    let (mut at, mut before) = (0, Vec::new());
+    loop {
+        match scanner.next(&bytes[at..]).unwrap().unwrap() {
+            Item::Control { raw, .. } => {
+                before.extend_from_slice(&bytes[at..at + raw]);
+                at += raw;
+            }
+            Item::Message {
+                payload,
+                controls,
+                raw,
+                ..
+            } => {
+                return match what {
+                    None => (at, controls, raw),
+                    Some(what) => {
+                        assert_eq!(payload, what);
+                        (at, before, raw)
+                    }
+                };
+            }
+        }
+    }
+}
+
+fn wire(stream: DuplexStream) -> Wire {
+    Wire {
+        stream: Stream::Memory(stream),
+        unread: BytesMut::new(),
+    }
+}
+
+const INSTEAD: &[u8] = b"the delegate's own request";
+const ROOM: usize = 512;
+/// The handshake's own time, and what a side may stay open for after the other.
+const LONGEST: Duration = Duration::from_secs(90);
