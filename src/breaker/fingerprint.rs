@@ -4,7 +4,6 @@ use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use hyper::header::{AUTHORIZATION, HOST, HeaderName, ORIGIN, USER_AGENT};
 use hyper::{HeaderMap, Request};
-use serde_json::{Value, json};
 use std::net::IpAddr;
 use thiserror::Error;
 
@@ -68,21 +67,24 @@ impl Fingerprints {
 
     /// Of everything that a client says, but for what is new in every attempt.
     pub(super) fn exact(&self, trace: &Trace, connect: &Connect, direct_local: bool) -> Digest {
-        let mut params = connect.message.get("params").cloned().unwrap_or_default();
-        if let Some(device) = params.get_mut("device").and_then(Value::as_object_mut) {
-            device.retain(|key, _| key == "id" || key == "publicKey");
+        let mut params = connect.params();
+        if let Some(mut device) = params.object("device") {
+            device.retain(|name| name == "id" || name == "publicKey");
+            params.set("device", &device);
         }
-        if let Some(client) = params.get_mut("client").and_then(Value::as_object_mut) {
-            client.shift_remove("instanceId");
+        if let Some(mut client) = params.object("client") {
+            client.retain(|name| name != "instanceId");
+            params.set("client", &client);
         }
         if params.get("scopes").is_some() {
-            params["scopes"] = json!(connect.claims.requested().iter().collect::<Vec<_>>());
+            let requested = connect.claims.requested();
+            params.set("scopes", &requested.iter().collect::<Vec<_>>());
         }
         self.digest([
             b"exact".to_vec(),
             trace.upgrade.to_vec(),
             vec![u8::from(direct_local)],
-            params.to_string().into_bytes(),
+            params.to_text().into_bytes(),
         ])
     }
 
@@ -90,7 +92,7 @@ impl Fingerprints {
     pub(super) fn pairing(&self, trace: &Trace, connect: &Connect, direct_local: bool) -> Digest {
         let claims = &connect.claims;
         let device = claims.device.as_ref();
-        let auth = connect.message.pointer("/params/auth");
+        let params = connect.params();
         self.digest([
             b"pairing".to_vec(),
             trace.standing.to_vec(),
@@ -100,7 +102,7 @@ impl Fingerprints {
             bytes(Some(&claims.role)),
             bytes(Some(&claims.platform)),
             bytes(claims.device_family.as_deref()),
-            bytes(auth.map(Value::to_string).as_deref()),
+            bytes(params.get("auth")),
         ])
     }
 
