@@ -1,11 +1,11 @@
 //! What makes two attempts the same, as keyed digests: no name, token or key of a client is kept.
 
 use aws_lc_rs::hmac;
-use aws_lc_rs::rand::SystemRandom;
 use hyper::header::{AUTHORIZATION, HOST, HeaderName, ORIGIN, USER_AGENT};
 use hyper::{HeaderMap, Request};
 use std::net::IpAddr;
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 use crate::handshake::message::Connect;
 
@@ -33,9 +33,10 @@ pub struct Trace {
 impl Fingerprints {
     /// With a random key.
     pub(super) fn new() -> Result<Self, NoRandomness> {
-        hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())
-            .map(Self)
-            .map_err(|_| NoRandomness)
+        // The system's own: the first number of aws-lc's costs a hundred milliseconds of gathering entropy.
+        let mut key = Zeroizing::new([0; 32]);
+        getrandom::fill(&mut *key).map_err(|_| NoRandomness)?;
+        Ok(Self(hmac::Key::new(hmac::HMAC_SHA256, &*key)))
     }
 
     /// Of an upgrade request, as the gateway gets it. `decisive` are the headers that its trusted-proxy mode

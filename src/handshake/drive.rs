@@ -466,7 +466,7 @@ impl Watched {
 fn masking_key() -> [u8; 4] {
     let mut key = [0; 4];
     // Without randomness the frame is still valid; the mask protects old caches on the way, and there are none here.
-    let _ = aws_lc_rs::rand::fill(&mut key);
+    let _ = getrandom::fill(&mut key);
     key
 }
 

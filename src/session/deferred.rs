@@ -223,7 +223,7 @@ async fn hold(deferred: &mut Deferred, known: &Remembered, delay: Duration) -> H
 /// A challenge of the shim's own, as gateways send it.
 fn challenge() -> io::Result<Challenge> {
     let mut bytes = [0; 16];
-    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| io::Error::other("no randomness"))?;
+    getrandom::fill(&mut bytes).map_err(|_| io::Error::other("no randomness"))?;
     Ok(Challenge {
         nonce: Builder::from_random_bytes(bytes).into_uuid().to_string(),
         ts_ms: Some(clock::now_ms()),
