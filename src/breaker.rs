@@ -12,6 +12,7 @@ mod pace;
 mod remembered;
 mod watch;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -43,6 +44,9 @@ pub struct Breaker {
     /// Kinds of upgrade that go to the gateway, because this attempt has to come back to be heard.
     sent_back: Cache<Trace, Option<Digest>>,
     holds: Arc<Semaphore>,
+    since: Instant,
+    /// When the last of what it remembers is forgotten, in milliseconds from its start.
+    quiet_from_ms: AtomicU64,
 }
 
 /// Attempts of one kind of upgrade, which were all answered by the same refusal.
@@ -91,7 +95,25 @@ impl Breaker {
                 .time_to_live(WAY_OPEN)
                 .build(),
             holds: Arc::new(Semaphore::new(HOLDS)),
+            since: Instant::now(),
+            quiet_from_ms: AtomicU64::new(0),
         })
+    }
+
+    /// Whether nothing was refused for so long that there is nothing to compare an attempt with: then it need not even
+    /// be looked at what an attempt is like.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.now_ms() >= self.quiet_from_ms.load(Ordering::Relaxed)
+    }
+
+    fn remembers(&self) {
+        let until = self.now_ms().saturating_add(LONGEST_MS);
+        self.quiet_from_ms.fetch_max(until, Ordering::Relaxed);
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     /// What makes upgrades and attempts comparable.
@@ -122,6 +144,7 @@ impl Breaker {
 
     /// Remembers what the gateway answered to an attempt, if the same would come again.
     pub async fn remember(&self, attempt: &Attempt, absorption: Absorption) {
+        self.remembers();
         self.heard(attempt).await;
         let mut keys = vec![attempt.exact];
         if absorption.refusal.wants_pairing() {
@@ -168,6 +191,7 @@ impl Breaker {
 
     /// Lets upgrades of this kind go to the gateway until this attempt has come back: it was not the expected repeat.
     pub async fn send_back(&self, trace: Trace, attempt: Option<&Attempt>) {
+        self.remembers();
         let attempt = attempt.map(|attempt| attempt.exact);
         self.sent_back.insert(trace, attempt).await;
     }
@@ -257,6 +281,8 @@ impl Attempt {
 const CAPACITY: u64 = 2_000;
 /// Clients that are answered without a gateway at a time; a local flood must not fill the memory with waiting ones.
 const HOLDS: usize = 256;
+/// Nothing is remembered for longer than a refusal, in milliseconds.
+const LONGEST_MS: u64 = absorb::LONGEST.as_secs() * 1000;
 /// Longer than any client waits between two attempts (30 s), so that one which was sent away finds the way open.
 const WAY_OPEN: Duration = Duration::from_secs(45);
 

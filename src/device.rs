@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::scope::ScopeSet;
 use crate::secret::Secret;
+use crate::text::{escaped, first};
 
 /// A device id: the lower-case hexadecimal SHA-256 of the device's raw Ed25519 public key.
 ///
@@ -27,13 +28,13 @@ impl DeviceId {
     /// The first twelve characters, enough to recognise a device in a log line.
     #[must_use]
     pub fn short(&self) -> String {
-        self.0.chars().take(12).collect()
+        first(&self.0, 12).to_owned()
     }
 }
 
 impl fmt::Display for DeviceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0.escape_debug())
+        escaped(&self.0).fmt(f)
     }
 }
 

@@ -207,11 +207,9 @@ impl Engine {
         if granted.names_all(&connect.claims.requested()) {
             return Cow::Borrowed(connect);
         }
-        let mut narrowed = connect.clone();
-        let scopes = &mut narrowed.claims.scopes;
+        let mut scopes = connect.claims.scopes.clone();
         scopes.retain(|scope| granted.names(scope));
-        narrowed.message["params"]["scopes"] = json!(scopes);
-        Cow::Owned(narrowed)
+        Cow::Owned(connect.for_scopes(scopes))
     }
 
     fn decide(

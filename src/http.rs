@@ -127,12 +127,12 @@ impl Connection {
             headers::tell_of_tls(self.peer.address, attribution, request.headers_mut());
         }
         let response = if upgrade::is_upgrade(request.headers()) {
-            upgrade::serve(front, attribution, visit, request).await
+            Box::pin(upgrade::serve(front, attribution, visit, request)).await
         } else {
-            let response = self
+            let forwarded = self
                 .upstream
-                .forward(&front.dialer, attribution.side(), request)
-                .await;
+                .forward(&front.dialer, attribution.side(), request);
+            let response = Box::pin(forwarded).await;
             front.engine.telemetry.request(response.status());
             response
         };

@@ -32,18 +32,18 @@ pub fn connect(
 ) -> Vec<u8> {
     let claims = delegated_claims(&original.claims, replace_auth);
     let device = delegate.prove(&claims, nonce, now_ms);
-    let mut message = original.message.clone();
-    if let Some(params) = message.get_mut("params").and_then(Value::as_object_mut) {
-        set(params, "device", device_json(&device));
-        if let Some(client) = params.get_mut("client").and_then(Value::as_object_mut) {
-            set(client, "platform", json!(PLATFORM));
-            client.shift_remove("deviceFamily");
-        }
-        if let Some(secret) = replace_auth {
-            set(params, "auth", auth_json(secret));
-        }
+    let (mut message, mut params) = (original.message(), original.params());
+    params.set("device", &device_json(&device));
+    if let Some(mut client) = params.object("client") {
+        client.set("platform", &PLATFORM);
+        client.retain(|name| name != "deviceFamily");
+        params.set("client", &client);
     }
-    message.to_string().into_bytes()
+    if let Some(secret) = replace_auth {
+        params.set("auth", &auth_json(secret));
+    }
+    message.set("params", &params);
+    message.to_text().into_bytes()
 }
 
 /// What the delegate claims: what the client claimed, with the fields that [`connect`] changes.

@@ -1,13 +1,16 @@
 //! Operator scopes, and what one of them implies.
 
-use std::collections::BTreeSet;
+use std::borrow::Cow;
 use std::fmt;
+
+use crate::text::escaped;
 
 /// A set of scope names such as `operator.read`.
 ///
-/// Unknown names are kept: every gateway version accepts and stores them.
+/// Unknown names are kept: every gateway version accepts and stores them. The known ones take no memory of their own,
+/// because every record of a large store and every handshake has a few of these sets.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct ScopeSet(BTreeSet<String>);
+pub struct ScopeSet(Vec<Cow<'static, str>>);
 
 /// The scope that stands for every `operator.*` scope.
 pub const ADMIN: &str = "operator.admin";
@@ -39,20 +42,20 @@ const OPERATOR_PREFIX: &str = "operator.";
 impl ScopeSet {
     /// The empty set.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub const fn new() -> Self {
+        Self(Vec::new())
     }
 
     /// Whether the set names `scope` itself.
     #[must_use]
     pub fn names(&self, scope: &str) -> bool {
-        self.0.contains(scope)
+        self.place(scope).is_ok()
     }
 
     /// Whether the set names every scope of `other`, compared literally.
     #[must_use]
     pub fn names_all(&self, other: &Self) -> bool {
-        other.0.is_subset(&self.0)
+        other.iter().all(|scope| self.names(scope))
     }
 
     /// Whether `scope` lies in the closure of the set: `operator.admin` implies every `operator.*` scope, and
@@ -79,14 +82,16 @@ impl ScopeSet {
     }
 
     /// Adds one scope.
-    pub fn insert(&mut self, scope: impl Into<String>) {
-        self.0.insert(scope.into());
+    pub fn insert(&mut self, scope: impl AsRef<str> + Into<String>) {
+        if let Err(place) = self.place(scope.as_ref()) {
+            self.0.insert(place, name(scope));
+        }
     }
 
     /// The scopes of both sets.
     #[must_use]
     pub fn union(&self, other: &Self) -> Self {
-        Self(self.0.union(&other.0).cloned().collect())
+        Self::sorted(self.0.iter().chain(&other.0).cloned().collect())
     }
 
     /// Whether there is no scope at all.
@@ -97,14 +102,36 @@ impl ScopeSet {
 
     /// The scopes in alphabetical order.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(String::as_str)
+        self.0.iter().map(|name| &**name)
+    }
+
+    /// The same as names that can be kept, which costs no memory for known ones.
+    pub fn names_of(&self) -> impl Iterator<Item = &Cow<'static, str>> {
+        self.0.iter()
+    }
+
+    fn sorted(mut names: Vec<Cow<'static, str>>) -> Self {
+        names.sort_unstable();
+        names.dedup();
+        Self(names)
+    }
+
+    /// Where `scope` is, or else where it would be.
+    fn place(&self, scope: &str) -> Result<usize, usize> {
+        self.0.binary_search_by(|name| (**name).cmp(scope))
     }
 }
 
-impl<S: Into<String>> FromIterator<S> for ScopeSet {
+impl<S: AsRef<str> + Into<String>> FromIterator<S> for ScopeSet {
     fn from_iter<I: IntoIterator<Item = S>>(scopes: I) -> Self {
-        Self(scopes.into_iter().map(Into::into).collect())
+        Self::sorted(scopes.into_iter().map(name).collect())
     }
+}
+
+/// The name as it is kept.
+pub fn name(scope: impl AsRef<str> + Into<String>) -> Cow<'static, str> {
+    let known = ALL.into_iter().find(|known| *known == scope.as_ref());
+    known.map_or_else(|| Cow::Owned(scope.into()), Cow::Borrowed)
 }
 
 /// Writes the scopes without their common prefix: `admin, read`; `none` for the empty set.
@@ -116,7 +143,8 @@ impl fmt::Display for ScopeSet {
         for (index, scope) in self.iter().enumerate() {
             let separator = if index == 0 { "" } else { ", " };
             let short = scope.strip_prefix(OPERATOR_PREFIX).unwrap_or(scope);
-            write!(f, "{separator}{}", short.escape_debug())?;
+            f.write_str(separator)?;
+            escaped(short).fmt(f)?;
         }
         Ok(())
     }

@@ -50,6 +50,7 @@ use crate::ws::close::SERVICE_RESTART;
 
 use delegate::Delegated;
 use refusal::Refused;
+pub use repeat::Before;
 use report::Report;
 
 /// A session whose two ends have just been upgraded.
@@ -69,9 +70,13 @@ pub struct Session {
     pub limits: Limits,
     /// How long it may be silent.
     pub idle: Option<Duration>,
-    /// What its upgrade looks like.
-    pub trace: Trace,
-    /// What was known of it before the gateway was asked.
+    /// The headers on which the gateway's judgement of a user rests.
+    pub decisive: Vec<String>,
+    /// What its upgrade looks like, once somebody has asked.
+    pub trace: OnceLock<Trace>,
+    /// What was known of its device before the gateway was asked.
+    pub before: OnceLock<Before>,
+    /// What its attempt looks like, once somebody has asked.
     pub attempt: OnceLock<Attempt>,
     /// Its place among the sessions that run.
     pub row: Row,
@@ -109,8 +114,8 @@ impl Session {
         let established = match self.engine.mode.get() {
             Mode::Off => Some(Established::untouched(client, gateway)),
             mode => {
-                self.unless_ended(self.handshake(mode, client, gateway))
-                    .await?
+                let handshake = Box::pin(self.handshake(mode, client, gateway));
+                self.unless_ended(handshake).await?
             }
         };
         Ok(established.map(|established| self.goes_on(established)))
@@ -127,7 +132,8 @@ impl Session {
         client: Wire,
         _place: OwnedSemaphorePermit,
     ) -> io::Result<Option<Lasting>> {
-        let established = self.unless_ended(self.deferred(client)).await?;
+        let deferred = Box::pin(self.deferred(client));
+        let established = self.unless_ended(deferred).await?;
         Ok(established.map(|established| self.goes_on(established)))
     }
 
@@ -171,7 +177,8 @@ impl Session {
         upgrade.is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"))
     }
 
-    /// `None` where the session was refused, and is over.
+    /// `None` where the session was refused, and is over. Each of its ways has memory of its own, so that none takes
+    /// what the longest of them would.
     async fn handshake(
         &self,
         mode: Mode,
@@ -192,41 +199,40 @@ impl Session {
             .challenge
             .as_ref()
             .map(|challenge| challenge.nonce.as_str());
-        let judgement = self
+        let mut judgement = self
             .engine
             .judge(&request.connect, nonce, &self.visit)
             .await;
-        let mut report = Report::new(self, mode, &request.connect.claims, &judgement, started);
+        let mut report = Report::new(self, mode, &request.connect.claims, &mut judgement, started);
         if mode == Mode::On
             && let Some(known) = self.refused_before(&request, &judgement).await
         {
-            let repeat = self.engine.breaker.repeated(self.trace, &known).await;
-            return self
-                .answer(
-                    exchange.client,
-                    &request,
-                    &judgement,
-                    &known,
-                    repeat,
-                    &mut report,
-                )
-                .await;
+            let repeat = self.engine.breaker.repeated(self.trace(), &known).await;
+            let answer = self.answer(
+                exchange.client,
+                &request,
+                &judgement,
+                &known,
+                repeat,
+                &mut report,
+            );
+            return Box::pin(answer).await;
         }
         if mode == Mode::Observe
             && let Some(known) = self.refused_before(&request, &judgement).await
         {
-            let repeat = self.engine.breaker.repeated(self.trace, &known).await;
-            self.engine.breaker.answered(self.trace).await;
+            let repeat = self.engine.breaker.repeated(self.trace(), &known).await;
+            self.engine.breaker.answered(self.trace()).await;
             report.would(Would::Repeat(repeat));
         }
         match (mode, &judgement.decision, nonce) {
             (Mode::On, Decision::Rewrite(_), Some(nonce)) => {
-                self.delegate(exchange, &request, &judgement, nonce, &mut report)
-                    .await
+                let delegated = self.delegate(exchange, &request, &judgement, nonce, &mut report);
+                Box::pin(delegated).await
             }
             _ => {
-                self.pass(mode, exchange, &request, &judgement, &mut report)
-                    .await
+                let passed = self.pass(mode, exchange, &request, &judgement, &mut report);
+                Box::pin(passed).await
             }
         }
     }

@@ -23,6 +23,7 @@ use crate::clock;
 use crate::diagnosis::Diagnosis;
 use crate::explain::Outcome;
 use crate::findings::Code;
+use crate::text::first;
 
 use hour::{Hour, Plot};
 use live::Live;
@@ -257,15 +258,17 @@ impl GatewayTelemetry {
         self.all.0.live.enter(Arc::clone(&self.name), from)
     }
 
-    /// A handshake is over.
-    pub fn handshake(&self, row: &Row, mut handshake: Handshake) {
+    /// A handshake is over. Returns what is kept of it.
+    pub fn handshake(&self, row: &Row, mut handshake: Handshake) -> Arc<Handshake> {
         // A client says its scopes, and may say many.
-        handshake.requested = cut(&handshake.requested);
+        let kept = first(&handshake.requested, LONGEST_KEPT).len();
+        handshake.requested.truncate(kept);
         let handshake = Arc::new(handshake);
         self.meters.handshake(&handshake);
         lock(&self.all.0.hour).handshake(clock::now_ms(), handshake.outcome, handshake.took);
         lock(&self.all.0.notable).handshake(&self.name, &handshake);
-        row.seen(handshake);
+        row.seen(Arc::clone(&handshake));
+        handshake
     }
 
     /// A plain HTTP request was answered.
@@ -291,7 +294,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// At most so much of what somebody else may have made long.
 fn cut(text: &str) -> String {
-    text.chars().take(LONGEST_KEPT).collect()
+    first(text, LONGEST_KEPT).to_owned()
 }
 
 /// In characters.

@@ -1,5 +1,36 @@
 //! Text for people: safe on a terminal, wrapped, cut, and with times and numbers as a person says them.
 
+use std::fmt::{self, Display, Formatter};
+
+/// The text as [`str::escape_debug`] shows it, at less cost where there is nothing to escape, which is nearly always.
+#[must_use]
+pub const fn escaped(text: &str) -> impl Display {
+    Escaped(text)
+}
+
+struct Escaped<'a>(&'a str);
+
+impl Display for Escaped<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let plain = |byte: u8| matches!(byte, b' '..=b'~') && !b"\"'\\".contains(&byte);
+        if self.0.bytes().all(plain) {
+            f.write_str(self.0)
+        } else {
+            self.0.escape_debug().fmt(f)
+        }
+    }
+}
+
+/// The text's first characters, at most so many.
+#[must_use]
+pub fn first(text: &str, characters: usize) -> &str {
+    // There are no more characters than bytes, so most texts need not be counted.
+    let end = (text.len() > characters)
+        .then(|| text.char_indices().nth(characters))
+        .flatten();
+    end.map_or(text, |(end, _)| text.get(..end).unwrap_or_default())
+}
+
 /// The text with every character escaped that could move the cursor, change colours or reorder what is shown.
 #[must_use]
 pub fn safe(text: &str) -> String {

@@ -1,12 +1,11 @@
 //! What makes two attempts the same, as keyed digests: no name, token or key of a client is kept.
 
 use aws_lc_rs::hmac;
-use aws_lc_rs::rand::SystemRandom;
 use hyper::header::{AUTHORIZATION, HOST, HeaderName, ORIGIN, USER_AGENT};
 use hyper::{HeaderMap, Request};
-use serde_json::{Value, json};
 use std::net::IpAddr;
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 use crate::handshake::message::Connect;
 
@@ -34,9 +33,10 @@ pub struct Trace {
 impl Fingerprints {
     /// With a random key.
     pub(super) fn new() -> Result<Self, NoRandomness> {
-        hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())
-            .map(Self)
-            .map_err(|_| NoRandomness)
+        // The system's own: the first number of aws-lc's costs a hundred milliseconds of gathering entropy.
+        let mut key = Zeroizing::new([0; 32]);
+        getrandom::fill(&mut *key).map_err(|_| NoRandomness)?;
+        Ok(Self(hmac::Key::new(hmac::HMAC_SHA256, &*key)))
     }
 
     /// Of an upgrade request, as the gateway gets it. `decisive` are the headers that its trusted-proxy mode
@@ -68,21 +68,24 @@ impl Fingerprints {
 
     /// Of everything that a client says, but for what is new in every attempt.
     pub(super) fn exact(&self, trace: &Trace, connect: &Connect, direct_local: bool) -> Digest {
-        let mut params = connect.message.get("params").cloned().unwrap_or_default();
-        if let Some(device) = params.get_mut("device").and_then(Value::as_object_mut) {
-            device.retain(|key, _| key == "id" || key == "publicKey");
+        let mut params = connect.params();
+        if let Some(mut device) = params.object("device") {
+            device.retain(|name| name == "id" || name == "publicKey");
+            params.set("device", &device);
         }
-        if let Some(client) = params.get_mut("client").and_then(Value::as_object_mut) {
-            client.shift_remove("instanceId");
+        if let Some(mut client) = params.object("client") {
+            client.retain(|name| name != "instanceId");
+            params.set("client", &client);
         }
         if params.get("scopes").is_some() {
-            params["scopes"] = json!(connect.claims.requested().iter().collect::<Vec<_>>());
+            let requested = connect.claims.requested();
+            params.set("scopes", &requested.iter().collect::<Vec<_>>());
         }
         self.digest([
             b"exact".to_vec(),
             trace.upgrade.to_vec(),
             vec![u8::from(direct_local)],
-            params.to_string().into_bytes(),
+            params.to_text().into_bytes(),
         ])
     }
 
@@ -90,7 +93,7 @@ impl Fingerprints {
     pub(super) fn pairing(&self, trace: &Trace, connect: &Connect, direct_local: bool) -> Digest {
         let claims = &connect.claims;
         let device = claims.device.as_ref();
-        let auth = connect.message.pointer("/params/auth");
+        let params = connect.params();
         self.digest([
             b"pairing".to_vec(),
             trace.standing.to_vec(),
@@ -100,7 +103,7 @@ impl Fingerprints {
             bytes(Some(&claims.role)),
             bytes(Some(&claims.platform)),
             bytes(claims.device_family.as_deref()),
-            bytes(auth.map(Value::to_string).as_deref()),
+            bytes(params.get("auth")),
         ])
     }
 

@@ -7,6 +7,7 @@ use crate::device::{DeviceRecord, OperatorToken};
 use crate::identity::{Credential, Identity};
 use crate::profile::ScopeCheck;
 use crate::scope::ScopeSet;
+use crate::text::escaped;
 
 type Lines = Vec<String>;
 
@@ -237,5 +238,5 @@ fn one(scope: &str) -> String {
 }
 
 fn text(untrusted: &str) -> String {
-    untrusted.escape_debug().to_string()
+    escaped(untrusted).to_string()
 }

@@ -38,7 +38,7 @@ pub struct Case<'a> {
     pub address: IpAddr,
     /// What the gateway asks of everyone.
     pub auth: &'a GatewayAuth,
-    /// The gateway's `hello-ok`, the whole message.
+    /// The gateway's `hello-ok`: the message, or no more of it than `payload.server` and `payload.auth`.
     pub hello: &'a Value,
 }
 

@@ -9,6 +9,7 @@ use crate::findings::Code;
 use crate::handshake::message::{AuthClaims, Claims};
 use crate::profile::{Evidence, Profile, ScopeCheck};
 use crate::scope::ScopeSet;
+use crate::text::first;
 
 /// One session: where it came from, what it asked for, how that was decided, and what came of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,7 +78,7 @@ impl Taken {
     #[must_use]
     pub fn new(case: CaseTrace, mut steps: Vec<Step>) -> Self {
         for step in &mut steps {
-            step.answer = clipped(&step.answer);
+            clip(&mut step.answer, LONGEST_TEXT);
             clip_list(&mut step.because);
         }
         Self { case, steps }
@@ -346,7 +347,7 @@ fn clip_list(list: &mut Vec<String>) {
     let more = list.len().saturating_sub(LONGEST_LIST);
     list.truncate(LONGEST_LIST);
     for text in list.iter_mut() {
-        *text = cut(text, LONGEST_LINE);
+        clip(text, LONGEST_LINE);
     }
     if more > 0 {
         list.push(format!("… and {more} more"));
@@ -355,13 +356,16 @@ fn clip_list(list: &mut Vec<String>) {
 
 /// At most so much of what a client may have sent.
 fn clipped(text: &str) -> String {
-    cut(text, LONGEST_TEXT)
+    let mut text = text.to_owned();
+    clip(&mut text, LONGEST_TEXT);
+    text
 }
 
-fn cut(text: &str, characters: usize) -> String {
-    match text.char_indices().nth(characters) {
-        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
-        None => text.to_owned(),
+fn clip(text: &mut String, characters: usize) {
+    let end = first(text, characters).len();
+    if end < text.len() {
+        text.truncate(end);
+        text.push('…');
     }
 }
 

@@ -1,40 +1,51 @@
 //! The traces of the last sessions, in a file of bounded size that another process can read.
 //!
-//! One task writes; a session never waits for it. A disk that is full costs traces, not sessions.
+//! One thread writes, many traces at a time while many come; a session never waits for it. A disk that is full costs
+//! traces, not sessions.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+use std::time::Duration;
 
-use tokio::sync::mpsc;
-use tracing::{Instrument as _, Span, debug, warn};
+use tracing::{Span, debug, warn};
 
 use super::SessionTrace;
 
 /// Takes the traces of sessions, to be written when there is time. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Traces {
-    sender: mpsc::Sender<SessionTrace>,
+    lines: SyncSender<Vec<u8>>,
     dropped: Arc<AtomicU64>,
 }
 
 impl Traces {
-    /// Starts the task that writes below the data directory; it ends when every handle is gone.
+    /// Starts the thread that writes below the data directory; it ends when every handle is gone.
     #[must_use]
     pub fn start(data: &Path) -> Self {
-        let (sender, receiver) = mpsc::channel(WAITING);
-        tokio::spawn(write(receiver, Sink::new(data, LARGEST)).in_current_span());
+        let (lines, receiver) = sync_channel(WAITING);
+        let (sink, span) = (Sink::new(data, LARGEST), Span::current());
+        let write = move || span.in_scope(|| write(&receiver, sink));
+        if let Err(error) = thread::Builder::new()
+            .name("traces".to_owned())
+            .spawn(write)
+        {
+            warn!("no thread for the traces of sessions: {error}");
+        }
         Self {
-            sender,
+            lines,
             dropped: Arc::default(),
         }
     }
 
     /// Keeps a trace, unless too many wait to be written already.
-    pub fn keep(&self, trace: SessionTrace) {
-        if self.sender.try_send(trace).is_err() {
+    pub fn keep(&self, trace: &SessionTrace) {
+        let kept = line(trace).is_some_and(|line| self.lines.try_send(line).is_ok());
+        if !kept {
             let dropped = self.dropped.fetch_add(1, Ordering::Relaxed) + 1;
             debug!(
                 dropped,
@@ -50,19 +61,19 @@ impl Traces {
     }
 }
 
-async fn write(mut traces: mpsc::Receiver<SessionTrace>, mut sink: Sink) {
-    let mut batch = Vec::new();
-    while traces.recv_many(&mut batch, WAITING).await > 0 {
-        let traces = std::mem::take(&mut batch);
-        let span = Span::current();
-        let written = tokio::task::spawn_blocking(move || {
-            span.in_scope(|| sink.append(&traces));
-            sink
-        });
-        match written.await {
-            Ok(returned) => sink = returned,
-            Err(_) => return,
-        }
+/// In the place where the trace was made, so that no more than its text has to change hands.
+fn line(trace: &SessionTrace) -> Option<Vec<u8>> {
+    let mut line = Vec::with_capacity(USUAL_LENGTH);
+    serde_json::to_writer(&mut line, trace).ok()?;
+    line.push(b'\n');
+    Some(line)
+}
+
+/// Writes what there is, and then has a rest: waking this thread for each of many traces would cost more than the writing.
+fn write(lines: &Receiver<Vec<u8>>, mut sink: Sink) {
+    while let Ok(first) = lines.recv() {
+        sink.append([first].into_iter().chain(lines.try_iter()));
+        thread::sleep(REST);
     }
 }
 
@@ -85,8 +96,8 @@ impl Sink {
         }
     }
 
-    fn append(&mut self, traces: &[SessionTrace]) {
-        match self.try_append(traces) {
+    fn append(&mut self, lines: impl IntoIterator<Item = Vec<u8>>) {
+        match self.try_append(lines) {
             Ok(()) => self.failing = false,
             Err(error) => {
                 self.file = None;
@@ -100,10 +111,8 @@ impl Sink {
         }
     }
 
-    fn try_append(&mut self, traces: &[SessionTrace]) -> io::Result<()> {
-        for trace in traces {
-            let mut line = serde_json::to_vec(trace)?;
-            line.push(b'\n');
+    fn try_append(&mut self, lines: impl IntoIterator<Item = Vec<u8>>) -> io::Result<()> {
+        for line in lines {
             let (file, size) = self.open()?;
             file.write_all(&line)?;
             *size += line.len() as u64;
@@ -198,6 +207,10 @@ const FILE: &str = "sessions.jsonl";
 const LARGEST: u64 = 4 << 20;
 /// How many traces may wait to be written.
 const WAITING: usize = 256;
+/// How long the writer waits for more of them, between two writes.
+const REST: Duration = Duration::from_millis(10);
+/// Of a trace, in bytes.
+const USUAL_LENGTH: usize = 4096;
 
 #[cfg(test)]
 mod tests {
@@ -214,6 +227,10 @@ mod tests {
         named.collect()
     }
 
+    fn lines_of(names: &[&str]) -> Vec<Vec<u8>> {
+        named(names).iter().filter_map(line).collect()
+    }
+
     fn kept(data: &Path) -> Vec<String> {
         let kept = Kept::read(data).unwrap().traces;
         kept.into_iter().map(|trace| trace.session).collect()
@@ -223,11 +240,11 @@ mod tests {
     fn what_is_kept_can_be_read_also_after_a_restart_and_behind_half_a_line() {
         let dir = tempfile::tempdir().unwrap();
         assert!(kept(dir.path()).is_empty());
-        Sink::new(dir.path(), LARGEST).append(&named(&["a", "b"]));
+        Sink::new(dir.path(), LARGEST).append(lines_of(&["a", "b"]));
         let path = dir.path().join(FILE);
         let half = fs::read(&path).unwrap();
         fs::write(&path, &half[..half.len() - 20]).unwrap();
-        Sink::new(dir.path(), LARGEST).append(&named(&["c"]));
+        Sink::new(dir.path(), LARGEST).append(lines_of(&["c"]));
         assert_eq!(kept(dir.path()), ["a", "c"]);
         assert_eq!(Kept::read(dir.path()).unwrap().traces[0], named(&["a"])[0]);
     }
@@ -239,7 +256,7 @@ mod tests {
         let mut sink = Sink::new(dir.path(), 3 * one);
         let names: Vec<String> = (0..20).map(|n| n.to_string()).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        sink.append(&named(&names));
+        sink.append(lines_of(&names));
         let kept = kept(dir.path());
         assert!(kept.len() <= 8, "{kept:?}");
         assert_eq!(kept.last().map(String::as_str), Some("19"));
@@ -251,7 +268,7 @@ mod tests {
     fn nobody_else_can_read_them() {
         use std::os::unix::fs::PermissionsExt as _;
         let dir = tempfile::tempdir().unwrap();
-        Sink::new(dir.path(), LARGEST).append(&named(&["a"]));
+        Sink::new(dir.path(), LARGEST).append(lines_of(&["a"]));
         let mode = fs::metadata(dir.path().join(FILE)).unwrap().permissions();
         assert_eq!(mode.mode() & 0o777, 0o600);
     }
@@ -261,22 +278,22 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().join("later");
         let mut sink = Sink::new(&data, LARGEST);
-        sink.append(&named(&["lost"]));
+        sink.append(lines_of(&["lost"]));
         assert!(sink.failing);
         fs::create_dir(&data).unwrap();
-        sink.append(&named(&["kept"]));
+        sink.append(lines_of(&["kept"]));
         assert!(!sink.failing);
         assert_eq!(kept(&data), ["kept"]);
     }
 
-    #[tokio::test]
-    async fn a_writer_that_lags_costs_traces_and_holds_nobody_up() {
-        let (sender, _unread) = mpsc::channel(1);
+    #[test]
+    fn a_writer_that_lags_costs_traces_and_holds_nobody_up() {
+        let (lines, _unread) = sync_channel(1);
         let traces = Traces {
-            sender,
+            lines,
             dropped: Arc::default(),
         };
-        for trace in named(&["a", "b", "c"]) {
+        for trace in &named(&["a", "b", "c"]) {
             traces.keep(trace);
         }
         assert_eq!(traces.dropped(), 2);

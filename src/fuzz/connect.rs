@@ -30,17 +30,21 @@ pub fn connect(data: &[u8]) {
     let proven = verify(&sent.claims, &device, NONCE, NOW, RULES);
     assert_eq!(proven, Ok(PayloadVersion::V2));
     assert_eq!(device.id, delegate().device_id().as_str());
-    assert_same_but(&original.message, &sent.message, secret.is_some(), "");
+    // What is no number for this side, as 1e999, is one for a gateway, and goes on as it is.
+    if let Ok(before) = serde_json::from_slice(text) {
+        let after = serde_json::from_slice(&rewritten).unwrap();
+        assert_same_but(&before, &after, secret.is_some(), "");
+        answer(&original, &before);
+    }
 
     assert_eq!(sent.claims.request_id, original.claims.request_id);
     assert_eq!(sent.claims.scopes, original.claims.scopes);
     assert_eq!(sent.claims.role, original.claims.role);
-    answer(&original);
 }
 
 /// The same message as what a gateway might answer: shown to the client, it holds no token.
-fn answer(original: &Connect) {
-    let params = original.message.get("params").cloned().unwrap_or_default();
+fn answer(original: &Connect, message: &Value) {
+    let params = message.get("params").cloned().unwrap_or_default();
     let mut hello = serde_json::json!({
         "type": "res", "id": original.claims.request_id, "ok": true, "payload": params,
     });

@@ -12,7 +12,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, timeout_at};
 
-use super::message::{Answer, Challenge, Connect, Refusal, challenge};
+use super::message::{Answer, Challenge, Connect, Hello, Refusal, challenge};
 use crate::relay::Wire;
 use crate::ws::close::POLICY_VIOLATION;
 use crate::ws::scan::Sender;
@@ -77,7 +77,7 @@ pub enum Untouched {
 #[derive(Debug)]
 pub enum Answered {
     /// `hello-ok`, with the bytes still unread.
-    Hello(Value),
+    Hello(Box<Hello>),
     /// A refusal, with the bytes still unread.
     Refused {
         /// The whole message.
@@ -228,8 +228,13 @@ impl Exchange {
             match scanner.next(&self.gateway.unread) {
                 Err(_) => return Ok(Answered::Nothing),
                 Ok(Some(Item::Message { payload, raw, .. })) => {
+                    if let Some(hello) = Hello::parse(&payload, request_id) {
+                        return Ok(Answered::Hello(hello.into()));
+                    }
                     match Answer::parse(&payload, request_id) {
-                        Some(Answer::Hello(message)) => return Ok(Answered::Hello(message)),
+                        Some(Answer::Hello(message)) => {
+                            return Ok(Answered::Hello(Hello::from(message).into()));
+                        }
                         Some(Answer::Refused { message, refusal }) => {
                             return Ok(Answered::Refused { message, refusal });
                         }
@@ -269,11 +274,11 @@ impl Exchange {
     }
 
     /// Shows the client `message` instead of the answer that lies unread.
-    pub fn show_instead(&mut self, message: &Value) {
+    pub fn show_instead(&mut self, message: &str) {
         let mut scanner = Scanner::new(Sender::Gateway, LONGEST_ANSWER);
         if let Ok(Some(Item::Message { raw, controls, .. })) = scanner.next(&self.gateway.unread) {
             let rest = self.gateway.unread.split_off(raw);
-            let shown = frame::encode(Opcode::Text, message.to_string().as_bytes(), None);
+            let shown = frame::encode(Opcode::Text, message.as_bytes(), None);
             self.gateway.unread = BytesMut::from(controls.as_slice());
             self.gateway.unread.extend_from_slice(&shown);
             self.gateway.unread.unsplit(rest);
@@ -461,7 +466,7 @@ impl Watched {
 fn masking_key() -> [u8; 4] {
     let mut key = [0; 4];
     // Without randomness the frame is still valid; the mask protects old caches on the way, and there are none here.
-    let _ = aws_lc_rs::rand::fill(&mut key);
+    let _ = getrandom::fill(&mut key);
     key
 }
 

@@ -1,19 +1,34 @@
 //! The three messages of a handshake: challenge, `connect` request, answer.
 //!
-//! Parsed for what the shim has to know; every field it does not know stays in the [`Value`], in its place.
+//! Parsed for what the shim has to know; every field it does not know stays in the text, in its place.
+
+mod hello;
+mod usual;
 
 use serde_json::{Map, Value};
 use thiserror::Error;
 
+use super::object::Object;
 use crate::scope::ScopeSet;
 
+pub use hello::Hello;
+
 /// A `connect` request: `{type:"req", id, method:"connect", params}`, the first frame of every client.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Connect {
     /// The whole message as it came.
-    pub message: Value,
+    text: String,
     /// What it claims.
     pub claims: Claims,
+}
+
+/// Without the message, which holds secrets.
+impl std::fmt::Debug for Connect {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connect")
+            .field("claims", &self.claims)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Who a client says it is and what it asks for.
@@ -119,19 +134,49 @@ impl Connect {
     ///
     /// When it is not a well-formed `connect` request; then it belongs to the gateway, untouched.
     pub fn parse(payload: &[u8]) -> Result<Self, NotConnect> {
-        let message: Value = serde_json::from_slice(payload).map_err(|_| NotConnect::NotJson)?;
-        if text(&message, "type") != Some("req") || text(&message, "method") != Some("connect") {
-            return Err(NotConnect::OtherMessage);
-        }
-        let claims = claims(&message).ok_or(NotConnect::Malformed)?;
-        Ok(Self { message, claims })
+        let text = std::str::from_utf8(payload).map_err(|_| NotConnect::NotJson)?;
+        let claims = usual::connect(text).map_or_else(|| unusual(text), Ok)?;
+        Ok(Self {
+            text: text.to_owned(),
+            claims,
+        })
+    }
+
+    /// The whole message.
+    #[must_use]
+    pub fn message(&self) -> Object<'_> {
+        Object::parse(&self.text).unwrap_or_default()
     }
 
     /// The `params` object.
     #[must_use]
-    pub fn params(&self) -> Option<&Map<String, Value>> {
-        self.message.get("params")?.as_object()
+    pub fn params(&self) -> Object<'_> {
+        self.message().object("params").unwrap_or_default()
     }
+
+    /// The same request for these scopes.
+    #[must_use]
+    pub fn for_scopes(&self, scopes: Vec<String>) -> Self {
+        let (mut message, mut params) = (self.message(), self.params());
+        params.set("scopes", &scopes);
+        message.set("params", &params);
+        Self {
+            text: message.to_text(),
+            claims: Claims {
+                scopes,
+                ..self.claims.clone()
+            },
+        }
+    }
+}
+
+/// The claims of a request that is not written as usual.
+fn unusual(message: &str) -> Result<Claims, NotConnect> {
+    let message: Value = serde_json::from_str(message).map_err(|_| NotConnect::NotJson)?;
+    if text(&message, "type") != Some("req") || text(&message, "method") != Some("connect") {
+        return Err(NotConnect::OtherMessage);
+    }
+    claims(&message).ok_or(NotConnect::Malformed)
 }
 
 impl Claims {

@@ -84,11 +84,9 @@ pub(super) async fn serve(
         pacing: Arc::clone(&front.pacing),
         limits: front.limits,
         idle: front.idle,
-        trace: front.engine.breaker.fingerprints().trace(
-            attribution.address(),
-            &redial.request,
-            front.trust.decisive_headers(),
-        ),
+        decisive: front.trust.decisive_headers().map(str::to_owned).collect(),
+        trace: OnceLock::new(),
+        before: OnceLock::new(),
         attempt: OnceLock::new(),
         row: front.engine.telemetry.enter(attribution.address()),
         ending: front.sessions.ending(),
@@ -188,7 +186,7 @@ async fn deferral(front: &Front, session: &Session) -> Option<OwnedSemaphorePerm
     let able = engine.mode.get() == Mode::On
         && websocket_key(session.redial.request.headers()).is_some()
         && engine.control.standing().delegate_scopes.is_some();
-    if !able || !engine.breaker.expects(&session.trace).await {
+    if !able || engine.breaker.is_quiet() || !engine.breaker.expects(&session.trace()).await {
         return None;
     }
     engine.breaker.place()

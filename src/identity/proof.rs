@@ -158,13 +158,12 @@ pub fn raw_public_key(text: &str) -> Option<[u8; 32]> {
 #[must_use]
 pub fn device_id(raw_key: &[u8; 32]) -> DeviceId {
     let digest = digest::digest(&digest::SHA256, raw_key);
-    DeviceId::new(
-        digest
-            .as_ref()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect::<String>(),
-    )
+    let digits = digest
+        .as_ref()
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 0xf]);
+    let hex = digits.filter_map(|digit| char::from_digit(digit.into(), 16));
+    DeviceId::new(hex.collect::<String>())
 }
 
 fn decode(base64url: &str) -> Option<Vec<u8>> {

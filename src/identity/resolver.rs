@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use moka::Expiry;
 use moka::future::Cache;
 use tokio::sync::watch;
+use tokio::task::spawn_blocking;
 
 use super::store::{DeviceStore, Snapshot, StoreError};
 use crate::device::{DeviceId, DeviceRecord};
@@ -118,8 +119,14 @@ impl Resolver {
                 generation,
                 device: device.clone(),
             };
-            let load = self.load(device, generation);
-            let found = self.cache.entry(key).or_try_insert_with(load).await;
+            if let Some(answer) = self.cache.get(&key).await
+                && self.generation() == generation
+            {
+                return Ok((answer, Lookup::Hit));
+            }
+            // Elsewhere, because it is rare and takes room.
+            let load = Box::pin(self.load(device, generation));
+            let found = Box::pin(self.cache.entry(key).or_try_insert_with(load)).await;
             // Without a limit, because the caller has one, and an invalidation needs a change that somebody made.
             if self.generation() == generation {
                 let entry = found.map_err(|error| StoreError::clone(&error))?;
@@ -144,7 +151,7 @@ impl Resolver {
     pub async fn refresh(&self) {
         let generation = self.generation();
         let now = self.store.snapshot().await;
-        self.note(generation, now.as_ref());
+        self.note(generation, now.as_ref()).await;
     }
 
     /// A number that moves at every invalidation, for those who have to look again at what they were told.
@@ -165,7 +172,7 @@ impl Resolver {
 
     async fn load(&self, device: &DeviceId, generation: u64) -> Result<Answer, StoreError> {
         let snapshot = self.store.snapshot().await;
-        self.note(generation, snapshot.as_ref());
+        self.note(generation, snapshot.as_ref()).await;
         Ok(snapshot?.devices.get(device).cloned())
     }
 
@@ -173,24 +180,46 @@ impl Resolver {
     ///
     /// Compared with every read, not only with those of whoever watches the store: a lookup may have seen a state
     /// that came and went between two looks of the watch.
-    fn note(&self, generation: u64, now: Result<&Arc<Snapshot>, &StoreError>) {
+    async fn note(&self, generation: u64, now: Result<&Arc<Snapshot>, &StoreError>) {
+        while let Some((before, now)) = self.to_be_compared(generation, now) {
+            let same = same_standing(&before, &now).await;
+            let mut basis = self.basis();
+            if self.generation() != generation {
+                return;
+            }
+            // Another read may have been noted meanwhile; then this one is held against that.
+            if matches!(&*basis, Basis::Table(known) if Arc::ptr_eq(known, &before)) {
+                if same {
+                    *basis = Basis::Table(now);
+                } else {
+                    // Which of the two is the older one is not known, so neither is kept.
+                    self.forget(&mut basis);
+                }
+                drop(basis);
+                return let_go(before);
+            }
+        }
+    }
+
+    /// The table that the answers rest on, and the one that was read now, where these are two. Whatever else was read is
+    /// noted at once.
+    fn to_be_compared(
+        &self,
+        generation: u64,
+        now: Result<&Arc<Snapshot>, &StoreError>,
+    ) -> Option<(Arc<Snapshot>, Arc<Snapshot>)> {
         let mut basis = self.basis();
         if self.generation() != generation {
-            return;
+            return None;
         }
-        let same = match (&*basis, now) {
-            (Basis::Unknown, _) | (Basis::Failure, Err(_)) => true,
-            (Basis::Table(before), Ok(now)) => {
-                Arc::ptr_eq(before, now) || before.same_standing(now)
-            }
-            _ => false,
-        };
-        if same {
-            *basis = now.map_or(Basis::Failure, |now| Basis::Table(Arc::clone(now)));
-        } else {
-            // Which of the two is the older one is not known, so neither is kept.
-            self.forget(&mut basis);
+        match (&*basis, now) {
+            (Basis::Table(before), Ok(now)) if Arc::ptr_eq(before, now) => {}
+            (Basis::Table(before), Ok(now)) => return Some((Arc::clone(before), Arc::clone(now))),
+            (Basis::Unknown, Ok(now)) => *basis = Basis::Table(Arc::clone(now)),
+            (Basis::Unknown | Basis::Failure, Err(_)) => *basis = Basis::Failure,
+            _ => self.forget(&mut basis),
         }
+        None
     }
 
     fn forget(&self, basis: &mut Basis) {
@@ -204,6 +233,27 @@ impl Resolver {
         self.basis.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// Two large tables are compared where no session waits for its turn.
+async fn same_standing(one: &Arc<Snapshot>, other: &Arc<Snapshot>) -> bool {
+    if one.devices.len() <= QUICKLY_COMPARED {
+        return one.same_standing(other);
+    }
+    let (before, now) = (Arc::clone(one), Arc::clone(other));
+    let compared = spawn_blocking(move || before.same_standing(&now));
+    // It fails only when the runtime ends; forgetting is always right.
+    compared.await.unwrap_or(false)
+}
+
+/// Giving back the memory of a large table takes time as well.
+fn let_go(table: Arc<Snapshot>) {
+    if table.devices.len() > QUICKLY_COMPARED {
+        spawn_blocking(move || drop(table));
+    }
+}
+
+/// So many records are compared in less time than it takes to ask another thread.
+const QUICKLY_COMPARED: usize = 500;
 
 impl fmt::Debug for Resolver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -65,11 +65,11 @@ impl Session {
         let mut judgement = self.judge(&request, &challenge).await;
         let known = self.refused_before(&request, &judgement).await;
         if let Some(known) = known {
-            let repeat = self.engine.breaker.repeated(self.trace, &known).await;
+            let repeat = self.engine.breaker.repeated(self.trace(), &known).await;
             let delay = known.delay(repeat, deferred.patience());
             match hold(&mut deferred, &known, delay).await {
                 Held::Answer => {
-                    let mut report = self.report(&request, &judgement, started);
+                    let mut report = self.report(&request, &mut judgement, started);
                     return self
                         .answer(
                             deferred.client,
@@ -82,16 +82,16 @@ impl Session {
                         .await;
                 }
                 Held::Left => {
-                    self.engine.breaker.answered(self.trace).await;
+                    self.engine.breaker.answered(self.trace()).await;
                     return Err(io::ErrorKind::UnexpectedEof.into());
                 }
                 Held::Released => {
-                    self.engine.breaker.answered(self.trace).await;
+                    self.engine.breaker.answered(self.trace()).await;
                     judgement = self.judge(&request, &challenge).await;
                 }
             }
         }
-        let mut report = self.report(&request, &judgement, started);
+        let mut report = self.report(&request, &mut judgement, started);
         self.go_on(deferred, &request, judgement, &mut report).await
     }
 
@@ -102,7 +102,7 @@ impl Session {
             .await
     }
 
-    fn report(&self, request: &Request, judgement: &Judgement, started: Instant) -> Report<'_> {
+    fn report(&self, request: &Request, judgement: &mut Judgement, started: Instant) -> Report<'_> {
         Report::new(self, Mode::On, &request.connect.claims, judgement, started)
     }
 
@@ -185,7 +185,7 @@ impl Session {
     async fn send_back(&self, client: Wire, connect: &Connect) -> io::Result<Option<Established>> {
         self.engine
             .breaker
-            .send_back(self.trace, self.attempt.get())
+            .send_back(self.trace(), self.attempt(connect))
             .await;
         let claims = &connect.claims;
         let version = claims.client_version.as_deref().and_then(Version::parse);
@@ -223,7 +223,7 @@ async fn hold(deferred: &mut Deferred, known: &Remembered, delay: Duration) -> H
 /// A challenge of the shim's own, as gateways send it.
 fn challenge() -> io::Result<Challenge> {
     let mut bytes = [0; 16];
-    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| io::Error::other("no randomness"))?;
+    getrandom::fill(&mut bytes).map_err(|_| io::Error::other("no randomness"))?;
     Ok(Challenge {
         nonce: Builder::from_random_bytes(bytes).into_uuid().to_string(),
         ts_ms: Some(clock::now_ms()),

@@ -111,14 +111,13 @@ impl Session {
         let device = judgement.identity.device().cloned();
         let (delegation, stopped) = self.engine.delegations.enter(device, check);
         match exchange.answer(&claims.request_id).await? {
-            Answered::Hello(mut hello) => {
+            Answered::Hello(hello) => {
                 if let Some(objection) = delegation.objection().await {
                     let close = Close::new(POLICY_VIOLATION, format!("scope-shim: {objection}"));
                     let _ = exchange.client.send(&close.server_frame()).await;
                     return Err(io::Error::new(io::ErrorKind::PermissionDenied, objection));
                 }
-                rewrite::hello(&mut hello, claims);
-                exchange.show_instead(&hello);
+                exchange.show_instead(&hello.of_delegated(claims));
                 Ok(Ok(Delegated {
                     stop: stopped,
                     delegation,

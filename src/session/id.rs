@@ -1,6 +1,6 @@
 //! A name for every session: short enough to be read out, and unique over restarts.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -44,7 +44,7 @@ impl fmt::Display for SessionId {
         for place in (0..LENGTH).rev() {
             let digit = (self.0 >> (place * BITS)) & (DIGITS.len() as u64 - 1);
             let digit = usize::try_from(digit).ok().and_then(|at| DIGITS.get(at));
-            f.write_str(&char::from(*digit.unwrap_or(&b'0')).to_string())?;
+            f.write_char(char::from(*digit.unwrap_or(&b'0')))?;
         }
         Ok(())
     }

@@ -36,20 +36,20 @@ impl Session {
             }
             Answered::Hello(hello) => {
                 report.accepted();
-                self.heard().await;
-                let lacks = lacks_scopes(&hello, &claims.requested(), &judgement.identity);
+                self.heard(&request.connect).await;
+                let lacks = lacks_scopes(hello.told(), &claims.requested(), &judgement.identity);
                 if mode == Mode::Observe && lacks && self.may_ask_again(request, judgement) {
                     report.would(Would::Heal);
                 }
                 if mode == Mode::On && lacks {
-                    let healing = self.heal(&mut exchange, request, judgement).await?;
+                    let healing = Box::pin(self.heal(&mut exchange, request, judgement)).await?;
                     if let Some((again, delegated)) = healing {
                         report.healed(&again);
                         self.engine.learn(None, claims);
                         return Ok(Established::delegated(exchange, delegated));
                     }
                 }
-                let tap = self.degraded(mode, request, judgement, &hello, report);
+                let tap = self.degraded(mode, request, judgement, hello.told(), report);
                 Ok(Established::degraded(exchange, tap))
             }
             Answered::Refused { message, refusal } => {
@@ -61,11 +61,10 @@ impl Session {
                     waiting: None,
                 };
                 if mode != Mode::On {
-                    self.observe(request, judgement, &refused, report).await;
+                    Box::pin(self.observe(request, judgement, &refused, report)).await;
                     return Ok(Established::as_it_is(exchange));
                 }
-                self.refused(exchange, request, judgement, refused, report)
-                    .await
+                Box::pin(self.refused(exchange, request, judgement, refused, report)).await
             }
         }
     }
@@ -85,7 +84,8 @@ impl Session {
         }
         let diagnosis = self.explain(request, judgement, refused, report).await;
         report.would(Would::Tell(diagnosis.sentence));
-        self.remember(refused, POLICY_VIOLATION).await;
+        self.remember(&request.connect, refused, POLICY_VIOLATION)
+            .await;
     }
 
     /// Tells, once, of a session that was let in with fewer scopes than it asked for, and sees to it that its client

@@ -145,7 +145,7 @@ impl Session {
         diagnosis: &Diagnosis,
     ) -> io::Result<Option<Established>> {
         let code = exchange.close_code().await;
-        self.remember(&refused, code).await;
+        self.remember(&request.connect, &refused, code).await;
         let mut message = refused.message;
         let reason = diagnosis::shape(&mut message, diagnosis, &request.connect.claims);
         say_no(exchange.client, &message, &Close::new(code, reason)).await?;

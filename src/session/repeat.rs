@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::report::Report;
 use super::{Established, Refused, Session};
-use crate::breaker::{Absorption, Attempt, Footing, Remembered};
+use crate::breaker::{Absorption, Attempt, Footing, Remembered, Trace};
 use crate::decide::Decision;
-use crate::device::DeviceId;
+use crate::device::{DeviceId, DeviceRecord};
 use crate::diagnosis;
 use crate::engine::Judgement;
 use crate::handshake::drive::{Request, say_no};
@@ -16,6 +16,13 @@ use crate::identity::{Identity, Unidentified};
 use crate::relay::Wire;
 use crate::ws::Close;
 
+/// What was known of a session's device before the gateway was asked.
+#[derive(Clone, Debug)]
+pub struct Before {
+    device: Option<DeviceId>,
+    record: Option<Arc<DeviceRecord>>,
+}
+
 impl Session {
     /// The refusal that the gateway would give again; and notes what is known now, before it is asked.
     pub(super) async fn refused_before(
@@ -23,30 +30,32 @@ impl Session {
         request: &Request,
         judgement: &Judgement,
     ) -> Option<Arc<Remembered>> {
-        let attempt = self.attempt(&request.connect, &judgement.identity).await?;
-        let found = match judgement.decision {
-            // It has a way past the refusal now.
-            Decision::Rewrite(_) => None,
-            _ => self.engine.breaker.find(&attempt).await,
-        };
-        let _ = self.attempt.set(attempt);
-        found
+        let before = self.before(&request.connect, &judgement.identity).await?;
+        let _ = self.before.set(before);
+        // It has a way past the refusal now.
+        if matches!(judgement.decision, Decision::Rewrite(_)) || self.engine.breaker.is_quiet() {
+            return None;
+        }
+        let attempt = self.attempt(&request.connect)?;
+        self.engine.breaker.find(attempt).await
     }
 
     /// The gateway has let the session in.
-    pub(super) async fn heard(&self) {
-        if let Some(attempt) = self.attempt.get() {
+    pub(super) async fn heard(&self, connect: &Connect) {
+        if !self.engine.breaker.is_quiet()
+            && let Some(attempt) = self.attempt(connect)
+        {
             self.engine.breaker.heard(attempt).await;
         }
     }
 
     /// Remembers a refusal that would come again.
-    pub(super) async fn remember(&self, refused: &Refused, close_code: u16) {
+    pub(super) async fn remember(&self, connect: &Connect, refused: &Refused, close_code: u16) {
         // What the delegate is refused is the shim's own trouble, and passes.
         if refused.delegated {
             return;
         }
-        if let Some(attempt) = self.attempt.get()
+        if let Some(attempt) = self.attempt(connect)
             && let Some(absorption) =
                 Absorption::new(&refused.message, &refused.refusal, close_code)
         {
@@ -54,8 +63,36 @@ impl Session {
         }
     }
 
+    /// What its upgrade looks like.
+    pub fn trace(&self) -> Trace {
+        *self.trace.get_or_init(|| {
+            let decisive = self.decisive.iter().map(String::as_str);
+            self.engine.breaker.fingerprints().trace(
+                self.client_address,
+                &self.redial.request,
+                decisive,
+            )
+        })
+    }
+
+    /// What the attempt looks like; most sessions end without anybody having asked. `None` for one that cannot be told
+    /// from others.
+    pub(super) fn attempt(&self, connect: &Connect) -> Option<&Attempt> {
+        let before = self.before.get()?;
+        Some(self.attempt.get_or_init(|| {
+            Attempt::new(
+                self.engine.breaker.fingerprints(),
+                self.trace(),
+                connect,
+                self.visit.circumstances.direct_local,
+                before.device.clone(),
+                Footing::of(before.record.as_deref()),
+            )
+        }))
+    }
+
     /// `None` for one that cannot be told from others: its proof does not hold, or cannot be checked.
-    async fn attempt(&self, connect: &Connect, identity: &Identity) -> Option<Attempt> {
+    async fn before(&self, connect: &Connect, identity: &Identity) -> Option<Before> {
         let device = match (&connect.claims.device, identity) {
             (None, _) => None,
             (
@@ -73,14 +110,7 @@ impl Session {
             (_, Some(device)) => self.engine.resolver.resolve(device).await.ok()?,
             (_, None) => None,
         };
-        Some(Attempt::new(
-            self.engine.breaker.fingerprints(),
-            self.trace,
-            connect,
-            self.visit.circumstances.direct_local,
-            device,
-            Footing::of(record.as_deref()),
-        ))
+        Some(Before { device, record })
     }
 
     /// Gives the refusal again.
@@ -104,7 +134,7 @@ impl Session {
         let diagnosis = self.explain(request, judgement, &refused, report).await;
         let mut message = refused.message;
         let reason = diagnosis::shape(&mut message, &diagnosis, claims);
-        self.engine.breaker.answered(self.trace).await;
+        self.engine.breaker.answered(self.trace()).await;
         say_no(client, &message, &Close::new(known.close_code(), reason)).await?;
         Ok(None)
     }

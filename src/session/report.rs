@@ -1,5 +1,6 @@
 //! One line a session: who, what was asked, approved and decided, why, and what came of it.
 
+use std::mem::take;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -16,6 +17,7 @@ use crate::explain::{FindingTrace, Outcome, SessionTrace, Taken, Traces};
 use crate::handshake::message::{Claims, Refusal};
 use crate::identity::Identity;
 use crate::telemetry::{Found, Handshake};
+use crate::text::{escaped, first};
 
 /// What is written when the handshake is over, whatever way it ends.
 #[derive(Debug)]
@@ -47,7 +49,7 @@ impl<'a> Report<'a> {
         session: &'a Session,
         mode: Mode,
         claims: &Claims,
-        judgement: &Judgement,
+        judgement: &mut Judgement,
         started: Instant,
     ) -> Self {
         let verb = judgement.decision.as_str();
@@ -77,7 +79,7 @@ impl<'a> Report<'a> {
                 (Mode::Observe, Decision::Rewrite(_)) => Some(Would::Rewrite),
                 _ => None,
             },
-            trace: session.engine.traces.clone().zip(judgement.taken.clone()),
+            trace: session.engine.traces.clone().zip(judgement.taken.take()),
             quiet: false,
             started,
         }
@@ -94,11 +96,7 @@ impl<'a> Report<'a> {
     pub(super) fn refused(&mut self, refusal: &Refusal) {
         self.outcome = Outcome::Refused;
         let code = refusal.details_code.as_deref().unwrap_or(&refusal.code);
-        self.answer = format!(
-            "{}: {}",
-            code.escape_debug(),
-            refusal.message.escape_debug()
-        );
+        self.answer = format!("{}: {}", escaped(code), escaped(&refusal.message));
     }
 
     /// The shim answered by itself, for the so-manieth time: told each time that the number has doubled.
@@ -169,21 +167,21 @@ impl<'a> Report<'a> {
 
 impl Report<'_> {
     /// Leaves what `scope-shim explain` needs to tell how it came to this.
-    fn keep_trace(&mut self, ms: u64) {
+    fn keep_trace(&mut self, over: &Handshake) {
         let Some((traces, taken)) = self.trace.take() else {
             return;
         };
-        traces.keep(SessionTrace {
-            session: self.id.to_string(),
+        traces.keep(&SessionTrace {
+            session: over.session.clone(),
             at_ms: self.at_ms,
-            ms,
+            ms: ms(over.took),
             mode: self.mode.as_str().to_owned(),
-            address: self.from.clone(),
+            address: over.from.clone(),
             case: taken.case,
             steps: taken.steps,
-            decision: self.decision.clone(),
-            why: brief(&self.why),
-            answer: brief(&self.answer),
+            decision: over.decision.clone(),
+            why: over.why.clone(),
+            answer: over.answer.clone(),
             would: self.would.as_ref().map(|would| brief(&would.to_string())),
             finding: self.finding.as_ref().map(|finding| {
                 FindingTrace::new(finding.code, &finding.sentence, finding.command.as_deref())
@@ -191,20 +189,19 @@ impl Report<'_> {
             outcome: self.outcome,
         });
     }
-}
 
-impl Report<'_> {
-    fn handshake(&self, took: Duration) -> Handshake {
+    /// As it is shown to people.
+    fn handshake(&mut self) -> Handshake {
         Handshake {
             session: self.id.to_string(),
             at_ms: self.at_ms,
-            took,
-            from: self.from.clone(),
-            who: self.who.clone(),
-            client: self.client.clone(),
+            took: self.started.elapsed(),
+            from: take(&mut self.from),
+            who: take(&mut self.who),
+            client: take(&mut self.client),
             requested: self.requested.clone(),
-            approved: self.approved.clone(),
-            decision: self.decision.clone(),
+            approved: take(&mut self.approved),
+            decision: take(&mut self.decision),
             why: brief(&self.why),
             answer: brief(&self.answer),
             outcome: self.outcome,
@@ -222,28 +219,27 @@ impl Drop for Report<'_> {
                 .observed()
                 .note(self.would.as_ref());
         }
-        let took = self.started.elapsed();
+        let over = self.handshake();
         let telemetry = &self.session.engine.telemetry;
-        telemetry.handshake(&self.session.row, self.handshake(took));
+        let over = telemetry.handshake(&self.session.row, over);
         if self.quiet {
             return;
         }
-        let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        self.keep_trace(ms);
+        self.keep_trace(&over);
         info!(
-            session = %self.id,
-            from = %self.from,
-            who = %self.who,
-            client = %self.client,
+            session = %over.session,
+            from = %over.from,
+            who = %over.who,
+            client = %over.client,
             requested = %self.requested,
-            approved = %self.approved,
-            decision = %self.decision,
+            approved = %over.approved,
+            decision = %over.decision,
             why = %self.why,
             answer = %self.answer,
             on_would = self.would.as_ref().map(tracing::field::display),
             finding = self.finding.as_ref().map(|finding| tracing::field::display(finding.code)),
             fix = self.finding.as_ref().and_then(|finding| finding.command.as_deref()).map(tracing::field::display),
-            ms,
+            ms = ms(over.took),
             "session"
         );
     }
@@ -255,40 +251,32 @@ fn who(claims: &Claims, identity: &Identity) -> String {
             format!("no device, as this host's {}", record.device_id.short())
         }
         (Identity::User { name, .. }, _) => {
-            let name: String = name.chars().take(LONGEST_NAME).collect();
-            format!("user {}", name.escape_debug())
+            format!("user {}", escaped(first(name, LONGEST_NAME)))
         }
         (Identity::FreshLocal, _) => "no device, local".to_owned(),
         (_, None) => "no device".to_owned(),
         (Identity::Unknown(_), Some(device)) => {
-            format!(
-                "unverified {}",
-                device
-                    .id
-                    .chars()
-                    .take(12)
-                    .collect::<String>()
-                    .escape_debug()
-            )
+            format!("unverified {}", escaped(first(&device.id, 12)))
         }
         (Identity::Device { record, .. }, Some(_)) => record.device_id.short(),
     }
 }
 
+/// One number for the log and for `explain`.
+fn ms(took: Duration) -> u64 {
+    u64::try_from(took.as_millis()).unwrap_or(u64::MAX)
+}
+
 fn client(claims: &Claims) -> String {
     let version = claims.client_version.as_deref().unwrap_or("?");
-    format!("{}/{} {}", claims.client_id, claims.client_mode, version)
-        .chars()
-        .take(LONGEST_NAME)
-        .collect::<String>()
-        .escape_debug()
-        .to_string()
+    let name = format!("{}/{} {}", claims.client_id, claims.client_mode, version);
+    escaped(first(&name, LONGEST_NAME)).to_string()
 }
 
 const LONGEST_NAME: usize = 80;
 /// At most so much of what a client or gateway may have sent.
 fn brief(text: &str) -> String {
-    text.chars().take(LONGEST_KEPT).collect()
+    first(text, LONGEST_KEPT).to_owned()
 }
 
 /// In characters.

@@ -193,7 +193,7 @@ fn roles<S: Into<String>>(roles: Option<Vec<S>>, role: Option<S>) -> Vec<String>
     roles.into_iter().map(Into::into).collect()
 }
 
-fn scopes<S: Into<String>>(scopes: Option<Vec<S>>) -> ScopeSet {
+fn scopes<S: AsRef<str> + Into<String>>(scopes: Option<Vec<S>>) -> ScopeSet {
     scopes.unwrap_or_default().into_iter().collect()
 }
 
@@ -201,6 +201,12 @@ fn scopes<S: Into<String>>(scopes: Option<Vec<S>>) -> ScopeSet {
 #[derive(Debug, Deserialize)]
 #[serde(transparent)]
 pub(super) struct Word<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl AsRef<str> for Word<'_> {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
 
 impl From<String> for Word<'_> {
     fn from(text: String) -> Self {

@@ -113,7 +113,6 @@ impl World {
         let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let request = Request::builder().header(UPGRADE, "websocket");
         let request = request.body(Empty::new()).unwrap();
-        let breaker = self.engine.breaker.fingerprints();
         Session {
             engine: Arc::clone(&self.engine),
             visit: Visit {
@@ -127,7 +126,9 @@ impl World {
                 host: None,
             },
             client_address: address,
-            trace: breaker.trace(address, &request, std::iter::empty()),
+            decisive: Vec::new(),
+            trace: OnceLock::new(),
+            before: OnceLock::new(),
             redial: Redial {
                 dialer: Arc::new(nowhere()),
                 side: Side::Local,
