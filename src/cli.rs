@@ -5,6 +5,8 @@ pub mod check;
 pub mod completions;
 pub mod devices;
 pub mod doctor;
+#[cfg(target_os = "linux")]
+pub mod elsewhere;
 pub mod explain;
 pub mod intercept;
 pub mod man;
@@ -97,6 +99,26 @@ pub enum Command {
     Man(Man),
     /// Print the version
     Version,
+}
+
+impl Command {
+    /// The settings of a command that is about the shim that runs: another would be harmed, or made.
+    #[must_use]
+    pub const fn about_a_shim(&self) -> Option<&Settings> {
+        match self {
+            Self::Mode(options) => Some(&options.settings),
+            Self::Reload(settings) | Self::Upgrade(settings) => Some(settings),
+            Self::Status(options) => Some(&options.settings),
+            Self::Page(options) => Some(&options.settings),
+            Self::Repair(options) => Some(&options.settings),
+            Self::Unpair(options) => Some(&options.settings),
+            // Listing changes nothing, and does not need a shim.
+            Self::Approve(options) if options.id.is_some() || options.all_local => {
+                Some(&options.settings)
+            }
+            _ => None,
+        }
+    }
 }
 
 /// The settings that have a flag; `config/scope-shim.toml` has all of them.

@@ -22,6 +22,7 @@ mod unknown;
 mod upstream;
 mod url;
 mod value;
+mod warning;
 mod words;
 
 use std::net::SocketAddr;
@@ -40,6 +41,7 @@ pub use sources::Sources;
 pub use tls::Tls;
 pub use url::GatewayUrl;
 pub(crate) use value::network;
+pub use warning::Warning;
 pub use words::{
     DeviceLess, EntitledRepairs, LocalUpgrades, LogFormat, LogLevel, Mode, Plaintext,
     ProxyProtocol, Sandbox, SessionLog, StoreKind,

@@ -16,9 +16,8 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 use serde_json::Value;
 
-use crate::config::{Environment, Finding, network};
+use crate::config::{Environment, Finding, Warning, network};
 use crate::secret::Secret;
-pub(crate) use auth::TRUSTED_PROXY_LOOPBACK;
 pub use details::{Details, Place, Reader, details, environment_file, port_written};
 use document::Document;
 use variables::Variables;
@@ -163,7 +162,7 @@ pub fn discover(state: Option<&Path>, environment: &Environment, listen_port: u1
     let mut facts = GatewayFacts::default();
     let Some((directory, from)) = paths::state_directory(state, environment) else {
         facts.findings.push(Finding::new(
-            "no-home",
+            Warning::NoHome,
             "neither OPENCLAW_STATE_DIR nor a home directory tells where the gateway keeps its state",
             "give gateway.state",
         ));
@@ -219,7 +218,7 @@ impl GatewayFacts {
             match network(&text) {
                 Some(network) => proxies.push(network),
                 None => reader.findings.push(Finding::new(
-                    "gateway-trusted-proxy-invalid",
+                    Warning::GatewayTrustedProxyInvalid,
                     format!(
                         "the gateway ignores {:?} in gateway.trustedProxies: it is neither an address nor a network",
                         text
@@ -231,7 +230,7 @@ impl GatewayFacts {
         self.trusted_proxies = Some(proxies);
         if reader.text("gateway.mode").as_deref() == Some("remote") {
             self.findings.push(Finding::new(
-                "gateway-mode-remote",
+                Warning::GatewayModeRemote,
                 format!(
                     "{} belongs to a client: gateway.mode is \"remote\", so no gateway runs from it",
                     document.path.display()
@@ -292,7 +291,7 @@ impl GatewayFacts {
             self.port_from = document.origin("gateway.port");
             if let Some(other) = variable.filter(|other| *other != port) {
                 self.findings.push(Finding::new(
-                    "gateway-port-doubt",
+                    Warning::GatewayPortDoubt,
                     format!(
                         "{PORT_VARIABLE} says {other} and openclaw.json says {port}; the shim takes {port}, \
                          the gateway itself would take the variable if it has it"
@@ -361,7 +360,7 @@ impl Lookup<'_> {
             Ok(text) => Some(text),
             Err(missing) => {
                 self.findings.push(Finding::new(
-                    "gateway-variable-unset",
+                    Warning::GatewayVariableUnset,
                     format!(
                         "{}: {key} needs the variable {missing}, which the shim does not have",
                         self.document.path.display()
@@ -386,7 +385,7 @@ impl Lookup<'_> {
             }
             Some("tailnet") => {
                 self.findings.push(Finding::new(
-                    "gateway-bind-tailnet",
+                    Warning::GatewayBindTailnet,
                     "gateway.bind is \"tailnet\": the gateway listens on this machine's tailnet address, which the \
                      shim does not look up",
                     "give the address as --gateway ws://<tailnet address>:<port>",

@@ -40,6 +40,17 @@ impl Invocation {
         Self(options)
     }
 
+    /// What leads to a shim whose options are known.
+    #[must_use]
+    pub fn of_flags(given: impl IntoIterator<Item = (&'static str, String)>) -> Self {
+        let given = given.into_iter().map(|(flag, value)| Given {
+            flag,
+            value,
+            by_variable: false,
+        });
+        Self(given.collect())
+    }
+
     /// The same for one of several gateways.
     #[must_use]
     pub fn for_gateway(mut self, name: &str) -> Self {
@@ -74,7 +85,13 @@ impl Invocation {
             text.push_str(&quoted(word));
         }
         let taken = taken(words.first().copied().unwrap_or_default());
-        for given in self.0.iter().filter(|given| taken.contains(&given.flag)) {
+        let said = |flag: &str| {
+            words
+                .iter()
+                .any(|word| word.split('=').next() == Some(flag))
+        };
+        let needed = |given: &&Given| taken.contains(&given.flag) && !said(given.flag);
+        for given in self.0.iter().filter(needed) {
             text.push_str(&format!(" {} {}", given.flag, quoted(&given.value)));
         }
         text

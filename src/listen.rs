@@ -24,7 +24,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use crate::config::{Config, Problem};
 use crate::http::Connection;
@@ -188,11 +188,11 @@ async fn enter(
             };
             Some((accepted.stream, Arc::new(connection)))
         }
-        Err(why) if why.is_remarkable() => {
-            info!(client = %peer.address, "{why}");
-            None
-        }
+        // Whoever has the wrong address, or trusts another certificate, tries again and again.
         Err(why) => {
+            if let Some(reason) = why.reason() {
+                door.turned_away(reason);
+            }
             debug!(client = %peer.address, "{why}");
             None
         }

@@ -307,7 +307,8 @@ mod tests {
             tracing::info!(target: "scope_shim::x", client = "cli", "session ended");
             tracing::debug!(target: "scope_shim::x", "detail");
             tracing::info!(target: "hyper", "noise");
-            findings([&Finding::new("a-code", "what", "how")]);
+            let finding = Finding::new(crate::config::Warning::GatewaySilent, "what", "how");
+            findings([&finding]);
         })
     }
 
@@ -351,7 +352,7 @@ mod tests {
         let line: serde_json::Value = serde_json::from_str(text.lines().nth(1).unwrap()).unwrap();
         assert_eq!(
             (line.get("code").unwrap(), line.get("fix").unwrap()),
-            (&"a-code".into(), &"how".into())
+            (&"gateway-silent".into(), &"how".into())
         );
     }
 

@@ -21,6 +21,9 @@ fn main() -> ExitCode {
         Err(error) => error.exit(),
     };
     let no_color = cli.no_color;
+    if let Some(objection) = objection(&cli.command) {
+        return fail(&objection, no_color).into();
+    }
     let status = match cli.command {
         Command::Run(settings) => run(&settings, no_color),
         Command::Mode(options) => speak(&options.settings, no_color, async |shim| {
@@ -81,6 +84,23 @@ fn main() -> ExitCode {
         Command::Version => print(&format!("scope-shim {}\n", env!("CARGO_PKG_VERSION"))),
     };
     status.into()
+}
+
+/// A command that says nothing of a shim that runs elsewhere does not mean the one that does not run here.
+#[cfg(target_os = "linux")]
+fn objection(command: &Command) -> Option<String> {
+    let settings = command.about_a_shim()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime
+        .ok()?
+        .block_on(scope_shim::cli::elsewhere::objection(settings))
+}
+
+#[cfg(not(target_os = "linux"))]
+const fn objection(_command: &Command) -> Option<String> {
+    None
 }
 
 fn run(settings: &Settings, no_color: bool) -> ExitStatus {

@@ -151,6 +151,13 @@ impl Door {
         Some(served.front().engine.telemetry.all().connection())
     }
 
+    /// Counts a client connection that was not let in.
+    pub fn turned_away(&self, reason: &str) {
+        if let Some(served) = self.first() {
+            served.front().engine.telemetry.all().turned_away(reason);
+        }
+    }
+
     /// The gateway that a request is for; `None` where it names a host that leads nowhere, or two that lead to
     /// different gateways. `sni` is the host that a client under TLS has asked for, where it did.
     #[must_use]

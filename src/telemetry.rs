@@ -213,6 +213,11 @@ impl Telemetry {
         lock(&self.0.notable).findings(gateway, clock::now_ms())
     }
 
+    /// A client connection was not let in, for one of the reasons that are counted.
+    pub fn turned_away(&self, reason: &str) {
+        self.0.meters.turned_away(reason);
+    }
+
     /// A client connection begins; it is over when what is returned is dropped.
     #[must_use]
     pub fn connection(&self) -> meters::Connection {

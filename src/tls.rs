@@ -15,6 +15,7 @@ use std::sync::{Arc, LazyLock};
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
+pub(crate) use accept::REASONS;
 pub use accept::{Accepted, TurnedAway, accept};
 pub use dialing::{Dialing, Failure, Trust};
 pub use expiry::Expiry;

@@ -55,9 +55,9 @@ pub async fn run(config: &Config, options: &Approve, style: Style) -> Result<Sai
         audit: Audit::new(&config.data),
     };
     let lists = options.id.is_none() && !options.all_local;
-    if lists && let Way::Store(listing, gateway) = way(config).await? {
-        command.gateway = gateway;
-        return Ok(command.listed(&listing));
+    if lists && let Way::Store(stored) = way(config).await? {
+        command.gateway = stored.gateway;
+        return Ok(command.listed(&stored.listing));
     }
     let settings = control::Settings::from_config(config)?;
     let mut session = Once::open(&settings).await?;

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use super::Style;
 use crate::app::saved::{self, Source};
-use crate::config::{Config, Finding, Gateway, Origin, Problem, Problems, Setting, StoreKind};
+use crate::config::{
+    Config, Finding, Gateway, Origin, Problem, Problems, Setting, StoreKind, Warning,
+};
 use crate::dial::{DialError, Dialer, Side};
 use crate::identity::store::{AutoStore, DeviceStore as _};
 use crate::listen::unavailable;
@@ -112,25 +114,25 @@ impl Report {
         let resolved = saved::resolve(config);
         let mode = resolved.mode.as_str();
         let message = format!("the mode is {mode}, {}", resolved.clause());
-        let (code, fix) = match resolved.source {
+        let (warning, fix) = match resolved.source {
             Source::Configuration => return,
             Source::Edited { .. } => return self.well.push(message),
             Source::Switched { over, .. } => (
-                "mode-switched",
+                Warning::ModeSwitched,
                 format!(
                     "nothing to do if that is meant; otherwise run: {}",
                     config.command(&["mode", over.as_str()])
                 ),
             ),
             Source::Unusable { .. } => (
-                "mode-unreadable",
+                Warning::ModeUnreadable,
                 format!(
                     "run: {}, which writes or removes it",
                     config.command(&["mode", mode])
                 ),
             ),
         };
-        self.findings.push(Finding::new(code, message, fix));
+        self.findings.push(Finding::new(warning, message, fix));
     }
 
     fn state(&mut self, config: &Config) {
@@ -148,7 +150,7 @@ impl Report {
                 self.store(config, state);
             }
             Err(error) => self.findings.push(Finding::new(
-                "state-unreadable",
+                Warning::StateUnreadable,
                 format!("the gateway's state directory {}: {error}", state.display()),
                 "run the shim as the gateway's user, or give --gateway-state DIR",
             )),
@@ -166,12 +168,14 @@ impl Report {
         let store = AutoStore::new(state);
         let read = runtime.map(|runtime| runtime.block_on(store.snapshot()));
         if let Ok(Ok(devices)) = read {
-            let (store, devices) = (
-                store.describe(),
-                count(devices.devices.len(), "paired device"),
-            );
-            self.well
-                .push(format!("the pairing store is {store}, with {devices}"));
+            self.well.push(match devices.devices.len() {
+                0 => "the gateway has paired no device yet".to_owned(),
+                paired => format!(
+                    "the pairing store is {}, with {}",
+                    store.describe(),
+                    count(paired, "paired device")
+                ),
+            });
         }
     }
 
@@ -185,8 +189,11 @@ impl Report {
                     return self.problems.push(problem);
                 }
                 let fix = "nothing to do if that is the shim already; otherwise give --listen ADDRESS:PORT";
-                self.findings
-                    .push(Finding::new("listen-unavailable", problem.message, fix));
+                self.findings.push(Finding::new(
+                    Warning::ListenUnavailable,
+                    problem.message,
+                    fix,
+                ));
             }
         }
     }
@@ -201,7 +208,7 @@ impl Report {
                     IpAddr::V6(_) => "127.0.0.2",
                 };
                 self.findings.push(Finding::new(
-                    "source-unavailable",
+                    Warning::SourceUnavailable,
                     format!(
                         "{ip}, the source for {key} clients, is no address of this machine: {error}"
                     ),
@@ -218,17 +225,17 @@ impl Report {
         match asked(&config.gateway) {
             Ok(None) => self.well.push(format!("something answers at {url}")),
             Ok(Some(doubt)) => self.findings.push(Finding::new(
-                "gateway-tls",
+                Warning::GatewayTls,
                 format!("the gateway at {url} {doubt}"),
                 "correct [gateway] of the configuration; no session comes about before",
             )),
             Err(DialError::Tls(error)) => self.findings.push(Finding::new(
-                "gateway-tls",
+                Warning::GatewayTls,
                 format!("no TLS with the gateway at {url}: {error}"),
                 "correct [gateway] of the configuration; no session comes about before",
             )),
             Err(error) => self.findings.push(Finding::new(
-                "gateway-silent",
+                Warning::GatewaySilent,
                 format!("nothing answers at {url}: {error}"),
                 "start the gateway, or give its address as --gateway; the shim waits for it",
             )),

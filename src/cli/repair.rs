@@ -6,12 +6,14 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::phrase::{self, row};
+use super::unchanged::{Stored, Way, way};
 use super::{ExitStatus, Said, Settings, Style};
 use crate::app::Failure;
 use crate::approval::look;
 use crate::audit::Audit;
 use crate::config::Config;
 use crate::control::{self, Once};
+use crate::delegate::Delegate;
 use crate::findings::Code;
 use crate::profile::{Profile, ScopeCheck};
 use crate::repair::{Carried, Note, Plan, Reason, Step, carry_out, plan};
@@ -40,6 +42,20 @@ pub struct Repair {
 ///
 /// When the gateway cannot be asked.
 pub async fn run(config: &Config, options: &Repair, style: Style) -> Result<Said, Failure> {
+    // Looking must not pair the shim's own device.
+    if !options.apply
+        && let Way::Store(stored) = way(config).await?
+    {
+        let Stored {
+            listing,
+            profile,
+            gateway,
+        } = *stored;
+        let own = Delegate::load(&config.data)?;
+        let own = own.map(|delegate| delegate.device_id());
+        let plan = plan(&listing, &profile, &config.policy, own.as_ref());
+        return Ok(Report::of(plan, gateway, &profile, config, style).said(options));
+    }
     let settings = control::Settings::from_config(config)?;
     let mut session = Once::open(&settings).await?;
     let said = repair(&mut session, &settings, config, options, style).await;
@@ -56,32 +72,14 @@ async fn repair(
 ) -> Result<Said, Failure> {
     let own = settings.delegate.device_id();
     let listing = look(session).await?;
-    let plan = plan(&listing, session.profile(), &config.policy, &own);
-    let outcomes = if options.apply {
-        Some(apply(session, &Audit::new(&config.data), &plan).await)
-    } else {
-        None
-    };
-    let report = Report {
-        gateway: format!(
-            "{} at {}",
-            session.profile(),
-            config.gateway.url.authority()
-        ),
-        unsure: may_refuse_names(session.profile()),
-        plan,
-        outcomes,
-        again: config.command(&["repair", "--apply"]),
-        style,
-    };
-    Ok(Said {
-        status: report.status(),
-        text: if options.json {
-            format!("{:#}\n", report.as_json())
-        } else {
-            report.as_text()
-        },
-    })
+    let profile = session.profile().clone();
+    let plan = plan(&listing, &profile, &config.policy, Some(&own));
+    let gateway = format!("{profile} at {}", config.gateway.url.authority());
+    let mut report = Report::of(plan, gateway, &profile, config, style);
+    if options.apply {
+        report.outcomes = Some(apply(session, &Audit::new(&config.data), &report.plan).await);
+    }
+    Ok(report.said(options))
 }
 
 /// Once the gateway has left a record without the names that it was to get, it is not asked for others.
@@ -117,6 +115,30 @@ struct Report {
 }
 
 impl Report {
+    /// Of what would be done.
+    fn of(plan: Plan, gateway: String, profile: &Profile, config: &Config, style: Style) -> Self {
+        let again = &["repair", "--apply"];
+        Self {
+            gateway,
+            unsure: may_refuse_names(profile),
+            plan,
+            outcomes: None,
+            again: config.command(again),
+            style,
+        }
+    }
+
+    fn said(&self, options: &Repair) -> Said {
+        Said {
+            status: self.status(),
+            text: if options.json {
+                format!("{:#}\n", self.as_json())
+            } else {
+                self.as_text()
+            },
+        }
+    }
+
     fn status(&self) -> ExitStatus {
         match &self.outcomes {
             None if self.plan.steps.is_empty() => ExitStatus::Ok,

@@ -152,7 +152,7 @@ impl<W: Write> Screen<W> {
 
     fn show(&mut self, text: &str) -> io::Result<()> {
         let frame = match (self.in_place, self.frames) {
-            (true, _) => in_place(text, width(), height()),
+            (true, _) => in_place(text, width().unwrap_or(page::WIDTH), height()),
             (false, 0) => text.to_owned(),
             (false, _) => format!("\n{text}"),
         };
@@ -225,9 +225,12 @@ fn visible(line: &str) -> usize {
     letters.count()
 }
 
-/// In characters.
-fn width() -> usize {
-    terminal_size::terminal_size().map_or(WIDTH, |(width, _)| usize::from(width.0).max(NARROWEST))
+/// In characters; `None` where standard output is no terminal, whatever the other streams are.
+fn width() -> Option<usize> {
+    let terminal = io::stdout().is_terminal();
+    let size = terminal.then(terminal_size::terminal_size).flatten();
+    let width = size.map(|(width, _)| usize::from(width.0).max(NARROWEST));
+    terminal.then(|| width.unwrap_or(page::WIDTH))
 }
 
 /// In lines.
@@ -239,8 +242,7 @@ const EVERY: Duration = Duration::from_secs(1);
 /// Another screen, so that what was there comes back; no cursor, and no line goes on in the next.
 const ENTER: &str = "\u{1b}[?1049h\u{1b}[?25l\u{1b}[?7l";
 const LEAVE: &str = "\u{1b}[?7h\u{1b}[?25h\u{1b}[?1049l";
-/// Where there is no terminal.
-const WIDTH: usize = 120;
+/// Where the terminal does not say.
 const HEIGHT: usize = 50;
 const NARROWEST: usize = 40;
 

@@ -6,15 +6,26 @@ use crate::app::Failure;
 use crate::approval::Listing;
 use crate::config::{Config, Environment};
 use crate::doctor::Look;
+use crate::doctor::known::{Certainty, Known, LAST_LITERAL};
 use crate::doctor::subject::{is_expired, pending};
+use crate::profile::{Evidence, Profile};
 use crate::scope::ALL;
 
 /// How a look is to be taken.
 pub(super) enum Way {
     /// By the gateway itself: a session changes nothing.
     Session,
-    /// From its pairing store, and what is to be said of the gateway.
-    Store(Box<Listing>, String),
+    /// From its pairing store.
+    Store(Box<Stored>),
+}
+
+/// What the pairing store says.
+pub(super) struct Stored {
+    pub(super) listing: Listing,
+    /// How the gateway behaves, as far as it is seen from outside.
+    pub(super) profile: Profile,
+    /// What is to be said of the gateway.
+    pub(super) gateway: String,
 }
 
 /// How to look.
@@ -44,7 +55,19 @@ pub(super) async fn way(config: &Config) -> Result<Way, Failure> {
     let waiting = pending(&look).into_iter().filter(|request| {
         !is_expired(&look, request) && look.delegate() != Some(&request.device_id)
     });
-    let listing = Listing::of_store(store, waiting.cloned().collect());
-    let gateway = format!("{}, by its pairing store {}", look.url, look.store.path);
-    Ok(Way::Store(Box::new(listing), gateway))
+    Ok(Way::Store(Box::new(Stored {
+        listing: Listing::of_store(store, waiting.cloned().collect()),
+        profile: profile(&look.version),
+        gateway: format!("{}, by its pairing store {}", look.url, look.store.path),
+    })))
+}
+
+fn profile(version: &Known) -> Profile {
+    match &version.exact {
+        Some((version, _)) => Profile::of_version(*version),
+        None => Profile::from_evidence(&Evidence {
+            version: None,
+            has_server_host: version.until(LAST_LITERAL) == Certainty::Certain,
+        }),
+    }
 }

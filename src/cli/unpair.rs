@@ -72,6 +72,7 @@ pub async fn run(config: &Config, options: &Unpair, style: Style) -> Result<Said
     let front = Front {
         running,
         listen: listen.unwrap_or(config.listen),
+        left: outcomes.iter().all(Outcome::is_complete),
     };
     let left = Left::look(config, &Environment::of_process(), front);
     let mut text = String::new();

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use super::problem::Finding;
 use super::reader::Reader;
 use super::show::Show as _;
+use super::warning::Warning;
 use super::{Gateway, Policy, ProxyProtocol};
 use crate::gateway::GatewayAuth;
 
@@ -14,7 +15,7 @@ use crate::gateway::GatewayAuth;
 pub(super) fn proxies(reader: &mut Reader<'_>, networks: &[IpNet]) {
     for network in networks.iter().filter(|network| is_anybody(network)) {
         reader.findings.push(Finding::new(
-            "trusts-anybody",
+            Warning::TrustsAnybody,
             format!(
                 "trusted_proxies has {}: anybody there is believed who says that a client comes from elsewhere or is \
                  somebody else",
@@ -40,7 +41,7 @@ pub(super) fn secret_file(reader: &mut Reader<'_>, key: &str, path: &Path) {
         return;
     }
     let finding = Finding::new(
-        "secret-exposed",
+        Warning::SecretExposed,
         format!(
             "{key}: everybody on this machine can read {}",
             path.display()
@@ -57,7 +58,7 @@ pub(super) fn file(reader: &mut Reader<'_>) {
     let permissions = permissions(path);
     if permissions & WRITTEN_BY_OTHERS != 0 {
         let finding = Finding::new(
-            "configuration-exposed",
+            Warning::ConfigurationExposed,
             format!("everybody on this machine can change {}", path.display()),
             format!("chmod o-w {}", path.display()),
         );
@@ -70,7 +71,7 @@ pub(super) fn file(reader: &mut Reader<'_>) {
         && permissions & READ_BY_OTHERS != 0
     {
         let finding = Finding::new(
-            "secret-exposed",
+            Warning::SecretExposed,
             format!(
                 "{key} stands in {}, which everybody on this machine can read",
                 path.display()
@@ -137,6 +138,6 @@ pub(super) fn users(
             "gateway.auth.mode: \"trusted-proxy\" in openclaw.json, and gateway.state where that file is",
         ),
     };
-    let finding = Finding::new("users-without-effect", message, fix);
+    let finding = Finding::new(Warning::UsersWithoutEffect, message, fix);
     reader.findings.push(finding);
 }

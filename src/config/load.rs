@@ -210,12 +210,12 @@ pub(super) fn resolve(raw: &RawConfig<'_>) -> Result<Config, Problems> {
     if !reader.problems.is_empty() {
         return Err(in_order(std::mem::take(&mut reader.problems)));
     }
-    let findings = [
-        &gateway.facts.findings,
-        &gateway.sources.findings,
-        &reader.findings,
-    ];
-    let findings = findings.into_iter().flatten().cloned().collect();
+    let proxied = !trusted_proxies.is_empty() || proxy_protocol != ProxyProtocol::Off;
+    let only_local = listen.ip().to_canonical().is_loopback() && !proxied;
+    let sources = gateway.sources.findings.iter();
+    let sources = sources.filter(|finding| !(only_local && finding.is_about_other_machines()));
+    let findings = gateway.facts.findings.iter().chain(sources);
+    let findings = findings.chain(&reader.findings).cloned().collect();
     let state = gateway.state.as_ref();
     let invocation = Invocation::new(
         raw.file.map(|file| (file.path, file.origin)),

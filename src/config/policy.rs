@@ -7,6 +7,7 @@ use super::named::Named;
 use super::problem::{Finding, closest};
 use super::reader::Reader;
 use super::value;
+use super::warning::Warning;
 use super::words::{DeviceLess, EntitledRepairs, LocalUpgrades};
 use crate::scope::{self, ScopeSet};
 
@@ -178,7 +179,11 @@ fn doubt_scope(scope: &str) -> Option<Finding> {
         return None;
     }
     let message = format!("no gateway up to 2026.9.6 knows the scope {scope:?}");
-    Some(Finding::new("unknown-scope", message, "check the name"))
+    Some(Finding::new(
+        Warning::UnknownScope,
+        message,
+        "check the name",
+    ))
 }
 
 /// A later gateway may know more clients, but one that never connects is more likely a slip.
@@ -194,7 +199,7 @@ fn doubt_client(section: &mut Named<'_, '_>) {
         "no gateway up to 2026.9.6 admits a client with the id {:?}",
         section.name
     );
-    section.finding(Finding::new("unknown-client", message, fix));
+    section.finding(Finding::new(Warning::UnknownClient, message, fix));
 }
 
 /// Every `client.id` that a gateway from 2026.2.19 to 2026.9.6 admits.

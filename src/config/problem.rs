@@ -1,5 +1,6 @@
 //! What is wrong with a configuration, in words, and where it was said.
 
+use super::warning::Warning;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -93,9 +94,9 @@ pub struct Finding {
 impl Finding {
     /// A finding with what to do about it.
     #[must_use]
-    pub fn new(code: &'static str, message: impl Into<String>, fix: impl Into<String>) -> Self {
+    pub fn new(warning: Warning, message: impl Into<String>, fix: impl Into<String>) -> Self {
         Self {
-            code,
+            code: warning.as_str(),
             message: message.into(),
             fix: Some(fix.into()),
         }

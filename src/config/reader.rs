@@ -6,6 +6,7 @@ use super::problem::{Finding, Origin, Problem, closest};
 use super::raw::{RawConfig, RawFile, variables};
 use super::show::Show;
 use super::value::{Read, Value, Wrong};
+use super::warning::Warning;
 
 /// A resolved value and where it came from, for `scope-shim check`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -182,7 +183,7 @@ impl<'a> Reader<'a> {
                 && meant.len().abs_diff(name.len()) <= 2
             {
                 self.findings.push(Finding::new(
-                    "unknown-variable",
+                    Warning::UnknownVariable,
                     format!("the variable {name} is not one of the shim's and is ignored"),
                     format!("did you mean {meant}?"),
                 ));

@@ -10,6 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 
 use super::problem::Finding;
+use super::warning::Warning;
 
 /// The source addresses towards the gateway. `None` leaves the choice to the operating system.
 ///
@@ -49,7 +50,7 @@ impl Sources {
         let mut findings = Vec::new();
         if trusted.is_none() {
             findings.push(Finding::new(
-                "trusted-proxies-unknown",
+                Warning::TrustedProxiesUnknown,
                 format!(
                     "the gateway's trustedProxies are not known; if {remote} is not among them, clients from other \
                      machines are refused with 403 on gateways from 2026.8, and earlier ones do not learn their address"
@@ -60,7 +61,7 @@ impl Sources {
         }
         if is_trusted(local) {
             findings.push(Finding::new(
-                "local-source-trusted",
+                Warning::LocalSourceTrusted,
                 format!(
                     "the gateway trusts {local} as a proxy, so that it takes local clients for remote ones (gateways from \
                      2026.2.19 to 2026.3.24): no silent pairing, and no scopes without a device"
@@ -70,7 +71,7 @@ impl Sources {
         }
         if !is_trusted(remote) {
             findings.push(Finding::new(
-                "remote-source-untrusted",
+                Warning::RemoteSourceUntrusted,
                 format!(
                     "the gateway does not trust {remote} as a proxy: clients from other machines are refused with 403 on gateways from 2026.8, and earlier ones do \
                      not learn their address"
@@ -87,6 +88,17 @@ impl Sources {
             remote: Some(remote),
             findings,
         }
+    }
+}
+
+impl Finding {
+    /// Whether it matters only where clients of other machines, or of a proxy, can come.
+    pub(super) fn is_about_other_machines(&self) -> bool {
+        let about = [
+            Warning::TrustedProxiesUnknown,
+            Warning::RemoteSourceUntrusted,
+        ];
+        about.iter().any(|warning| warning.as_str() == self.code)
     }
 }
 

@@ -10,7 +10,8 @@ use super::problem::{Finding, Origin};
 use super::reader::Reader;
 use super::show::Show as _;
 use super::value::{self, Read, Value};
-use super::{GatewayUrl, Plaintext};
+use super::warning::Warning;
+use super::{GatewayUrl, Plaintext, self_proxy};
 use crate::gateway::GatewayFacts;
 use crate::tls::{Files, Fingerprint, PairError, Trust};
 
@@ -137,7 +138,8 @@ fn refuse_plaintext(
     origin: &Origin,
     plaintext: Plaintext,
 ) {
-    if url.is_loopback() || plaintext == Plaintext::Allowed {
+    let here = url.is_loopback() || url.ip().is_some_and(self_proxy::is_own);
+    if here || plaintext == Plaintext::Allowed {
         return;
     }
     let message = format!(
@@ -153,7 +155,7 @@ fn doubt_plaintext(reader: &mut Reader<'_>, url: &GatewayUrl, facts: &GatewayFac
         return;
     }
     reader.findings.push(Finding::new(
-        "gateway-speaks-tls",
+        Warning::GatewaySpeaksTls,
         format!(
             "gateway.url is {url}, but the gateway's own configuration switches gateway.tls on"
         ),

@@ -12,8 +12,9 @@ use super::reader::Reader;
 use super::show::Show as _;
 use super::tls::read_trust;
 use super::value::{self, Read, Value, Wrong};
+use super::warning::Warning;
 use super::{Environment, Gateway, GatewayUrl, Sources, StoreKind, self_proxy};
-use crate::gateway::{self, GatewayAuth, GatewayFacts, TRUSTED_PROXY_LOOPBACK};
+use crate::gateway::{self, GatewayAuth, GatewayFacts};
 use crate::secret::Secret;
 
 /// Reads `[gateway]`.
@@ -89,7 +90,7 @@ pub(super) fn read_gateway(reader: &mut Reader<'_>, listen: SocketAddr) -> Gatew
         let fix = "give token_file or password_file in its entry, or its state directory";
         reader
             .findings
-            .push(Finding::new("gateway-secret-unknown", message, fix));
+            .push(Finding::new(Warning::GatewaySecretUnknown, message, fix));
     }
     let user = reader.read_or_auto("gateway.user", value::path);
     if let Some((user, origin)) = &user {
@@ -113,7 +114,7 @@ pub(super) fn read_gateway(reader: &mut Reader<'_>, listen: SocketAddr) -> Gatew
         // To the gateway it is no proxy on loopback.
         facts
             .findings
-            .retain(|finding| finding.code != TRUSTED_PROXY_LOOPBACK);
+            .retain(|finding| finding.code != LOOPBACK.as_str());
     }
     for (key, said, chosen) in [
         ("gateway.local_source", local, sources.local),
@@ -272,7 +273,7 @@ fn auth(reader: &mut Reader<'_>, facts: &GatewayFacts) -> GatewayAuth {
             name(&facts.auth)
         );
         reader.findings.push(Finding::new(
-            "auth-mismatch",
+            Warning::AuthMismatch,
             message,
             "take the setting away to use what the gateway's configuration says",
         ));
@@ -288,4 +289,5 @@ fn read_secret(path: &Path) -> Result<Secret, String> {
     }
 }
 
+const LOOPBACK: Warning = Warning::GatewayTrustedProxyLoopback;
 const DEFAULT_GATEWAY_PORT: u16 = 18_789;

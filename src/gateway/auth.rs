@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::GatewayAuth;
 use super::document::Document;
 use super::variables::{Variables, is_name};
-use crate::config::Finding;
+use crate::config::{Finding, Warning};
 use crate::secret::Secret;
 
 /// What the configuration says about one secret.
@@ -58,7 +58,7 @@ pub(super) fn resolve(
             let key = "gateway.auth.trustedProxy.userHeader";
             if get("gateway.auth.trustedProxy.allowLoopback") != Some(&Value::Bool(true)) {
                 findings.push(Finding::new(
-                    TRUSTED_PROXY_LOOPBACK,
+                    Warning::GatewayTrustedProxyLoopback,
                     "gateway.auth.trustedProxy.allowLoopback is not true: a gateway from 2026.4.21 refuses every user \
                      that a proxy on the same machine names",
                     "gateway.auth.trustedProxy.allowLoopback: true in openclaw.json (gateways from 2026.5), or gateway.remote_source: an \
@@ -91,7 +91,7 @@ pub(super) fn resolve(
                 }
                 None => {
                     findings.push(Finding::new(
-                        "gateway-user-header-missing",
+                        Warning::GatewayUserHeaderMissing,
                         format!(
                             "gateway.auth.mode is \"trusted-proxy\", but {key} names no header"
                         ),
@@ -103,7 +103,7 @@ pub(super) fn resolve(
         }
         Some(_) => {
             findings.push(Finding::new(
-                "gateway-auth-mode-unknown",
+                Warning::GatewayAuthModeUnknown,
                 "gateway.auth.mode is none of \"none\", \"token\", \"password\" and \"trusted-proxy\"",
                 "give the shim gateway.token or gateway.password",
             ));
@@ -129,7 +129,7 @@ fn known(
         }
     };
     findings.push(Finding::new(
-        "gateway-secret-unknown",
+        Warning::GatewaySecretUnknown,
         format!("the gateway's {name} is not known: {why}"),
         format!("give SCOPE_SHIM_GATEWAY_{upper}, or gateway.{name}_file"),
     ));
@@ -172,6 +172,3 @@ pub(super) fn said(value: Option<&Value>, origin: &str, variables: &Variables<'_
         Some(_) => Said::Elsewhere("it is neither a text nor a secret reference".to_owned()),
     }
 }
-
-/// That the gateway takes no proxy on loopback.
-pub(crate) const TRUSTED_PROXY_LOOPBACK: &str = "gateway-trusted-proxy-loopback";

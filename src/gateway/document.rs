@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::include;
-use crate::config::{Environment, Finding};
+use crate::config::{Environment, Finding, Warning};
 
 /// A parsed configuration file with its includes resolved.
 pub(super) struct Document {
@@ -34,7 +34,7 @@ impl Document {
     pub(super) fn wrong(&self, key: &str, expected: &str) -> Finding {
         let found = self.get(key).map_or("nothing", kind);
         Finding::new(
-            "gateway-config-type",
+            Warning::GatewayConfigType,
             format!(
                 "{}: {key}: expected {expected}, found {found}; the shim ignores it",
                 self.path.display()
@@ -52,7 +52,7 @@ pub(super) fn load(
 ) -> Result<Option<Document>, Finding> {
     if !path.exists() {
         findings.push(Finding::new(
-            "gateway-config-missing",
+            Warning::GatewayConfigMissing,
             format!("there is no gateway configuration at {}", path.display()),
             "if the gateway's state is elsewhere give --gateway-state; otherwise --gateway and SCOPE_SHIM_GATEWAY_TOKEN \
              tell all that is needed",
@@ -61,7 +61,7 @@ pub(super) fn load(
     }
     let unusable = |why: String| {
         Finding::new(
-            "gateway-config-unusable",
+            Warning::GatewayConfigUnusable,
             format!("{}{why}; the shim goes on without it", path.display()),
             "correct the file, or give --gateway and SCOPE_SHIM_GATEWAY_TOKEN",
         )

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::document;
-use crate::config::{Environment, Finding};
+use crate::config::{Environment, Finding, Warning};
 
 /// Replaces every `$include` in the parts that the shim reads.
 pub(super) fn resolve(
@@ -70,7 +70,7 @@ impl Includer<'_> {
                 Ok(value) if only => return value,
                 Ok(value) => merge(&mut merged, value),
                 Err(why) => self.findings.push(Finding::new(
-                    "gateway-include-unusable",
+                    Warning::GatewayIncludeUnusable,
                     format!("the gateway's configuration includes a file that the shim cannot use: {why}"),
                     "correct the file, or give the shim what it says as settings of its own",
                 )),

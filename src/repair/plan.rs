@@ -107,12 +107,12 @@ impl Left {
 
 /// Plans the repair of every device that needs one, except for the shim's own and for nodes.
 #[must_use]
-pub fn plan(listing: &Listing, profile: &Profile, policy: &Policy, own: &DeviceId) -> Plan {
+pub fn plan(listing: &Listing, profile: &Profile, policy: &Policy, own: Option<&DeviceId>) -> Plan {
     let mut plan = Plan::default();
     let mut records: Vec<_> = listing.devices.values().collect();
     records.sort_by_key(|record| (record.approved_at_ms, record.device_id.clone()));
     for record in records {
-        if record.device_id != *own
+        if Some(&record.device_id) != own
             && record.roles.iter().all(|role| role == OPERATOR)
             && record.is_operator()
         {
@@ -330,7 +330,12 @@ mod tests {
 
     fn planned(version: &str, policy: &Policy, device: &Value) -> Plan {
         let listing = Listing::read(&json!({"pending": [], "paired": [device]})).unwrap();
-        plan(&listing, &gateway(version), policy, &DeviceId::new("own"))
+        plan(
+            &listing,
+            &gateway(version),
+            policy,
+            Some(&DeviceId::new("own")),
+        )
     }
 
     /// What the token becomes, and why something is left.
@@ -406,7 +411,7 @@ mod tests {
                 &listing,
                 &gateway("2026.2.19"),
                 &policy(max),
-                &DeviceId::new("own"),
+                Some(&DeviceId::new("own")),
             );
             let step = plan.steps.first();
             step.map(|step| (step.requests.len(), step.rotate_to.is_some()))

@@ -16,6 +16,7 @@ use crate::engine::{Judgement, Would};
 use crate::explain::{FindingTrace, Outcome, SessionTrace, Taken, Traces};
 use crate::handshake::message::{Claims, Refusal};
 use crate::identity::Identity;
+use crate::scope::ScopeSet;
 use crate::telemetry::{Found, Handshake};
 use crate::text::{escaped, first};
 
@@ -33,6 +34,8 @@ pub(super) struct Report<'a> {
     approved: String,
     decision: String,
     why: String,
+    /// What a user does not get of what the session asks for.
+    unmapped: String,
     answer: String,
     finding: Option<Diagnosis>,
     outcome: Outcome,
@@ -72,6 +75,7 @@ impl<'a> Report<'a> {
                 _ => verb.to_owned(),
             },
             why: judgement.decision.to_string(),
+            unmapped: unmapped(claims, &judgement.identity),
             answer: "the client left".to_owned(),
             finding: None,
             outcome: Outcome::Left,
@@ -88,7 +92,10 @@ impl<'a> Report<'a> {
     pub(super) fn accepted(&mut self) {
         "hello-ok".clone_into(&mut self.answer);
         self.outcome = match self.decision.as_str() {
-            "rewrite" => Outcome::Delegated,
+            "rewrite" => {
+                self.why.push_str(&self.unmapped);
+                Outcome::Delegated
+            }
             _ => Outcome::Accepted,
         };
     }
@@ -154,7 +161,7 @@ impl<'a> Report<'a> {
     }
 
     pub(super) fn healed(&mut self, again: &Judgement) {
-        self.why = format!("{} ({})", again.decision, self.answer);
+        self.why = format!("{}{} ({})", again.decision, self.unmapped, self.answer);
         again.decision.as_str().clone_into(&mut self.decision);
         self.outcome = Outcome::Healed;
         if let (Some((_, taken)), Some(again)) = (&mut self.trace, &again.taken) {
@@ -265,6 +272,20 @@ fn who(claims: &Claims, identity: &Identity) -> String {
 /// One number for the log and for `explain`.
 fn ms(took: Duration) -> u64 {
     u64::try_from(took.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A page asks for everything that a page may need, whoever sits before it: what is repaired is the user's part of it.
+fn unmapped(claims: &Claims, identity: &Identity) -> String {
+    let Identity::User { scopes, .. } = identity else {
+        return String::new();
+    };
+    let requested = claims.requested();
+    let unmapped = requested.iter().filter(|scope| !scopes.implies(scope));
+    let unmapped: ScopeSet = unmapped.collect();
+    match unmapped.is_empty() {
+        true => String::new(),
+        false => format!("; in part: policy.users does not give this user {unmapped}"),
+    }
 }
 
 fn client(claims: &Claims) -> String {

@@ -18,6 +18,7 @@ use super::{Handshake, Totals, lock};
 use crate::audit::Rule;
 use crate::explain::Outcome;
 use crate::findings::Code;
+use crate::tls::REASONS;
 
 /// The counters of all gateways.
 #[derive(Debug)]
@@ -26,6 +27,7 @@ pub struct Meters {
     families: Families,
     connections: IntCounter,
     open: IntGauge,
+    turned_away: IntCounterVec,
     gateways: Mutex<BTreeMap<String, Arc<GatewayMeters>>>,
 }
 
@@ -90,6 +92,18 @@ impl Meters {
             "scope_shim_client_connections",
             "Client connections that are open, those of running sessions included.",
         )?;
+        let turned_away = IntCounterVec::new(
+            Opts::new(
+                "scope_shim_client_connections_turned_away_total",
+                "Client connections that ended before a word was said: TLS on a port without, plaintext on a port with \
+                 TLS, or a certificate that the client refused. The log has each at the level debug.",
+            ),
+            &["reason"],
+        )?;
+        for reason in REASONS {
+            turned_away.get_metric_with_label_values(&[reason])?;
+        }
+        register(&registry, &turned_away)?;
         register(&registry, &connections)?;
         register(&registry, &open)?;
         Ok(Self {
@@ -97,6 +111,7 @@ impl Meters {
             registry,
             connections,
             open,
+            turned_away,
             gateways: Mutex::default(),
         })
     }
@@ -121,6 +136,12 @@ impl Meters {
         self.connections.inc();
         self.open.inc();
         Connection(self.open.clone())
+    }
+
+    pub(super) fn turned_away(&self, reason: &str) {
+        if let Ok(counter) = self.turned_away.get_metric_with_label_values(&[reason]) {
+            counter.inc();
+        }
     }
 
     pub(super) fn totals(&self) -> Totals {

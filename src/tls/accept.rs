@@ -52,12 +52,21 @@ pub enum TurnedAway {
 }
 
 impl TurnedAway {
-    /// Whether an operator will look for it: somebody has the wrong address or trusts the wrong certificate.
+    /// The name under which it is counted, where an operator will look for it: somebody has the wrong address or trusts
+    /// the wrong certificate.
     #[must_use]
-    pub const fn is_remarkable(&self) -> bool {
-        matches!(self, Self::TlsOnPlain | Self::PlainOnTls | Self::Refused(_))
+    pub const fn reason(&self) -> Option<&'static str> {
+        match self {
+            Self::TlsOnPlain => Some(REASONS[0]),
+            Self::PlainOnTls => Some(REASONS[1]),
+            Self::Refused(_) => Some(REASONS[2]),
+            Self::Silent | Self::Late(_) | Self::Handshake(_) => None,
+        }
     }
 }
+
+/// Why clients that speak are not let in.
+pub(crate) const REASONS: [&str; 3] = ["tls_on_plain", "plain_on_tls", "certificate_refused"];
 
 /// Lets a client in that came through a port which speaks TLS, or not.
 ///

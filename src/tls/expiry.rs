@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer as _;
 
-use crate::config::Finding;
+use crate::config::{Finding, Warning};
 
 /// When a certificate ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,7 +46,7 @@ impl Expiry {
             }
         };
         let fix = "renew it; the shim takes the new files as soon as they are there";
-        Some(Finding::new("tls-certificate-ends", message, fix))
+        Some(Finding::new(Warning::TlsCertificateEnds, message, fix))
     }
 }
 

@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use super::expiry::Expiry;
 use super::{Fingerprint, provider};
-use crate::config::Finding;
+use crate::config::{Finding, Warning};
 
 /// Where a certificate and its key are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,7 +94,7 @@ impl Files {
     pub fn findings(&self, pair: &Pair) -> Vec<Finding> {
         let key = open_to_others(&self.key).then(|| {
             Finding::new(
-                "tls-key-readable",
+                Warning::TlsKeyReadable,
                 format!(
                     "every user of this machine may read the private key {}",
                     self.key.display()

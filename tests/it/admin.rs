@@ -12,11 +12,12 @@ use scope_shim::demo::simulated::Profile;
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
-use tokio::time::{Duration, Instant, sleep};
+use tokio::time::{Duration, Instant, sleep, timeout};
 
 use crate::stage::{Stage, TOKEN};
 use crate::support::client::{ADMIN, Connect, LEGACY, READ, WRITE};
 use crate::support::device::TestDevice;
+use crate::wire::RawClient;
 
 use exposition::Exposition;
 
@@ -612,6 +613,35 @@ async fn plain_requests_connections_and_failures_to_connect_are_counted() {
     assert!(value("scope_shim_dial_errors_total{gateway=\"gateway\"}") >= 1.0);
     let approved = "scope_shim_approvals_total{gateway=\"gateway\",rule=\"entitled-repair\"}";
     assert_eq!(value(approved), 0.0);
+}
+
+#[tokio::test]
+async fn who_speaks_something_else_is_counted() {
+    let stage = Stage::new(Profile::Literal).await;
+    let mut client = RawClient::connect(stage.shim.addr).await;
+    // A TLS handshake begins.
+    client.write(&[22, 3, 1]).await;
+    client.rest().await;
+    // It is counted when it is gone.
+    let metrics = timeout(Duration::from_secs(20), async {
+        loop {
+            let metrics = Exposition::read(&get(&stage, "/metrics").await.body);
+            let turned_away = "scope_shim_client_connections_turned_away_total";
+            if metrics.value(&format!("{turned_away}{{reason=\"tls_on_plain\"}}")) != Some(0.0) {
+                return metrics;
+            }
+        }
+    });
+    let metrics = metrics.await.unwrap();
+    for (reason, count) in [
+        ("tls_on_plain", 1.0),
+        ("plain_on_tls", 0.0),
+        ("certificate_refused", 0.0),
+    ] {
+        let series =
+            format!("scope_shim_client_connections_turned_away_total{{reason=\"{reason}\"}}");
+        assert_eq!(metrics.value(&series), Some(count), "{series}");
+    }
 }
 
 #[tokio::test]

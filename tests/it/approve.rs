@@ -220,7 +220,7 @@ async fn nothing_is_approved_that_cannot_be_accounted_for() {
 #[tokio::test]
 async fn what_keeps_the_command_from_the_gateway_is_said_with_its_remedy() {
     let bench = Bench::new(Profile::Pending).await;
-    for command in [&["approve", "--all-local"][..], &["repair"]] {
+    for command in [&["approve", "--all-local"][..], &["repair", "--apply"]] {
         let down = run(bench.dir.path(), "ws://127.0.0.1:1", TOKEN, command).await;
         insta::assert_snapshot!("down", bench.tidy(&down));
         let wrong = bench.run_with("wrong", command).await;

@@ -79,6 +79,10 @@ mod approve;
 /// `repair`: what is too narrow is widened, and nothing is narrowed.
 mod repair;
 
+/// A bare command where the shim runs with settings of its own.
+#[cfg(target_os = "linux")]
+mod elsewhere;
+
 /// `unpair`: the delegate leaves.
 mod unpair;
 

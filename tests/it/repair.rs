@@ -20,7 +20,7 @@ fn scopes(list: &Value) -> Vec<&str> {
 async fn a_legacy_record_is_widened_ahead_of_the_first_failure() {
     let bench = Bench::new(Profile::Literal).await;
     let device = bench.paired(LEGACY);
-    bench.run(&["repair"]).await;
+    bench.run(&["approve", "--all-local"]).await;
     let before = bench.gateway.paired().unwrap();
     insta::assert_snapshot!("legacy_plan", bench.shown(&["repair"]).await);
     insta::assert_snapshot!("legacy_plan_json", bench.shown(&["repair", "--json"]).await);
@@ -42,6 +42,34 @@ async fn a_legacy_record_is_widened_ahead_of_the_first_failure() {
     assert_eq!(log[0]["action"], "device.token.rotate");
     assert_eq!(log[0]["deviceId"], device.id().as_str());
     insta::assert_snapshot!("nothing_left", bench.shown(&["repair"]).await);
+}
+
+#[tokio::test]
+async fn looking_pairs_nothing_and_sees_the_same() {
+    for profile in [Profile::Literal, Profile::Clearing, Profile::Latest] {
+        let bench = Bench::new(profile).await;
+        bench.paired(LEGACY);
+        let before = bench.gateway.paired().unwrap();
+        let outside = bench.shown(&["repair"]).await;
+        assert_eq!(bench.gateway.paired().unwrap(), before, "{profile:?}");
+        assert!(bench.pending().is_empty(), "{profile:?}");
+        assert!(!bench.dir.path().join("data/delegate.key").exists());
+        bench.run(&["approve", "--all-local"]).await;
+        let inside = bench.shown(&["repair"]).await;
+        let device = |shown: &str| {
+            let lines = shown.lines().filter(|line| !line.contains(" ([")).skip(1);
+            lines
+                .filter(|line| line.starts_with(' '))
+                .collect::<Vec<_>>()
+                .join("\n")
+        };
+        assert_eq!(
+            device(&outside),
+            device(&inside),
+            "{profile:?}: {outside}{inside}"
+        );
+        assert!(outside.contains("by its pairing store"), "{outside}");
+    }
 }
 
 #[tokio::test]
@@ -127,7 +155,7 @@ async fn nodes_the_shim_itself_and_revoked_tokens_are_left_alone() {
         .admitted();
     let params = json!({"deviceId": device.id(), "role": "operator"});
     owner.call("device.token.revoke", params).await.unwrap();
-    bench.run(&["repair"]).await;
+    bench.run(&["approve", "--all-local"]).await;
     let before = bench.gateway.paired().unwrap();
     let output = bench.run(&["repair", "--apply"]).await;
     assert!(output.starts_with("exit: 0\nNothing to repair"), "{output}");
@@ -154,7 +182,7 @@ async fn what_can_only_be_said_is_said() {
 async fn nothing_is_replaced_that_cannot_be_accounted_for() {
     let bench = Bench::new(Profile::Literal).await;
     let device = bench.paired(LEGACY);
-    bench.run(&["repair"]).await;
+    bench.run(&["approve", "--all-local"]).await;
     let before = bench.record(&device);
     std::os::unix::fs::symlink("/dev/full", bench.dir.path().join("data/audit.jsonl")).unwrap();
     insta::assert_snapshot!(

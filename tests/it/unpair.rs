@@ -137,6 +137,60 @@ async fn it_stays_away_until_it_is_switched_on_and_then_pairs_as_another_device(
     assert_eq!(shims_on(&stage), 1);
 }
 
+/// The gateway as the shim tells of it, once it is in this state.
+async fn in_state(admin: &Client, state: &str) -> Value {
+    let told = async {
+        loop {
+            let status = admin.get("/status").await.unwrap();
+            if status["gateways"][0]["gateway"]["state"] == state {
+                return status;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(20), told).await.unwrap()
+}
+
+#[tokio::test]
+async fn afterwards_its_gateway_is_unpaired_and_not_down() {
+    for profile in ALL_PROFILES {
+        let stage = Stage::new(profile).await;
+        stage.delegate().await;
+        unpair(&stage).await;
+        let admin = admin(&stage);
+        let status = in_state(&admin, "unpaired").await;
+        let gateway = &status["gateways"][0];
+        assert_eq!(gateway["findings"], json!([]), "{profile:?}");
+        assert_eq!(gateway["delegate"]["paired"], false, "{profile:?}");
+        let command = gateway["gateway"]["command"].as_str().unwrap();
+        assert!(command.starts_with("scope-shim mode on"), "{command}");
+        assert_eq!(status["ready"], true, "it lets everything pass");
+        admin.post("/mode", &json!({"mode": "on"})).await.unwrap();
+        let status = in_state(&admin, "up").await;
+        assert_eq!(status["gateways"][0]["gateway"]["command"], Value::Null);
+    }
+}
+
+#[tokio::test]
+async fn the_commands_say_so_too() {
+    let bench = Bench::new(Profile::Latest).await;
+    let _program = Program::start(&bench, &before(&bench)).await;
+    let paired = || bench.gateway.paired().unwrap().as_object().unwrap().len();
+    eventually("paired", || (paired() == 1).then_some(())).await;
+    assert!(
+        said(&bench, &["unpair"])
+            .await
+            .starts_with("exit: 0\nunpaired: ")
+    );
+    let status = said(&bench, &["status"]).await;
+    assert!(status.starts_with("exit: 0\n"), "{status}");
+    assert!(status.contains("gateway   unpaired  ws://"), "{status}");
+    assert!(status.contains("run: scope-shim mode on"), "{status}");
+    let doctor = said(&bench, &["doctor"]).await;
+    assert!(doctor.contains("the gateway is unpaired"), "{doctor}");
+    assert!(!doctor.contains("gateway-down"), "{doctor}");
+}
+
 #[tokio::test]
 async fn it_stays_away_over_a_restart_and_comes_back_when_it_is_switched_on() {
     let stage = Stage::new(Profile::Latest).await;

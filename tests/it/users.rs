@@ -1,3 +1,4 @@
+use scope_shim::admin::Client;
 use scope_shim::demo::simulated::Profile;
 use serde_json::json;
 
@@ -68,6 +69,35 @@ async fn a_mapped_user_holds_what_the_map_says_and_is_told_so() {
             json!(["operator.read"])
         );
         assert_eq!(bob.device_token(), None, "the delegate's is its own");
+    }
+}
+
+#[tokio::test]
+async fn who_gets_a_part_of_what_is_asked_for_is_not_told_as_repaired_alone() {
+    for profile in CLEARING {
+        let stage = stage(profile, "", USERS).await;
+        let mut bob = page(&stage, "bob@example.com").run().await;
+        assert_eq!(bob.label().await, "ok r", "{profile:?}");
+        let mut alice = page(&stage, "alice@example.com").run().await;
+        assert_eq!(alice.label().await, "ok rwAap", "{profile:?}");
+        let socket = stage.dir.path().join("data/admin.sock");
+        let status = Client::at(&socket).get("/status").await.unwrap();
+        let why = |user: &str| {
+            let recent = status["recent"].as_array().unwrap();
+            let shown = recent
+                .iter()
+                .find(|one| one["who"] == format!("user {user}"));
+            shown.unwrap()["why"].as_str().unwrap().to_owned()
+        };
+        let part = "in part: policy.users does not give this user";
+        assert!(
+            why("bob@example.com").contains(part),
+            "{profile:?}: {status}"
+        );
+        assert!(
+            !why("alice@example.com").contains(part),
+            "{profile:?}: {status}"
+        );
     }
 }
 

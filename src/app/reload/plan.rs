@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Reloaded;
 use super::changes::{Change, Effect, differences, effective, keep_of_process};
 use crate::app::Fleet;
-use crate::config::{Config, Finding, Origin, Problem, Problems};
+use crate::config::{Config, Finding, Origin, Problem, Problems, Warning};
 use crate::served::Served;
 
 /// What becomes of each gateway.
@@ -117,7 +117,7 @@ fn left_behind(served: &Served) -> Option<Finding> {
     engine.control.standing().delegate_scopes?;
     let device = engine.delegate.device_id();
     Some(Finding::new(
-        "delegate-left",
+        Warning::DelegateLeft,
         format!(
             "the shim's own device is still paired with {}, which is gone from the configuration",
             served.name

@@ -1,7 +1,8 @@
-//! A table as wide as the terminal: columns as wide as what is in them, the widest cut where that is too much.
+//! A table as wide as the terminal: columns as wide as what is in them, the widest cut where that is too much. Where there
+//! is no terminal, nothing is.
 
 use crate::cli::Style;
-use crate::text::brief;
+use crate::text::safe;
 
 /// Rows below one line of titles.
 pub(super) struct Columns<const N: usize> {
@@ -19,13 +20,13 @@ impl<const N: usize> Columns<N> {
 
     /// Adds a row; what is in it may be anything.
     pub(super) fn push(&mut self, row: [String; N]) {
-        self.rows.push(row.map(|cell| brief(&cell, LONGEST)));
+        self.rows.push(row.map(|cell| safe(&cell)));
     }
 
-    /// The lines, indented, at most `width` wide. `paint` colours a cell, by the number of its column.
+    /// The lines, indented, at most `width` wide where there is such. `paint` colours a cell, by the number of its column.
     pub(super) fn render(
         &self,
-        width: usize,
+        width: Option<usize>,
         style: Style,
         paint: impl Fn(usize, &str, String) -> String,
     ) -> String {
@@ -38,13 +39,17 @@ impl<const N: usize> Columns<N> {
         text
     }
 
-    fn widths(&self, width: usize) -> [usize; N] {
+    fn widths(&self, width: Option<usize>) -> [usize; N] {
         let mut widths = self.titles.map(|title| title.chars().count());
         for row in &self.rows {
             for (width, cell) in widths.iter_mut().zip(row) {
                 *width = (*width).max(cell.chars().count());
             }
         }
+        let Some(width) = width else {
+            return widths;
+        };
+        let widths = &mut widths.map(|column| column.min(width));
         let room = width.saturating_sub(INDENT.len() + GAP.len() * N.saturating_sub(1));
         while widths.iter().sum::<usize>() > room {
             match widths.iter_mut().max() {
@@ -52,7 +57,7 @@ impl<const N: usize> Columns<N> {
                 _ => break,
             }
         }
-        widths
+        *widths
     }
 }
 
@@ -88,18 +93,17 @@ fn brief_again(text: &str, most: usize) -> String {
 
 const INDENT: &str = "  ";
 const GAP: &str = "  ";
-const LONGEST: usize = 160;
 const NARROWEST: usize = 4;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn shown(width: usize) -> String {
+    fn shown(width: impl Into<Option<usize>>) -> String {
         let mut columns = Columns::new(["ID", "WHAT"]);
         columns.push(["ab".into(), "\u{1b}[2J a long story about nothing".into()]);
         columns.push(["abcd".into(), "x".into()]);
-        columns.render(width, Style::plain(), |_, _, shown| shown)
+        columns.render(width.into(), Style::plain(), |_, _, shown| shown)
     }
 
     #[test]
@@ -108,6 +112,7 @@ mod tests {
             shown(100),
             "  ID    WHAT\n  ab    \\u{1b}[2J a long story about nothing\n  abcd  x\n"
         );
+        assert_eq!(shown(None), shown(100));
         assert_eq!(
             shown(20),
             "  ID    WHAT\n  ab    \\u{1b}[2J a…\n  abcd  x\n"

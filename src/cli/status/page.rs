@@ -8,11 +8,12 @@ use super::columns::Columns;
 use crate::cli::Style;
 use crate::text::{ago, safe, wrap};
 
-/// The whole of it, for a terminal that is `width` characters wide.
-pub(super) fn page(status: &Value, width: usize, style: Style) -> String {
+/// The whole of it, for a terminal that is `width` characters wide; without one, for whom nothing is cut.
+pub(super) fn page(status: &Value, width: Option<usize>, style: Style) -> String {
     let view = View {
         now: number(status, "now").unwrap_or_default(),
-        width,
+        width: width.unwrap_or(WIDTH),
+        columns: width,
         style,
     };
     let mut text = view.head(status);
@@ -30,7 +31,10 @@ pub(super) fn page(status: &Value, width: usize, style: Style) -> String {
 
 struct View {
     now: i64,
+    /// At which sentences are broken.
     width: usize,
+    /// At which columns are cut.
+    columns: Option<usize>,
     style: Style,
 }
 
@@ -240,7 +244,7 @@ impl View {
             ]);
         }
         let style = self.style;
-        shown.push_str(&columns.render(self.width, style, |column, cell, shown| {
+        shown.push_str(&columns.render(self.columns, style, |column, cell, shown| {
             match (column, cell) {
                 (5, "rewrite") => style.good(shown),
                 _ => shown,
@@ -286,7 +290,7 @@ impl View {
             ]);
         }
         let style = self.style;
-        shown.push_str(&columns.render(self.width, style, |column, cell, shown| {
+        shown.push_str(&columns.render(self.columns, style, |column, cell, shown| {
             match (column, cell.split(' ').next().unwrap_or_default()) {
                 (2, "repaired") => style.good(shown),
                 (2, "degraded") => style.doubtful(shown),
@@ -478,6 +482,8 @@ fn scopes(value: &Value, key: &str) -> String {
 const LEVELS: [char; 9] = ['·', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 const MOST_SESSIONS: usize = 40;
 const MOST_RECENT: usize = 10;
+/// Where nothing says how wide a line may be, in characters.
+pub(super) const WIDTH: usize = 120;
 
 #[cfg(test)]
 mod tests {
@@ -587,18 +593,18 @@ mod tests {
 
     #[test]
     fn a_quiet_shim_is_told_in_few_lines() {
-        insta::assert_snapshot!(page(&quiet(), 100, Style::plain()));
+        insta::assert_snapshot!(page(&quiet(), Some(100), Style::plain()));
     }
 
     #[test]
     fn an_incident_is_told_with_what_ends_it() {
-        insta::assert_snapshot!(page(&incident(), 120, Style::plain()));
+        insta::assert_snapshot!(page(&incident(), Some(120), Style::plain()));
     }
 
     #[test]
     fn eighty_characters_are_enough_for_all_but_what_is_copied() {
         for width in [80, 120, 200] {
-            let shown = page(&incident(), width, Style::plain());
+            let shown = page(&incident(), Some(width), Style::plain());
             for line in shown.lines().filter(|line| !line.contains("approve")) {
                 assert!(line.chars().count() <= width, "{width}: {line}");
             }
@@ -607,15 +613,41 @@ mod tests {
 
     #[test]
     fn nothing_that_a_client_sends_moves_the_cursor() {
-        let shown = page(&incident(), 200, Style::plain());
+        let shown = page(&incident(), Some(200), Style::plain());
         let harmless =
             |letter: char| letter == '\n' || !letter.is_control() && letter != '\u{202e}';
         assert!(shown.chars().all(harmless), "{shown}");
     }
 
     #[test]
+    fn whoever_reads_it_from_a_pipe_gets_everything() {
+        let mut status = incident();
+        let (who, why) = ("w".repeat(300), "y ".repeat(200));
+        status["sessions"][0]["who"] = json!(who);
+        status["sessions"][0]["why"] = json!(why.trim());
+        let shown = page(&status, None, Style::plain());
+        assert!(
+            shown.contains(&who) && shown.contains(why.trim()),
+            "{shown}"
+        );
+        assert!(!shown.contains('…'), "{shown}");
+    }
+
+    #[test]
+    fn unpaired_is_told_as_what_somebody_wanted() {
+        let mut status = quiet();
+        let gateway = &mut status["gateways"][0];
+        gateway["mode"] = json!("off");
+        gateway["gateway"]["state"] = json!("unpaired");
+        gateway["gateway"]["why"] = json!("the shim's own device is out of use");
+        gateway["gateway"]["command"] = json!("scope-shim mode on");
+        gateway["delegate"]["paired"] = json!(false);
+        insta::assert_snapshot!(page(&status, Some(100), Style::plain()));
+    }
+
+    #[test]
     fn an_empty_document_is_shown_too() {
-        assert!(page(&json!({}), 80, Style::plain()).starts_with("scope-shim unknown"));
+        assert!(page(&json!({}), Some(80), Style::plain()).starts_with("scope-shim unknown"));
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub(super) struct Front {
     pub(super) running: bool,
     /// Where it lets the gateway's clients in.
     pub(super) listen: SocketAddr,
+    /// Whether its device has left the gateway: until then the key, and the program that has it, are needed.
+    pub(super) left: bool,
 }
 
 impl Left {
@@ -29,25 +31,32 @@ impl Left {
         }
         let mut steps = Vec::new();
         steps.extend(intercept());
-        steps.push(clients(config, environment, front.listen));
+        steps.extend(again(config, front));
+        steps.extend(clients(config, environment, front));
+        let before = steps.len();
         steps.extend(services(Path::new("/"), environment));
         steps.extend(container(Path::new("/"), environment));
-        if front.running && steps.len() == 1 {
+        if front.running && steps.len() == before {
             steps.push("stop the shim that runs".to_owned());
         }
         steps.extend(trusted_proxy(config));
         steps.extend(origin(config, front.listen));
-        steps.extend(package(Path::new("/")));
+        if front.left {
+            steps.extend(package(Path::new("/")));
+        }
         steps.extend(audit(config));
-        steps.extend(remove(
-            config.data.exists().then_some(&config.data),
-            config.file.as_ref(),
-        ));
+        if front.left {
+            steps.extend(remove(
+                config.data.exists().then_some(&config.data),
+                config.file.as_ref(),
+            ));
+        }
         Self(steps)
     }
 
     fn of_one(config: &Config, name: &str, environment: &Environment, front: Front) -> Self {
-        let mut steps = vec![clients(config, environment, front.listen)];
+        let mut steps = Vec::from_iter(again(config, front));
+        steps.extend(clients(config, environment, front));
         steps.extend(trusted_proxy(config));
         steps.extend(origin(config, front.listen));
         let file = config.file.as_ref();
@@ -58,9 +67,13 @@ impl Left {
         } else {
             String::new()
         };
-        steps.push(format!("take [[gateway]] {name:?} out{file}{then}"));
+        if front.left {
+            steps.push(format!("take [[gateway]] {name:?} out{file}{then}"));
+        }
         steps.extend(audit(config));
-        steps.extend(remove(config.data.exists().then_some(&config.data), None));
+        if front.left {
+            steps.extend(remove(config.data.exists().then_some(&config.data), None));
+        }
         Self(steps)
     }
 
@@ -82,29 +95,49 @@ fn intercept() -> Option<String> {
             .to_owned())
 }
 
-/// Nobody can look into every client; what can be seen from here is named.
-fn clients(config: &Config, environment: &Environment, listen: SocketAddr) -> String {
+/// Before anything goes that the device could leave by.
+fn again(config: &Config, front: Front) -> Option<String> {
+    let unpair = config.command(&["unpair"]);
+    (!front.left).then(|| {
+        format!(
+            "run this again when the gateway can be asked, and keep {} until then: {unpair}",
+            config.data.display()
+        )
+    })
+}
+
+/// Nobody can look into every client; what can be seen from here is named. Where no shim runs, and there is no trace of
+/// one, nothing points to it.
+fn clients(config: &Config, environment: &Environment, front: Front) -> Option<String> {
     let gateway = &config.gateway.url;
+    let listen = front.listen;
     let hosts = match config.hosts.as_slice() {
         [] => String::new(),
         hosts => format!(" ({})", hosts.join(", ")),
     };
-    let mut step = format!("point clients back from {listen}{hosts} to {gateway}");
+    let mut seen = String::new();
     let port = listen.port().to_string();
     let variables = ["OPENCLAW_GATEWAY_PORT", "OPENCLAW_GATEWAY_URL"];
     for name in variables {
         let value = environment.get(name).unwrap_or_default();
         if value == port || value.ends_with(&format!(":{port}")) {
-            let _ = write!(step, "; unset {name} (set here)");
+            let _ = write!(seen, "; unset {name} (set here)");
         }
     }
     if let Some(file) = &config.gateway.facts.config_file
         && remote_url(file)
             .is_some_and(|url| url.trim_end_matches('/').ends_with(&format!(":{port}")))
     {
-        let _ = write!(step, "; gateway.remote.url in {}", file.display());
+        let _ = write!(seen, "; gateway.remote.url in {}", file.display());
     }
-    step
+    let ran = front.running || !seen.is_empty();
+    if !ran && !config.data.exists() {
+        return None;
+    }
+    let whom = if ran { "" } else { " that still go there" };
+    Some(format!(
+        "point clients{whom} back from {listen}{hosts} to {gateway}{seen}"
+    ))
 }
 
 fn remote_url(file: &Path) -> Option<String> {
@@ -253,6 +286,7 @@ mod tests {
         let front = Front {
             running: true,
             listen: "127.0.0.1:9".parse().unwrap(),
+            left: true,
         };
         let Left(steps) = Left::look(&configs[0], &environment, front);
         let data = root.path().join("data/a");
@@ -266,6 +300,59 @@ mod tests {
                 ),
                 format!("remove {}", data.display()),
             ]
+        );
+    }
+    fn steps(left: bool, running: bool, variables: &[(&str, &str)], data: bool) -> Vec<String> {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("scope-shim.toml");
+        let text = "data = \"data\"\n[gateway]\nurl = \"ws://127.0.0.1:1\"\n";
+        fs::write(&file, text).unwrap();
+        if data {
+            fs::create_dir(root.path().join("data")).unwrap();
+        }
+        let home = root.path().to_str().unwrap().to_owned();
+        let variables = variables.iter().copied().chain([("HOME", home.as_str())]);
+        let environment = Environment::from_iter(variables);
+        let config = Config::load(Some(&file), &[], &environment).unwrap();
+        let front = Front {
+            running,
+            listen: "127.0.0.1:9".parse().unwrap(),
+            left,
+        };
+        let Left(steps) = Left::look(&config, &environment, front);
+        let named = steps.into_iter().map(|step| step.replace(&home, "[DIR]"));
+        // What this machine has of other shims is not the point.
+        named
+            .filter(|step| step.contains("[DIR]") || step.contains("clients"))
+            .collect()
+    }
+
+    #[test]
+    fn what_the_device_could_leave_by_is_kept_while_it_is_there() {
+        assert_eq!(
+            steps(false, true, &[], true),
+            [
+                "run this again when the gateway can be asked, and keep [DIR]/data until then: scope-shim unpair --config \
+                 [DIR]/scope-shim.toml",
+                "point clients back from 127.0.0.1:9 to ws://127.0.0.1:1",
+            ]
+        );
+    }
+
+    #[test]
+    fn clients_are_named_only_where_some_may_come() {
+        let back = |steps: Vec<String>| steps.into_iter().find(|step| step.contains("clients"));
+        assert_eq!(back(steps(true, false, &[], false)), None);
+        assert_eq!(
+            back(steps(true, false, &[], true)).as_deref(),
+            Some("point clients that still go there back from 127.0.0.1:9 to ws://127.0.0.1:1")
+        );
+        let port = [("OPENCLAW_GATEWAY_PORT", "9")];
+        assert_eq!(
+            back(steps(true, false, &port, false)).as_deref(),
+            Some(
+                "point clients back from 127.0.0.1:9 to ws://127.0.0.1:1; unset OPENCLAW_GATEWAY_PORT (set here)"
+            )
         );
     }
 }

@@ -100,6 +100,19 @@ fn plaintext_stays_on_this_machine_unless_somebody_says_otherwise() {
 }
 
 #[test]
+fn an_address_of_this_machine_is_this_machine() {
+    // Nothing is sent: the system says which of its own addresses it would send from.
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+    if socket.connect("192.0.2.1:9").is_err() {
+        return;
+    }
+    let own = socket.local_addr().unwrap().ip();
+    Case::new(&format!("[gateway]\nurl = 'ws://{own}:2'\n"))
+        .load()
+        .unwrap();
+}
+
+#[test]
 fn permission_for_one_side_is_none_for_the_other() {
     let case =
         Case::new("listen = '0.0.0.0:1'\n[gateway]\nurl = 'ws://g:2'\nplaintext = 'allowed'");

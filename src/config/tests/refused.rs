@@ -109,10 +109,32 @@ fn secrets_are_not_repeated_wherever_they_are_wrong() {
     let text = format!("{config:?}");
     assert!(!text.contains("hunter"), "{text}");
     assert_eq!(config.gateway.auth.secret().unwrap().reveal(), "hunter2");
-    assert_eq!(
-        case.codes(),
-        ["remote-source-untrusted", "secret-exposed", "auth-mismatch"]
-    );
+    assert_eq!(case.codes(), ["secret-exposed", "auth-mismatch"]);
+}
+
+#[test]
+fn what_matters_to_other_machines_alone_is_no_warning_where_none_can_come() {
+    let codes = |config: &str, gateway: Option<&str>| {
+        let case = Case::new(config);
+        match gateway {
+            Some(gateway) => case.gateway(gateway).codes(),
+            None => case.codes(),
+        }
+    };
+    for (code, gateway) in [
+        ("remote-source-untrusted", Some("{gateway: {}}")),
+        ("trusted-proxies-unknown", None),
+    ] {
+        for (config, warned) in [
+            ("", false),
+            ("listen = '127.0.0.9:1'", false),
+            ("listen = '0.0.0.0:1'\n[tls]\nplaintext = 'allowed'", true),
+            ("trusted_proxies = ['10.0.0.1']", true),
+        ] {
+            let codes = codes(config, gateway);
+            assert_eq!(codes.contains(&code), warned, "{code}, {config}: {codes:?}");
+        }
+    }
 }
 
 #[test]

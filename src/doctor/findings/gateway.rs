@@ -103,12 +103,18 @@ fn protocol(look: &Look) -> Option<Finding> {
     Some(finding.fix(format!("update the {older}: npm install -g openclaw")))
 }
 
-/// From 2026.3.12 until 2026.3.24, which keeps the device, and again on 2026.9.6.
+/// From 2026.3.12 until 2026.3.24, which keeps the device; and again on 2026.5.7 and later, whose probes show the device
+/// only where the command line keeps a token of it.
 fn probe(look: &Look) -> Option<Finding> {
     let early = look
         .version
         .within(Version::v2026(3, 12), Version::v2026(3, 23));
-    let late = look.version.since(Version::v2026(9, 0));
+    let own = look.client.own_device.as_ref();
+    let mut tokens = look.client.tokens.iter();
+    let late = match tokens.any(|token| Some(&token.device) == own) {
+        true => Certainty::No,
+        false => look.version.since(Version::v2026(5, 7)),
+    };
     let what = if early >= late {
         "status, status --all, gateway probe and security audit --deep call the gateway unreachable"
     } else {

@@ -181,12 +181,32 @@ fn a_healthy_gateway_has_only_the_probes_of_its_version_against_it() {
     3.13 local-probe
     3.24
     4.21
-    5.7
-    6.11
-    7.1
-    8.2
+    5.7 local-probe
+    6.11 local-probe
+    7.1 local-probe
+    8.2 local-probe
     9.6 local-probe
     ");
+}
+
+#[test]
+fn probes_of_a_command_line_that_keeps_a_token_show_its_device() {
+    let lines = by_version(|look| {
+        let mut look = look.with([record("d", &FIVE)]).host("d");
+        look.client.tokens.push(StoredToken {
+            device: DeviceId::new("d"),
+            place: "a test".into(),
+            token: Secret::new("token of d"),
+            scopes: FIVE.into_iter().collect(),
+        });
+        look
+    });
+    let probes: Vec<_> = lines
+        .iter()
+        .filter(|line| line.contains("local-probe"))
+        .collect();
+    assert_eq!(probes.len(), 1, "{probes:?}");
+    assert!(probes[0].starts_with("3.13 "), "{probes:?}");
 }
 
 #[test]
@@ -199,10 +219,10 @@ fn a_legacy_command_line_of_this_host() {
     3.13 local-probe
     3.24
     4.21
-    5.7
-    6.11
-    7.1
-    8.2
+    5.7 local-probe
+    6.11 local-probe
+    7.1 local-probe
+    8.2 local-probe
     9.6 local-probe
     ");
 }
@@ -217,10 +237,10 @@ fn a_command_line_of_this_host_that_was_pinned_by_its_first_status() {
     3.13 local-probe
     3.24
     4.21 pinned-device
-    5.7 pinned-device
-    6.11 pinned-device
-    7.1
-    8.2
+    5.7 local-probe pinned-device
+    6.11 local-probe pinned-device
+    7.1 local-probe
+    8.2 local-probe
     9.6 local-probe
     ");
 }
@@ -235,10 +255,10 @@ fn the_same_on_another_machine() {
     3.13 local-probe pinned-device
     3.24 pinned-device
     4.21 pinned-device
-    5.7 pinned-device
-    6.11 pinned-device
-    7.1 pinned-device
-    8.2 pinned-device
+    5.7 local-probe pinned-device
+    6.11 local-probe pinned-device
+    7.1 local-probe pinned-device
+    8.2 local-probe pinned-device
     9.6 local-probe pinned-device
     ");
 }
@@ -257,10 +277,10 @@ fn a_control_ui_of_2026_2_19_asks_for_what_it_has() {
     3.13 local-probe
     3.24
     4.21
-    5.7
-    6.11
-    7.1
-    8.2
+    5.7 local-probe
+    6.11 local-probe
+    7.1 local-probe
+    8.2 local-probe
     9.6 local-probe
     ");
 }
@@ -276,10 +296,10 @@ fn a_waiting_request_and_who_may_approve_it() {
     3.13 local-probe approval-deadlock pending-request
     3.24 approval-deadlock pending-request
     4.21 pinned-device approval-deadlock pending-request
-    5.7 pinned-device approval-deadlock pending-request
-    6.11 pinned-device approval-deadlock pending-request
-    7.1 pinned-device pending-request
-    8.2 pending-request
+    5.7 local-probe pinned-device approval-deadlock pending-request
+    6.11 local-probe pinned-device approval-deadlock pending-request
+    7.1 local-probe pinned-device pending-request
+    8.2 local-probe pending-request
     9.6 local-probe pending-request
     ");
     let someone = by_version(|look| {

@@ -1,5 +1,5 @@
-//! The gateways that run as this user, by what each leaves behind while it runs: up to 2026.7.1 a lock file in the
-//! directory for temporary files, from 2026.8.2 a lease in its database.
+//! The gateways that run as this user, by what each leaves behind while it runs: a lock file, up to 2026.7.1 in the
+//! directory for temporary files, in 2026.8.2 below its state directory; on 2026.9.6 a lease in its database, too.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -47,6 +47,8 @@ impl GatewayProcess {
 struct Lock {
     pid: u32,
     config_path: PathBuf,
+    /// From 2026.8.2.
+    port: Option<u16>,
     /// The kernel's start time of the process, in clock ticks since boot (Linux).
     start_time: Option<u64>,
 }
@@ -72,12 +74,16 @@ pub(super) fn look(
         _ => "OPENCLAW_GATEWAY_TOKEN",
     };
     let own = config.gateway.facts.config_file.as_deref();
-    let mut processes: Vec<GatewayProcess> = locks(environment)
+    let mut locks = locks(environment, config.gateway.state.as_deref());
+    locks.sort_by_key(|lock| lock.pid);
+    // From 2026.8.2 there is one for the configuration and one for the state.
+    locks.dedup_by_key(|lock| lock.pid);
+    let mut processes: Vec<GatewayProcess> = locks
         .into_iter()
         .filter(|lock| is_alive(lock.pid, lock.start_time))
         .map(|lock| GatewayProcess {
             pid: lock.pid,
-            port: port_written(&lock.config_path),
+            port: lock.port.or_else(|| port_written(&lock.config_path)),
             is_ours: own == Some(lock.config_path.as_path()),
             config: Some(lock.config_path),
             secret: None,
@@ -104,15 +110,15 @@ pub(super) fn look(
     processes
 }
 
-fn locks(environment: &Environment) -> Vec<Lock> {
-    let temporary = environment.get("TMPDIR").unwrap_or("/tmp");
+fn locks(environment: &Environment, state: Option<&Path>) -> Vec<Lock> {
+    let temporary = PathBuf::from(environment.get("TMPDIR").unwrap_or("/tmp"));
     let name = user().map_or_else(|| "openclaw".to_owned(), |user| format!("openclaw-{user}"));
-    let entries = fs::read_dir(Path::new(temporary).join(name));
-    let files = entries
+    let places = [Some(temporary), state.map(|state| state.join("tmp"))];
+    let entries = places
         .into_iter()
         .flatten()
-        .flatten()
-        .map(|entry| entry.path());
+        .filter_map(|place| fs::read_dir(place.join(&name)).ok());
+    let files = entries.flatten().flatten().map(|entry| entry.path());
     files
         .filter(|path| {
             path.extension()

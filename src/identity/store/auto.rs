@@ -128,7 +128,11 @@ impl DeviceStore for AutoStore {
             if form == Form::Json && snapshot.devices.is_empty() {
                 (form, snapshot) = self.pick().await?;
             }
-            self.log(form);
+            // The tables are there on 2026.6.11 and 2026.7.1, too, which keep to the files once there is a device.
+            let told = self.hint() != Hint::Unknown;
+            if told || form == Form::Json || !snapshot.devices.is_empty() {
+                self.log(form);
+            }
             Ok(snapshot)
         })
     }
