@@ -4,8 +4,11 @@
 //! read here: the caller then looks at all of it, field by field.
 
 use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
 
-use serde::de::Deserializer;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -14,7 +17,9 @@ use super::{AuthClaims, Claims, DeviceProof, OPERATOR};
 
 /// The claims of a `connect` request; `None` for whatever is not the usual one.
 pub(super) fn connect(text: &str) -> Option<Claims> {
-    let message: Connect<'_> = serde_json::from_str(text).ok()?;
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let message: Connect<'_> = object(&mut reader).ok()?;
+    reader.end().ok()?;
     (message.kind == "req" && message.method == "connect").then(|| message.claims())
 }
 
@@ -38,6 +43,7 @@ struct Connect<'a> {
     #[serde(borrow)]
     method: Cow<'a, str>,
     id: String,
+    #[serde(deserialize_with = "object")]
     params: Params,
 }
 
@@ -50,10 +56,11 @@ struct Params {
     role: Option<String>,
     #[serde(default)]
     scopes: Vec<String>,
+    #[serde(deserialize_with = "object")]
     client: Client,
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given_object")]
     device: Option<Device>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object")]
     auth: Auth,
 }
 
@@ -123,6 +130,31 @@ fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(field: D) -> Result<Opt
     T::deserialize(field).map(Some)
 }
 
+fn given_object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    field: D,
+) -> Result<Option<T>, D::Error> {
+    object(field).map(Some)
+}
+
+/// What is an object; a list of the fields' values, which serde takes as well, is none.
+fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(field: D) -> Result<T, D::Error> {
+    struct Fields<T>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<T, A::Error> {
+            T::deserialize(MapAccessDeserializer::new(fields))
+        }
+    }
+
+    field.deserialize_map(Fields(PhantomData))
+}
+
 impl Connect<'_> {
     fn claims(self) -> Claims {
         let Params {
@@ -156,5 +188,34 @@ impl Connect<'_> {
                 has_unknown: false,
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_without_their_names_are_no_request() {
+        let request = r#"{"type":"req","method":"connect","id":"1","params":{"minProtocol":3,"maxProtocol":3,
+            "client":{"id":"cli","mode":"cli","platform":"linux"},"auth":{"token":"t"},
+            "device":{"id":"d","publicKey":"k","signature":"s","signedAt":1}}}"#;
+        assert!(connect(request).is_some());
+        for (named, unnamed) in [
+            (
+                r#"{"id":"cli","mode":"cli","platform":"linux"}"#,
+                r#"["cli","cli",null,"linux"]"#,
+            ),
+            (r#"{"token":"t"}"#, r#"["t"]"#),
+            (
+                r#"{"id":"d","publicKey":"k","signature":"s","signedAt":1}"#,
+                r#"["d","k","s",1]"#,
+            ),
+        ] {
+            let other = request.replace(named, unnamed);
+            assert_ne!(other, request);
+            assert!(connect(&other).is_none(), "{other}");
+        }
+        assert!(connect(r#"["req","connect","1",{}]"#).is_none());
     }
 }
