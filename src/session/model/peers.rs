@@ -60,7 +60,7 @@ impl Event {
         )
     }
 
-    const fn is_fresh(self) -> bool {
+    pub(super) const fn is_fresh(self) -> bool {
         matches!(
             self,
             Self::FreshChallenge | Self::FreshHello | Self::FreshRefusal | Self::FreshEnd

@@ -22,9 +22,7 @@ pub(super) fn hold(world: &World, path: &[Event], walk: &Walk) {
 
 /// What a side says on this path.
 fn said(world: &World, path: &[Event], of_client: bool) -> Vec<u8> {
-    let of_side = |event: &&Event| {
-        event.is_clients() == of_client && !format!("{event:?}").starts_with("Fresh")
-    };
+    let of_side = |event: &&Event| event.is_clients() == of_client && !event.is_fresh();
     let events = path.iter().filter(of_side);
     events
         .filter_map(|event| event.bytes(world))
