@@ -67,6 +67,7 @@ fn seeds(name: &str) -> Vec<Vec<u8>> {
 }
 
 /// Shows the input that broke a promise.
+#[expect(clippy::print_stderr, reason = "a test shows what it failed on")]
 fn tried(target: fn(&[u8]), input: &[u8]) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| target(input))) {
         eprintln!("broken by b\"{}\"", input.escape_ascii());

@@ -110,7 +110,7 @@ async fn talk(client: &Side, gateway: &Side) -> (Vec<u8>, Vec<u8>, RelayStats) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
     fn both_sides_get_every_byte_in_its_order_and_the_end_of_the_other(client in side(), gateway in side()) {

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::time::{sleep, timeout};
 
+use super::promises::connects;
 use super::world::{NONCE, TIMEOUT, World};
 use crate::relay::Wire;
 use crate::stream::Stream;
@@ -59,7 +60,7 @@ impl Event {
         )
     }
 
-    const fn is_fresh(self) -> bool {
+    pub(super) const fn is_fresh(self) -> bool {
         matches!(
             self,
             Self::FreshChallenge | Self::FreshHello | Self::FreshRefusal | Self::FreshEnd
@@ -104,7 +105,7 @@ impl Event {
 /// What the client sends beside its request.
 pub(super) const EARLY: &str = r#"{"type":"req","id":"c2","method":"status"}"#;
 /// The nonce that only the shim may see.
-pub(super) const FRESH_NONCE: &str = "second";
+pub(super) const FRESH_NONCE: &str = "of-another-connection";
 /// What the gateway issues with its acceptance.
 pub(super) const ISSUED: &str = "issued";
 
@@ -144,7 +145,7 @@ pub(super) struct Walk {
 
 pub(super) fn walk(world: &World, path: &[Event]) -> Walk {
     tokio::runtime::Builder::new_current_thread()
-        .enable_all()
+        .enable_time()
         .start_paused(true)
         .build()
         .unwrap()
@@ -166,13 +167,9 @@ async fn walked(world: &World, path: &[Event]) -> Walk {
         heard: Heard::default(),
     };
     let mut asked = false;
-    let first: &[Event] = match world.begun {
-        true => &[Event::Challenge, Event::Connect, Event::Refusal],
-        false => &[],
-    };
-    for event in first.iter().chain(path) {
+    for event in path {
         if matches!(event, Event::Hello | Event::Refusal) {
-            asked |= !ends.heard.gateway.0.is_empty();
+            asked |= !connects(&ends.heard.gateway.0).is_empty();
         }
         ends.does(*event, world).await;
         ends.hear();
@@ -275,7 +272,7 @@ fn wire(stream: DuplexStream) -> Wire {
     }
 }
 
-const ROOM: usize = 64 * 1024;
+const ROOM: usize = 8 * 1024;
 /// The clock moves on by this only when nobody has anything left to do.
 const MOMENT: Duration = Duration::from_millis(1);
 /// What a refusal may take beyond the handshake: the gateway's close, and the client's.

@@ -20,16 +20,10 @@ pub(super) fn hold(world: &World, path: &[Event], walk: &Walk) {
     );
 }
 
-/// What a side says, of this path and what went before it.
+/// What a side says on this path.
 fn said(world: &World, path: &[Event], of_client: bool) -> Vec<u8> {
-    let begun: &[Event] = match world.begun {
-        true => &[Event::Challenge, Event::Connect, Event::Refusal],
-        false => &[],
-    };
-    let of_side = |event: &&Event| {
-        event.is_clients() == of_client && !format!("{event:?}").starts_with("Fresh")
-    };
-    let events = begun.iter().chain(path).filter(of_side);
+    let of_side = |event: &&Event| event.is_clients() == of_client && !event.is_fresh();
+    let events = path.iter().filter(of_side);
     events
         .filter_map(|event| event.bytes(world))
         .collect::<Vec<_>>()
@@ -172,7 +166,8 @@ fn messages(bytes: &[u8], sender: Sender) -> Vec<Value> {
     found
 }
 
-fn connects(bytes: &[u8]) -> Vec<Connect> {
+/// The requests among what a gateway heard.
+pub(super) fn connects(bytes: &[u8]) -> Vec<Connect> {
     let requests = messages(bytes, Sender::Client).into_iter();
     let parsed = requests.map(|message| Connect::parse(message.to_string().as_bytes()));
     parsed.filter_map(Result::ok).collect()

@@ -48,8 +48,6 @@ pub(super) struct World {
     pub(super) engine: Arc<Engine>,
     /// The client's own request.
     pub(super) connect: String,
-    /// Where each path begins.
-    pub(super) begun: bool,
     pub(super) kind: Kind,
     _data: TempDir,
 }
@@ -73,13 +71,10 @@ impl World {
         Self::new(Kind::Delegated, Mode::On, Profile::default(), true)
     }
 
-    /// The same asks one that is thought to know what an admin is, and does not. Its refusal is the beginning.
+    /// The same asks one that is thought to know what an admin is, and does not.
     pub(super) fn healed() -> Self {
         let profile = Profile::of_version(Version::v2026(9, 6));
-        Self {
-            begun: true,
-            ..Self::new(Kind::Healed, Mode::On, profile, true)
-        }
+        Self::new(Kind::Healed, Mode::On, profile, true)
     }
 
     /// A device that nobody has paired.
@@ -102,7 +97,6 @@ impl World {
         Self {
             engine: engine(&data, mode, profile, snapshot),
             connect,
-            begun: false,
             kind,
             _data: data,
         }

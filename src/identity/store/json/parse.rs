@@ -26,12 +26,16 @@ pub(in crate::identity::store) fn paired(text: &[u8]) -> Result<(Devices, Vec<St
     let entries = entries(text)?;
     let mut devices = Devices::with_capacity(entries.len());
     let mut problems = Vec::new();
-    for record in records(&entries) {
+    for ((key, _), record) in entries.iter().zip(records(&entries)) {
         match record {
             Ok(record) => {
                 devices.insert(record.device_id.clone(), record);
             }
-            Err(problem) => problems.push(problem),
+            Err(problem) => {
+                // Of two records of one name the gateway reads the last, whatever it is worth.
+                devices.remove(&DeviceId::new(key.as_str()));
+                problems.push(problem);
+            }
         }
     }
     Ok((devices, problems))

@@ -107,6 +107,18 @@ async fn the_pending_requests_come_along_and_cost_nothing_when_damaged() {
 }
 
 #[test]
+fn of_two_records_of_one_device_the_last_counts_even_where_it_is_broken() {
+    let wide = r#""d":{"publicKey":"k","role":"operator","scopes":["operator.admin"]}"#;
+    let broken = r#""d":{"role":"operator","scopes":[]}"#;
+    let read = |text: String| parse::paired(text.as_bytes()).unwrap();
+    let (devices, problems) = read(format!("{{{wide},{broken}}}"));
+    assert!(devices.is_empty());
+    assert_eq!(problems.len(), 1);
+    let (devices, _) = read(format!("{{{broken},{wide}}}"));
+    assert_eq!(devices.len(), 1);
+}
+
+#[test]
 fn scopes_stand_in_for_approved_scopes_and_the_role_for_the_roles() {
     let record =
         only(r#"{"d":{"publicKey":"k","role":"operator","scopes":["operator.read"]}}"#).unwrap();
