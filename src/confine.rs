@@ -43,6 +43,7 @@ pub fn leave_no_memory_behind() {}
 /// Where the kernel cannot, it says so and goes on.
 pub fn to_own_directories(configs: &[Config]) {
     if configs.first().map(|config| config.sandbox) == Some(Sandbox::Auto) {
+        crate::listen::look_who_listens(configs.iter().map(|config| config.listen));
         system::confine(system::own_directories(configs));
     }
 }

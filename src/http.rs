@@ -93,12 +93,12 @@ impl Connection {
         self: Arc<Self>,
         request: Request<Incoming>,
     ) -> Result<Response<Body>, Infallible> {
-        if request.headers().get_all(HOST).iter().nth(1).is_some() {
-            return Ok(respond::two_hosts());
-        }
         let Some(served) = self.door.leads(&request, self.sni.as_deref()) else {
             return Ok(respond::misdirected());
         };
+        if request.headers().get_all(HOST).iter().nth(1).is_some() {
+            return Ok(respond::two_hosts());
+        }
         let front = served.front();
         let span = front.span.clone();
         let attribution = front.trust.attribute(self.peer, request.headers());

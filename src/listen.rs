@@ -5,6 +5,7 @@ pub mod proxy_protocol;
 mod taken;
 mod twin;
 
+pub(crate) use taken::look as look_who_listens;
 pub(crate) use twin::bind as bind_twin;
 pub use twin::{listener as twin, of as twin_of};
 

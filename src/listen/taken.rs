@@ -3,17 +3,39 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use crate::text::safe;
 
 /// The process that holds the address, as `node (process 4711)`; `None` where the system does not tell, as for the
 /// processes of other users.
 pub(super) fn holder(address: SocketAddr) -> Option<String> {
+    let known = || {
+        let mut known = KNOWN.get()?.iter();
+        known.find_map(|(held, by)| (*held == address).then(|| by.clone()))
+    };
+    seen(address).or_else(known)
+}
+
+/// Looks who holds these addresses now, for whoever asks later: a process that is confined sees into no other (Landlock
+/// holds for `/proc/<pid>/fd` as it does for ptrace).
+pub(crate) fn look(addresses: impl Iterator<Item = SocketAddr>) {
+    let held = addresses.filter_map(|address| Some((address, seen(address)?)));
+    let _ = KNOWN.set(held.collect());
+}
+
+/// By whom addresses were held when this process began.
+static KNOWN: OnceLock<Vec<(SocketAddr, String)>> = OnceLock::new();
+
+fn seen(address: SocketAddr) -> Option<String> {
     let inodes: Vec<String> = ["/proc/net/tcp", "/proc/net/tcp6"]
         .iter()
         .filter_map(|table| fs::read_to_string(table).ok())
         .flat_map(|table| listening(&table, address.port()))
         .collect();
+    if inodes.is_empty() {
+        return None;
+    }
     let processes = fs::read_dir("/proc").ok()?.flatten();
     let numbered = processes.filter_map(|entry| {
         let pid: u32 = entry.file_name().to_str()?.parse().ok()?;

@@ -121,6 +121,7 @@ mod program;
 
 /// What the process gives up: to write elsewhere, to be anybody in particular, to leave its memory behind.
 #[cfg(target_os = "linux")]
+#[expect(clippy::print_stderr, reason = "what is skipped is said")]
 mod confined;
 
 /// A configuration that is read again while sessions run.

@@ -1,7 +1,7 @@
 use std::path::Path;
 use std::process::Stdio;
 
-use scope_shim::demo::simulated::{Options, Profile, SimulatedGateway};
+use scope_shim::demo::simulated::{Connect as Handshake, Options, Profile, SimulatedGateway};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
@@ -180,7 +180,8 @@ fn secrets(gateway: &SimulatedGateway, dir: &tempfile::TempDir, own_token: &str)
                 .map(str::to_owned),
         );
     }
-    for connect in gateway.connects() {
+    let spoken = |connect: &Handshake| !connect.frame.is_empty();
+    for connect in gateway.connects().into_iter().filter(spoken) {
         let message: Value = serde_json::from_slice(&connect.frame).unwrap();
         let device = &message["params"]["device"];
         for field in ["signature", "nonce"] {
