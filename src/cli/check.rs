@@ -168,13 +168,13 @@ impl Report {
         let store = AutoStore::new(state);
         let read = runtime.map(|runtime| runtime.block_on(store.snapshot()));
         if let Ok(Ok(devices)) = read {
-            self.well.push(match devices.devices.len() {
-                0 => "the gateway has paired no device yet".to_owned(),
-                paired => format!(
-                    "the pairing store is {}, with {}",
-                    store.describe(),
-                    count(paired, "paired device")
-                ),
+            let paired = count(devices.devices.len(), "paired device");
+            let store = store.describe();
+            // Before the first device nothing tells where a gateway that has both keeps it.
+            self.well.push(if store == state.display().to_string() {
+                "the gateway has paired no device yet".to_owned()
+            } else {
+                format!("the pairing store is {store}, with {paired}")
             });
         }
     }

@@ -149,8 +149,6 @@ fn check_of_a_bare_machine_says_what_is_missing() {
       fix: if the gateway's state is elsewhere give --gateway-state; otherwise --gateway and SCOPE_SHIM_GATEWAY_TOKEN tell all that is needed
     warning: the gateway's token is not known: neither gateway.auth.token nor OPENCLAW_GATEWAY_TOKEN is set where the shim can see it
       fix: give SCOPE_SHIM_GATEWAY_TOKEN, or gateway.token_file
-    warning: the gateway's trustedProxies are not known; if 127.0.0.2 is not among them, clients from other machines are refused with 403 on gateways from 2026.8, and earlier ones do not learn their address
-      fix: gateway.trustedProxies: ["127.0.0.2"] in openclaw.json
     warning: nothing answers at ws://127.0.0.1:1: Connection refused (os error 111)
       fix: start the gateway, or give its address as --gateway; the shim waits for it
     ----- stderr -----

@@ -27,8 +27,6 @@ fn a_slip_in_openclaw_json_is_placed() {
       fix: correct the file, or give --gateway and SCOPE_SHIM_GATEWAY_TOKEN
     warning: the gateway's token is not known: neither gateway.auth.token nor OPENCLAW_GATEWAY_TOKEN is set where the shim can see it
       fix: give SCOPE_SHIM_GATEWAY_TOKEN, or gateway.token_file
-    warning: the gateway's trustedProxies are not known; if 127.0.0.2 is not among them, clients from other machines are refused with 403 on gateways from 2026.8, and earlier ones do not learn their address
-      fix: gateway.trustedProxies: ["127.0.0.2"] in openclaw.json
     "#);
 }
 

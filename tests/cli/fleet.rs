@@ -68,14 +68,10 @@ fn check_says_what_holds_for_all_and_what_for_each() {
     ok: staging: 127.0.0.1:0 is free to listen on
     ok: production: the data directory /tmp/production can be created
     ok: production: 127.0.0.1:0 is free to listen on
-    warning: staging: the gateway's trustedProxies are not known; if 127.0.0.2 is not among them, clients from other machines are refused with 403 on gateways from 2026.8, and earlier ones do not learn their address
-      fix: gateway.trustedProxies: ["127.0.0.2"] in openclaw.json
     warning: staging: nothing tells the token or password of the gateway at ws://127.0.0.1:1
       fix: give token_file or password_file in its entry, or its state directory
     warning: staging: nothing answers at ws://127.0.0.1:1: Connection refused (os error 111)
       fix: start the gateway, or give its address as --gateway; the shim waits for it
-    warning: production: the gateway's trustedProxies are not known; if 127.0.0.2 is not among them, clients from other machines are refused with 403 on gateways from 2026.8, and earlier ones do not learn their address
-      fix: gateway.trustedProxies: ["127.0.0.2"] in openclaw.json
     warning: production: nothing tells the token or password of the gateway at ws://127.0.0.1:2
       fix: give token_file or password_file in its entry, or its state directory
     warning: production: nothing answers at ws://127.0.0.1:2: Connection refused (os error 111)

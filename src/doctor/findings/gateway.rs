@@ -109,11 +109,11 @@ fn probe(look: &Look) -> Option<Finding> {
     let early = look
         .version
         .within(Version::v2026(3, 12), Version::v2026(3, 23));
-    let own = look.client.own_device.as_ref();
-    let mut tokens = look.client.tokens.iter();
-    let late = match tokens.any(|token| Some(&token.device) == own) {
-        true => Certainty::No,
-        false => look.version.since(Version::v2026(5, 7)),
+    let keeps_none = look.client.tokens.is_empty() && look.client.unreadable.is_none();
+    let late = if keeps_none {
+        look.version.since(Version::v2026(5, 7))
+    } else {
+        Certainty::No
     };
     let what = if early >= late {
         "status, status --all, gateway probe and security audit --deep call the gateway unreachable"
