@@ -184,7 +184,10 @@ impl Session {
                 debug!(client = %self.client_address, "relayed without a look: {why:?}");
                 return Ok(Established::not_understood(exchange));
             }
-            Opening::Left => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Opening::Left(left) => {
+                self.tell_of_early_end(left, started.elapsed());
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
         };
         let nonce = request
             .challenge
@@ -199,6 +202,13 @@ impl Session {
             && let Some(known) = self.refused_before(&request, &judgement).await
         {
             let repeat = self.engine.breaker.repeated(self.trace, &known).await;
+            if self.patience_with(&known).is_some() {
+                let waited = self.waited(&mut exchange, &request, &judgement, &known, &mut report);
+                if let Some(delegated) = waited.await? {
+                    self.engine.breaker.answered(self.trace).await;
+                    return Ok(Established::delegated(exchange, delegated));
+                }
+            }
             return self
                 .answer(
                     exchange.client,
