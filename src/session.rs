@@ -30,7 +30,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
+use tracing::{debug, info};
 
 use crate::breaker::{Attempt, Trace};
 use crate::config::Mode;
@@ -38,7 +38,7 @@ use crate::decide::Decision;
 use crate::delegation::Delegation;
 use crate::dial::Redial;
 use crate::engine::{Engine, Visit, Would};
-use crate::handshake::drive::{Exchange, Limits, Opening};
+use crate::handshake::drive::{Exchange, Limits, Opening, Untouched};
 use crate::http::pacing::{NoPlace, Pacing};
 use crate::listen::Admitted;
 use crate::relay::{RelayStats, Stop, Tap, Wire, relay};
@@ -181,6 +181,9 @@ impl Session {
         let request = match exchange.open().await? {
             Opening::Connect(request) => request,
             Opening::Untouched(why) => {
+                if why == Untouched::Silent {
+                    info!(from = %self.client_address, "no connect request came in time; what becomes of it is the gateway's to say");
+                }
                 debug!(client = %self.client_address, "relayed without a look: {why:?}");
                 return Ok(Established::not_understood(exchange));
             }

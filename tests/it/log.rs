@@ -5,10 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use rustix::process::Signal;
-use scope_shim::admin::Client;
 use scope_shim::demo::simulated::Profile;
 use scope_shim::explain::Kept;
-use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::net::unix::pipe::Receiver;
 use tokio::time::timeout;
@@ -18,6 +16,7 @@ use crate::modes::before;
 use crate::program::{Program, configure, fetch, free};
 use crate::stage::{TOKEN, eventually};
 use crate::support::client::{Connect, LEGACY, READ};
+use crate::wire::RawClient;
 
 /// A program whose log goes into a pipe that is full, and that nobody reads.
 struct Unread {
@@ -41,12 +40,18 @@ impl Unread {
             log,
         };
         // Each of these is a long line, and twice all of them are more than may wait.
-        let slip = |number: usize| format!("{}{number} = 1\n", "x".repeat(50_000));
-        let slips: String = (0..20).map(slip).collect();
+        let slip = |number: usize| format!("{}{number} = 1\n", "x".repeat(300_000));
+        let slips: String = (0..3).map(slip).collect();
         configure(&unread.bench, &format!("{slips}{good}"));
-        let admin = Client::at(&unread.bench.dir.path().join("data/admin.sock"));
-        for _ in 0..2 {
-            admin.post("/reload", &json!({})).await.unwrap_err();
+        for refused in 1..=2 {
+            unread.program.signal(Signal::HUP);
+            let refusal = async {
+                let series = "scope_shim_reloads_total{result=\"refused\"}";
+                while unread.metric(series).await < refused {
+                    tokio::task::yield_now().await;
+                }
+            };
+            timeout(Duration::from_secs(30), refusal).await.unwrap();
         }
         assert!(unread.lost().await > 0);
         unread
@@ -61,11 +66,15 @@ impl Unread {
 
     /// How many lines were lost so far.
     async fn lost(&self) -> u64 {
+        self.metric("scope_shim_dropped_log_lines_total").await
+    }
+
+    async fn metric(&self, series: &str) -> u64 {
         let socket = self.bench.dir.path().join("data/admin.sock");
         let metrics = fetch(&socket, "/metrics").await;
         let mut lines = metrics.lines();
-        let lost = lines.find_map(|line| line.strip_prefix("scope_shim_dropped_log_lines_total "));
-        lost.unwrap().parse().unwrap()
+        let value = lines.find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        value.unwrap().parse().unwrap()
     }
 }
 
@@ -135,4 +144,30 @@ async fn the_log_and_explain_tell_the_same_duration() {
         let line = lines.find(|line| line.contains(&trace.session)).unwrap();
         assert!(line.ends_with(&format!(" ms={}", trace.ms)), "{line}");
     }
+}
+
+#[tokio::test]
+async fn a_handshake_that_ends_before_its_request_is_told_with_who_ended_it() {
+    let bench = Bench::new(Profile::Literal).await;
+    let program = Program::start(&bench, &before(&bench)).await;
+    let told = async |says: &str| {
+        eventually(says, || {
+            let log = program.log();
+            let mut lines = log.lines();
+            lines.find(|line| line.contains(says)).map(str::to_owned)
+        })
+        .await
+    };
+    let mut leaving = RawClient::upgrade(program.listen, "/", b"").await;
+    leaving.nonce().await;
+    drop(leaving);
+    let line = told("the client left without a connect request").await;
+    assert!(line.contains("from=127.0.0.1"), "{line}");
+    assert!(line.contains("challenged=true"), "{line}");
+    let mut waiting = RawClient::upgrade(program.listen, "/", b"").await;
+    waiting.nonce().await;
+    bench.gateway.stop().await;
+    let line = told("the gateway closed after its challenge").await;
+    assert!(line.contains(" WARN "), "{line}");
+    assert!(line.contains("finding=no-answer"), "{line}");
 }

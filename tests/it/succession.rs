@@ -316,9 +316,12 @@ async fn a_door_that_is_opened_during_an_upgrade_is_the_new_processs_in_the_end(
     std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_scope-shim"), &path).unwrap();
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (listen, own) = (free(), free());
+    for state in ["a", "c"] {
+        std::fs::create_dir(bench.dir.path().join(state)).unwrap();
+    }
     let gateway = |name: &str, more: &str, address| {
         let state = bench.dir.path().display().to_string();
-        entry(name, more, address, "state").replace("DIR", &state)
+        entry(name, more, address, name).replace("DIR", &state)
     };
     let one = gateway("a", "", silent.local_addr().unwrap());
     let one = format!("listen = \"{listen}\"\n{one}");
