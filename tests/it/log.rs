@@ -9,7 +9,7 @@ use scope_shim::demo::simulated::Profile;
 use scope_shim::explain::Kept;
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::net::unix::pipe::Receiver;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::command::Bench;
 use crate::modes::before;
@@ -48,7 +48,7 @@ impl Unread {
             let refusal = async {
                 let series = "scope_shim_reloads_total{result=\"refused\"}";
                 while unread.metric(series).await < refused {
-                    tokio::task::yield_now().await;
+                    sleep(Duration::from_millis(20)).await;
                 }
             };
             timeout(Duration::from_secs(30), refusal).await.unwrap();
@@ -70,6 +70,7 @@ impl Unread {
     }
 
     async fn metric(&self, series: &str) -> u64 {
+        self.program.listen_to();
         let socket = self.bench.dir.path().join("data/admin.sock");
         let metrics = fetch(&socket, "/metrics").await;
         let mut lines = metrics.lines();

@@ -124,6 +124,11 @@ impl Program {
         heard.unwrap_or_else(|_| panic!("never told {line}: {}", self.log()))
     }
 
+    /// Takes what it tells its service manager: it waits for one that does not listen.
+    pub fn listen_to(&self) {
+        while self.told.try_recv(&mut [0; 1024]).is_ok() {}
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id().unwrap()
     }

@@ -382,8 +382,8 @@ async fn the_lines_of_both_processes_say_whose_they_are_while_there_are_two() {
                 lines.any(|line| line.contains(says) && line.ends_with(of))
             };
             after += 1;
-            let sessions = log.lines().filter(|line| line.contains(" INFO session "));
-            let last = sessions.last().unwrap();
+            let mut sessions = log.lines().filter(|line| line.contains(" INFO session "));
+            let last = sessions.next_back().unwrap();
             if line("the last session has ended", &of_old)
                 && line("listening on", &of_new)
                 && line("decision=rewrite", &of_new)
