@@ -1,7 +1,7 @@
 //! What the shim approved, for whom, by which rule: one JSON object a line, only ever appended.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::clock;
 use crate::device::DeviceRecord;
 use crate::identity::store::PendingRequest;
+use crate::private;
 use crate::scope::ScopeSet;
 
 /// `audit.jsonl` in the data directory, readable by its owner alone.
@@ -120,20 +121,61 @@ impl Audit {
     }
 
     fn append(&self, entry: &Value) -> io::Result<()> {
+        let is_new = !self.path.exists();
         let mut file = self.open()?;
-        file.write_all(format!("{entry}\n").as_bytes())?;
-        file.sync_data()
+        // Half a line, of a disk that was full or a crash, must not swallow this one.
+        let gap = if ends_within_a_line(&mut file)? {
+            "\n"
+        } else {
+            ""
+        };
+        file.write_all(format!("{gap}{entry}\n").as_bytes())?;
+        file.sync_data()?;
+        match self.path.parent() {
+            Some(data) if is_new => private::settle(data),
+            _ => Ok(()),
+        }
     }
 
     fn open(&self) -> io::Result<File> {
         let mut options = OpenOptions::new();
-        options.append(true).create(true);
+        options.read(true).append(true).create(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         options.open(&self.path)
     }
 }
 
+fn ends_within_a_line(file: &mut File) -> io::Result<bool> {
+    if file.metadata()?.len() == 0 {
+        return Ok(false);
+    }
+    let mut last = [0];
+    file.seek(SeekFrom::End(-1))?;
+    file.read_exact(&mut last)?;
+    Ok(last != *b"\n")
+}
+
 fn names(scopes: &ScopeSet) -> Vec<&str> {
     scopes.iter().collect()
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_a_line_of_a_crash_costs_no_other_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let audit = Audit::new(dir.path());
+        let entry = |id: &str| json!({"requestId": id, "rule": id});
+        audit.append(&entry("first")).unwrap();
+        let whole = std::fs::read_to_string(audit.path()).unwrap();
+        std::fs::write(audit.path(), format!("{whole}{{\"requestId")).unwrap();
+        audit.append(&entry("second")).unwrap();
+        for id in ["first", "second"] {
+            assert_eq!(audit.rule_of(id).as_deref(), Some(id));
+        }
+    }
 }

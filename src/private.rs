@@ -74,6 +74,14 @@ pub(crate) fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
+/// Has a directory remember the names in it, whatever becomes of the machine. Not every system can be asked for that.
+pub(crate) fn settle(directory: &Path) -> io::Result<()> {
+    if cfg!(unix) {
+        fs::File::open(directory)?.sync_all()?;
+    }
+    Ok(())
+}
+
 /// Sees to it that nobody but the shim's user, and root, changes what is in its directory.
 ///
 /// One of root's that is open to all is what an orchestrator mounts for a process that is alone with it: what lies in it

@@ -32,7 +32,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
+use tracing::{debug, info};
 
 use crate::breaker::{Attempt, Trace};
 use crate::config::Mode;
@@ -40,7 +40,7 @@ use crate::decide::Decision;
 use crate::delegation::Delegation;
 use crate::dial::Redial;
 use crate::engine::{Engine, Visit, Would};
-use crate::handshake::drive::{Exchange, Limits, Opening};
+use crate::handshake::drive::{Exchange, Limits, Opening, Untouched};
 use crate::http::pacing::{NoPlace, Pacing};
 use crate::listen::Admitted;
 use crate::relay::{RelayStats, Stop, Tap, Wire, relay};
@@ -190,10 +190,16 @@ impl Session {
         let request = match exchange.open().await? {
             Opening::Connect(request) => request,
             Opening::Untouched(why) => {
+                if why == Untouched::Silent {
+                    info!(from = %self.client_address, "no connect request came in time; what becomes of it is the gateway's to say");
+                }
                 debug!(client = %self.client_address, "relayed without a look: {why:?}");
                 return Ok(Established::not_understood(exchange));
             }
-            Opening::Left => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Opening::Left(left) => {
+                self.tell_of_early_end(left, started.elapsed());
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
         };
         let nonce = request
             .challenge
@@ -208,6 +214,13 @@ impl Session {
             && let Some(known) = self.refused_before(&request, &judgement).await
         {
             let repeat = self.engine.breaker.repeated(self.trace(), &known).await;
+            if self.patience_with(&known).is_some() {
+                let waited = self.waited(&mut exchange, &request, &judgement, &known, &mut report);
+                if let Some(delegated) = Box::pin(waited).await? {
+                    self.engine.breaker.answered(self.trace()).await;
+                    return Ok(Established::delegated(exchange, delegated));
+                }
+            }
             let answer = self.answer(
                 exchange.client,
                 &request,

@@ -3,7 +3,7 @@
 //! It holds for as long as the configuration still says what it said when the mode was switched: whoever edits the
 //! configuration later has the last word.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -171,7 +171,7 @@ pub fn keep_as(config: &Config, mode: Mode, by: Option<&str>) -> io::Result<()> 
     let draft = path.with_extension(format!("{}.draft", std::process::id()));
     let written = private::write(&draft, &serde_json::to_vec(&saved)?)
         .and_then(|()| fs::rename(&draft, &path))
-        .and_then(|()| settle(&config.data));
+        .and_then(|()| private::settle(&config.data));
     if written.is_err() {
         let _ = fs::remove_file(&draft);
     }
@@ -185,7 +185,7 @@ pub fn keep_as(config: &Config, mode: Mode, by: Option<&str>) -> io::Result<()> 
 /// When the file is there and cannot be removed.
 pub fn forget(data: &Path) -> io::Result<()> {
     match fs::remove_file(file(data)) {
-        Ok(()) => settle(data),
+        Ok(()) => private::settle(data),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
     }
@@ -207,14 +207,6 @@ fn read(data: &Path) -> Result<Option<(Mode, Saved)>, String> {
     let saved: Saved = serde_json::from_str(&text).map_err(|error| error.to_string())?;
     let mode = Mode::parse(&saved.mode).ok_or("it names no mode")?;
     Ok(Some((mode, saved)))
-}
-
-/// A name is on the disk when its directory is. Not every system can be asked for that.
-fn settle(directory: &Path) -> io::Result<()> {
-    if cfg!(unix) {
-        File::open(directory)?.sync_all()?;
-    }
-    Ok(())
 }
 
 const FILE: &str = "mode.json";

@@ -138,7 +138,7 @@ async fn handshake(mut exchange: Exchange, delegated: bool) -> (Exchange, Outcom
     let request = match exchange.open().await.unwrap() {
         Opening::Connect(request) => request,
         Opening::Untouched(_) => return (exchange, Outcome::Relayed),
-        Opening::Left => return (exchange, Outcome::Left),
+        Opening::Left(_) => return (exchange, Outcome::Left),
     };
     let outcome = if delegated {
         exchange.send_instead(&request, INSTEAD).await.unwrap();

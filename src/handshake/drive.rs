@@ -48,7 +48,16 @@ pub enum Opening {
     /// With something else; from here on it is relayed as it is.
     Untouched(Untouched),
     /// One side left.
-    Left,
+    Left(Left),
+}
+
+/// How a handshake ended before its request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// Whether the gateway ended it; else the client did.
+    pub by_gateway: bool,
+    /// Whether the gateway's challenge had come.
+    pub challenged: bool,
 }
 
 /// A `connect` request and where its bytes are.
@@ -149,14 +158,14 @@ impl Exchange {
             }
             tokio::select! {
                 read = self.gateway.read_more() => {
-                    if read? == 0 {
-                        return Ok(Opening::Left);
+                    if !matches!(read, Ok(1..)) {
+                        return Ok(Opening::Left(challenge.left(true)));
                     }
                     challenge.pass(&mut self.gateway, &mut self.client).await?;
                 }
                 read = self.client.read_more() => {
-                    if read? == 0 {
-                        return Ok(Opening::Left);
+                    if !matches!(read, Ok(1..)) {
+                        return Ok(Opening::Left(challenge.left(false)));
                     }
                 }
             }
@@ -424,12 +433,14 @@ struct Watched {
     challenge: Option<Challenge>,
     /// There is none to be found any more.
     hopeless: bool,
+    /// The gateway has said that it closes.
+    closing: bool,
 }
 
 impl Watched {
     async fn pass(&mut self, gateway: &mut Wire, client: &mut Wire) -> io::Result<()> {
         let bytes = gateway.unread.split();
-        if self.challenge.is_none() && !self.hopeless {
+        if !self.hopeless {
             self.seen.extend_from_slice(&bytes);
             self.look();
         }
@@ -447,17 +458,23 @@ impl Watched {
                     self.hopeless = true;
                     return;
                 }
-                Ok(Some(Item::Control { raw, .. })) => {
+                Ok(Some(Item::Control { opcode, raw })) => {
+                    self.closing |= opcode == Opcode::Close;
                     let _ = self.seen.split_to(raw);
                 }
                 Ok(Some(Item::Message { payload, raw, .. })) => {
                     let _ = self.seen.split_to(raw);
-                    self.challenge = challenge(&payload);
-                    if self.challenge.is_some() {
-                        return;
-                    }
+                    self.challenge = self.challenge.take().or_else(|| challenge(&payload));
                 }
             }
+        }
+    }
+
+    /// A client answers a close frame, and may be the first to hang up then.
+    const fn left(&self, by_gateway: bool) -> Left {
+        Left {
+            by_gateway: by_gateway || self.closing,
+            challenged: self.challenge.is_some(),
         }
     }
 }

@@ -51,7 +51,10 @@ impl Session {
         let challenge = challenge()?;
         let request = match deferred.open(&challenge).await? {
             Opening::Connect(request) => request,
-            Opening::Left => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Opening::Left(left) => {
+                self.tell_of_early_end(left, started.elapsed());
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
             // As gateways end a handshake that does not come.
             Opening::Untouched(Untouched::Silent) => {
                 return end(deferred.client, &Close::new(NORMAL, "")).await;
@@ -66,7 +69,11 @@ impl Session {
         let known = self.refused_before(&request, &judgement).await;
         if let Some(known) = known {
             let repeat = self.engine.breaker.repeated(self.trace(), &known).await;
-            let delay = known.delay(repeat, deferred.patience());
+            let mut delay = known.delay(repeat, deferred.patience());
+            if let Some(patience) = self.patience_with(&known) {
+                deferred.extend(patience);
+                delay = delay.max(patience);
+            }
             match hold(&mut deferred, &known, delay).await {
                 Held::Answer => {
                     let mut report = self.report(&request, &mut judgement, started);

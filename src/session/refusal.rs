@@ -2,9 +2,11 @@
 
 use std::io;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use serde_json::Value;
 use tokio::time::Instant;
+use tracing::{info, warn};
 
 use super::report::Report;
 use super::{Established, Session};
@@ -13,7 +15,7 @@ use crate::control::Link;
 use crate::device::{DeviceId, DeviceRecord};
 use crate::diagnosis::{self, Case, Diagnosis, Reached, Silence};
 use crate::engine::Judgement;
-use crate::handshake::drive::{Exchange, Request, say_no};
+use crate::handshake::drive::{Exchange, Left, Request, say_no};
 use crate::handshake::message::{Claims, Refusal};
 use crate::identity::{Identity, Unidentified};
 use crate::scope::ScopeSet;
@@ -109,6 +111,28 @@ impl Session {
             &device.id,
             clock::now_ms(),
         )
+    }
+
+    /// Tells of a handshake that ended before its request, as nothing else does: who ended it, when, and what was seen.
+    pub(super) fn tell_of_early_end(&self, left: Left, elapsed: Duration) {
+        let ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+        let (from, challenged) = (self.client_address, left.challenged);
+        if !left.by_gateway {
+            info!(%from, ms, challenged, "the client left without a connect request");
+            return;
+        }
+        let diagnosis = diagnosis::no_answer(&Silence {
+            claims: None,
+            address: from,
+            profile: &self.engine.control.standing().profile,
+            reached: match challenged {
+                true => Reached::Challenge,
+                false => Reached::Upgrade,
+            },
+            elapsed,
+            closed: true,
+        });
+        warn!(%from, ms, finding = %diagnosis.code, fix = diagnosis.command, "{}", diagnosis.sentence);
     }
 
     /// Finds out how far an unanswered handshake got, and notes it.

@@ -2,7 +2,9 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::delegate::Delegated;
 use super::report::Report;
 use super::{Established, Refused, Session};
 use crate::breaker::{Absorption, Attempt, Footing, Remembered, Trace};
@@ -10,7 +12,7 @@ use crate::decide::Decision;
 use crate::device::{DeviceId, DeviceRecord};
 use crate::diagnosis;
 use crate::engine::Judgement;
-use crate::handshake::drive::{Request, say_no};
+use crate::handshake::drive::{Exchange, Request, say_no};
 use crate::handshake::message::Connect;
 use crate::identity::{Identity, Unidentified};
 use crate::relay::Wire;
@@ -111,6 +113,34 @@ impl Session {
             (_, None) => None,
         };
         Some(Before { device, record })
+    }
+
+    /// How long a repeat waits for somebody to approve what it asks for, where the operator wants that.
+    pub(super) fn patience_with(&self, known: &Remembered) -> Option<Duration> {
+        let patience = self.engine.rules().policy.wait_for_approval;
+        patience.filter(|_| known.refusal().wants_pairing())
+    }
+
+    /// A repeat that was approved while it waited, as the delegate asks for it.
+    pub(super) async fn waited(
+        &self,
+        exchange: &mut Exchange,
+        request: &Request,
+        judgement: &Judgement,
+        known: &Remembered,
+        report: &mut Report<'_>,
+    ) -> io::Result<Option<Delegated>> {
+        let claims = &request.connect.claims;
+        let waiting = self.approval(exchange, claims, judgement, known.refusal());
+        let Some(widened) = waiting.await? else {
+            return Ok(None);
+        };
+        report.refused(known.refusal());
+        let healed = self.heal(exchange, request, &widened).await?;
+        Ok(healed.map(|(again, delegated)| {
+            report.approved(&again);
+            delegated
+        }))
     }
 
     /// Gives the refusal again.

@@ -49,6 +49,9 @@ mod proxy_protocol;
 /// Users whom a proxy names.
 mod users;
 
+/// The log, and whoever reads it.
+mod log;
+
 /// A delegated session ends when its grounds do.
 mod policing;
 

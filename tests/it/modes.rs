@@ -131,7 +131,12 @@ async fn a_switch_survives_a_restart_until_somebody_edits_the_configuration() {
         Program::again(&bench, listen, None).await
     };
     program = restart(program).await;
-    assert!(program.log().contains("the mode is observe, switched by"));
+    eventually("it says why it begins so", || {
+        let log = program.log();
+        log.contains("the mode is observe, switched by")
+            .then_some(())
+    })
+    .await;
     assert!(connect.clone().run().await.session.is_none());
     let check = said(&bench, &["check"]).await;
     assert!(

@@ -56,15 +56,26 @@ impl Program {
         listen: SocketAddr,
         socket: Option<&TcpListener>,
     ) -> Self {
-        let dir = bench.dir.path();
-        let (notify, log) = (dir.join("notify.sock"), dir.join("run.log"));
-        let _ = std::fs::remove_file(&notify);
-        let told = UnixDatagram::bind(&notify).unwrap();
         let file = std::fs::File::options()
             .create(true)
             .append(true)
-            .open(&log)
+            .open(log_of(bench))
             .unwrap();
+        Self::telling(file, program, bench, listen, socket).await
+    }
+
+    /// The same with its log somewhere else.
+    pub async fn telling(
+        stderr: impl Into<Stdio>,
+        program: &Path,
+        bench: &Bench,
+        listen: SocketAddr,
+        socket: Option<&TcpListener>,
+    ) -> Self {
+        let dir = bench.dir.path();
+        let notify = dir.join("notify.sock");
+        let _ = std::fs::remove_file(&notify);
+        let told = UnixDatagram::bind(&notify).unwrap();
         let mut command = std::process::Command::new(program);
         command
             .arg("run")
@@ -76,7 +87,7 @@ impl Program {
             .env("SCOPE_SHIM_DATA", dir.join("data"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(file);
+            .stderr(stderr);
         if let Some(socket) = socket {
             let parent_fd = OwnedFd::from(socket.try_clone().unwrap());
             let mapping = FdMapping {
@@ -91,7 +102,7 @@ impl Program {
             child,
             listen,
             told,
-            log,
+            log: log_of(bench),
         };
         program.hears("READY=1").await;
         program
@@ -113,6 +124,11 @@ impl Program {
         heard.unwrap_or_else(|_| panic!("never told {line}: {}", self.log()))
     }
 
+    /// Takes what it tells its service manager: it waits for one that does not listen.
+    pub fn listen_to(&self) {
+        while self.told.try_recv(&mut [0; 1024]).is_ok() {}
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id().unwrap()
     }
@@ -130,8 +146,12 @@ impl Program {
 
     /// What it logged, and what those after it did.
     pub fn log(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap()
+        std::fs::read_to_string(&self.log).unwrap_or_default()
     }
+}
+
+fn log_of(bench: &Bench) -> PathBuf {
+    bench.dir.path().join("run.log")
 }
 
 pub fn tell(pid: u32, signal: Signal) {

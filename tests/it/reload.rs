@@ -9,6 +9,7 @@ use tokio::time::timeout;
 use crate::command::Bench;
 use crate::modes::{before, said};
 use crate::program::{Program, ask, configure, fetch, free};
+use crate::reshaping::Reshaped;
 use crate::stage::{TOKEN, eventually, until};
 use crate::support::client::{Connect, FULL, LEGACY, PAIRING, READ, WRITE};
 
@@ -251,4 +252,35 @@ async fn a_gateway_that_was_given_another_secret_is_followed_without_being_told(
     .await;
     let log = program.log();
     assert!(!log.contains("another\"") && !log.contains(TOKEN), "{log}");
+}
+
+#[tokio::test]
+async fn a_reload_that_is_refused_leaves_the_data_of_a_new_gateway_as_it_was() {
+    let shim = Reshaped::start("").await;
+    let data = shim.bench.dir.path().join("data-of-c");
+    std::fs::create_dir(&data).unwrap();
+    std::fs::write(data.join("retired"), "").unwrap();
+    let files = || {
+        let entries = std::fs::read_dir(&data).unwrap().flatten();
+        let mut names: Vec<_> = entries.map(|entry| entry.file_name()).collect();
+        names.sort();
+        names
+    };
+    let listening_at = |address: SocketAddr| {
+        let more = format!("listen = \"{address}\"\ndata = \"DIR/data-of-c\"");
+        let a = shim.a("hosts = [\"a.example\"]");
+        shim.edit(&format!("{a}{}", shim.other("c", &more)));
+    };
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listening_at(taken.local_addr().unwrap());
+    let refused = shim.reload().await.unwrap_err().to_string();
+    assert!(refused.contains("listens there already"), "{refused}");
+    assert_eq!(files(), ["retired"]);
+    let own = free();
+    listening_at(own);
+    shim.reload().await.unwrap();
+    shim.healed(&shim.at(own)).await;
+    let files = files();
+    assert!(files.contains(&"delegate.key".into()), "{files:?}");
+    assert!(!files.contains(&"retired".into()), "{files:?}");
 }

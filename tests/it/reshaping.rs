@@ -18,16 +18,16 @@ use crate::support::client::{Connect, LEGACY, READ};
 use crate::support::device::TestDevice;
 
 /// A program before one of two gateways, as `a`.
-struct Reshaped {
-    bench: Bench,
-    other: SimulatedGateway,
+pub struct Reshaped {
+    pub bench: Bench,
+    pub other: SimulatedGateway,
     program: Program,
     /// Paired with both.
     device: TestDevice,
 }
 
 impl Reshaped {
-    async fn start(sections: &str) -> Self {
+    pub async fn start(sections: &str) -> Self {
         let bench = Bench::new(Profile::Literal).await;
         let other = SimulatedGateway::start(Options {
             profile: Profile::Literal,
@@ -58,27 +58,27 @@ impl Reshaped {
     }
 
     /// Before the first gateway.
-    fn a(&self, more: &str) -> String {
+    pub fn a(&self, more: &str) -> String {
         entry("a", more, self.bench.gateway.addr(), "state")
     }
 
     /// Before the other gateway.
-    fn other(&self, name: &str, more: &str) -> String {
+    pub fn other(&self, name: &str, more: &str) -> String {
         entry(name, more, self.other.addr(), "other")
     }
 
-    fn edit(&self, text: &str) {
+    pub fn edit(&self, text: &str) {
         let text = text.replace("DIR", &dir(&self.bench));
         let listen = self.program.listen;
         configure(&self.bench, &format!("listen = \"{listen}\"\n{text}"));
     }
 
-    fn socket(&self) -> PathBuf {
+    pub fn socket(&self) -> PathBuf {
         self.bench.dir.path().join("data/admin.sock")
     }
 
     /// What changed, and the codes of what was found.
-    async fn reload(&self) -> Result<Vec<String>, ClientError> {
+    pub async fn reload(&self) -> Result<Vec<String>, ClientError> {
         let told = Client::at(&self.socket())
             .post("/reload", &json!({}))
             .await?;
@@ -92,11 +92,11 @@ impl Reshaped {
         Ok(each.chain(codes).collect())
     }
 
-    fn host(&self, host: &str) -> Connect {
+    pub fn host(&self, host: &str) -> Connect {
         self.at(self.program.listen).header("host", host)
     }
 
-    fn at(&self, address: SocketAddr) -> Connect {
+    pub fn at(&self, address: SocketAddr) -> Connect {
         Connect::to(address)
             .token(TOKEN)
             .device(&self.device)
@@ -104,7 +104,7 @@ impl Reshaped {
     }
 
     /// Waits until a client is healed there: a gateway that is new has to become known first.
-    async fn healed(&self, connect: &Connect) {
+    pub async fn healed(&self, connect: &Connect) {
         crate::stage::until(connect, "healed", |outcome| outcome.session.is_some()).await;
     }
 
@@ -113,7 +113,7 @@ impl Reshaped {
         assert_eq!(outcome.http.unwrap().0, 421, "{host}");
     }
 
-    async fn status(&self) -> Value {
+    pub async fn status(&self) -> Value {
         ask(&self.socket(), "/status").await
     }
 
@@ -132,7 +132,7 @@ fn dir(bench: &Bench) -> String {
     bench.dir.path().display().to_string()
 }
 
-fn entry(name: &str, more: &str, gateway: SocketAddr, state: &str) -> String {
+pub fn entry(name: &str, more: &str, gateway: SocketAddr, state: &str) -> String {
     format!(
         "[[gateway]]\nname = \"{name}\"\n{more}\nurl = \"ws://{gateway}\"\nstate = \"DIR/{state}\"\ntoken = \"{TOKEN}\"\n"
     )
@@ -304,8 +304,11 @@ async fn the_log_takes_another_level_and_form_at_once() {
     );
     shim.edit(&entries.replacen("[[gateway]]", "[log]\nlevel = \"info\"\n[[gateway]]", 1));
     shim.reload().await.unwrap();
-    let log = shim.program.log();
-    assert!(log.contains("changed: gateway: none → b"), "{log}");
+    eventually("it tells what it did", || {
+        let log = shim.program.log();
+        log.contains("changed: gateway: none → b").then_some(())
+    })
+    .await;
     shim.healed(&shim.host("b.example")).await;
 
     let json = "[log]\nlevel = \"info\"\nformat = \"json\"\n[[gateway]]";

@@ -9,9 +9,10 @@ use tokio::time::{Duration, timeout};
 
 use crate::command::Bench;
 use crate::modes::{before, said};
-use crate::program::{Foundling, Program, configure, free};
+use crate::program::{Foundling, Program, ask, configure, free};
+use crate::reshaping::entry;
 use crate::stage::{TOKEN, eventually};
-use crate::support::client::{Connect, LEGACY, READ, WRITE};
+use crate::support::client::{Connect, LEGACY, READ, Session, WRITE};
 
 /// Another version, in a few words of shell. The process before it hears what it says on file descriptor `$said`.
 fn script(path: &Path, text: &str) {
@@ -31,6 +32,16 @@ pub async fn installed(bench: &Bench) -> (PathBuf, Program) {
     (path, program)
 }
 
+/// A client of it that asks to read, and a session of that.
+async fn reader(bench: &Bench, program: &Program) -> (Connect, Session) {
+    let connect = Connect::to(program.listen)
+        .token(TOKEN)
+        .device(&bench.paired(LEGACY))
+        .scopes(&[READ]);
+    let session = connect.clone().run().await.admitted();
+    (connect, session)
+}
+
 pub async fn serving(bench: &Bench) -> u64 {
     let config = bench.dir.path().join("data/admin.sock");
     let live = crate::program::ask(&config, "/live").await;
@@ -41,11 +52,7 @@ pub async fn serving(bench: &Bench) -> u64 {
 async fn a_new_version_takes_over_and_the_old_one_keeps_its_sessions() {
     let bench = Bench::new(Profile::Literal).await;
     let (_path, mut program) = installed(&bench).await;
-    let connect = Connect::to(program.listen)
-        .token(TOKEN)
-        .device(&bench.paired(LEGACY))
-        .scopes(&[READ]);
-    let mut delegated = connect.clone().run().await.admitted();
+    let (connect, mut delegated) = reader(&bench, &program).await;
     let mut untouched = connect.clone().scopes(LEGACY).run().await.admitted();
     let over = Arc::new(AtomicBool::new(false));
     let made = Arc::new(AtomicUsize::new(0));
@@ -98,11 +105,7 @@ async fn a_signal_upgrades_too_and_the_mode_goes_with_it() {
 async fn a_version_that_does_not_come_to_serve_changes_nothing() {
     let bench = Bench::new(Profile::Literal).await;
     let (path, program) = installed(&bench).await;
-    let connect = Connect::to(program.listen)
-        .token(TOKEN)
-        .device(&bench.paired(LEGACY))
-        .scopes(&[READ]);
-    let mut session = connect.clone().run().await.admitted();
+    let (connect, mut session) = reader(&bench, &program).await;
     let listen = program.listen;
     configure(&bench, "nonsense = 1\n");
     let broken = said(&bench, &["upgrade"]).await;
@@ -130,11 +133,7 @@ async fn a_version_that_does_not_come_to_serve_changes_nothing() {
 async fn a_version_that_fails_late_leaves_the_old_one_to_be_asked() {
     let bench = Bench::new(Profile::Literal).await;
     let (path, program) = installed(&bench).await;
-    let connect = Connect::to(program.listen)
-        .token(TOKEN)
-        .device(&bench.paired(LEGACY))
-        .scopes(&[READ]);
-    let mut session = connect.clone().run().await.admitted();
+    let (connect, mut session) = reader(&bench, &program).await;
     let data = bench.dir.path().join("data");
     let taken = format!("rm {}/admin.sock", data.display());
     for (text, why) in [
@@ -236,10 +235,7 @@ async fn a_stop_while_an_upgrade_is_under_way_ends_both_processes() {
 async fn the_old_process_is_shown_and_follows_the_mode_and_the_configuration() {
     let bench = Bench::new(Profile::Literal).await;
     let (_path, mut program) = installed(&bench).await;
-    let connect = Connect::to(program.listen)
-        .token(TOKEN)
-        .device(&bench.paired(LEGACY));
-    let mut reading = connect.clone().scopes(&[READ]).run().await.admitted();
+    let (connect, mut reading) = reader(&bench, &program).await;
     let mut writing = connect.clone().scopes(&[WRITE]).run().await.admitted();
     let old = program.pid();
     said(&bench, &["upgrade"]).await;
@@ -311,4 +307,93 @@ async fn what_is_switched_off_and_unpaired_during_an_upgrade_stays_so() {
     assert!(mode.contains("mode off, switched by"), "{mode}");
     assert!(!bench.dir.path().join("data/delegate.key").exists());
     assert_eq!(bench.gateway.paired().unwrap(), serde_json::json!({}));
+}
+
+/// Two of them, and gateways that accept and say nothing: a new process waits for those before it says that it is ready.
+#[tokio::test]
+async fn a_door_that_is_opened_during_an_upgrade_is_the_new_processs_in_the_end() {
+    let bench = Bench::new(Profile::Literal).await;
+    let path = bench.dir.path().join("scope-shim");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_scope-shim"), &path).unwrap();
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (listen, own) = (free(), free());
+    for state in ["a", "c"] {
+        std::fs::create_dir(bench.dir.path().join(state)).unwrap();
+    }
+    let gateway = |name: &str, more: &str, address| {
+        let state = bench.dir.path().display().to_string();
+        entry(name, more, address, name).replace("DIR", &state)
+    };
+    let one = gateway("a", "", silent.local_addr().unwrap());
+    let one = format!("listen = \"{listen}\"\n{one}");
+    let other = gateway("c", &format!("listen = \"{own}\""), bench.gateway.addr());
+    configure(&bench, &one);
+    let program = Program::of(&path, &bench, listen, None).await;
+    let _first = silent.accept().await.unwrap();
+    program.signal(Signal::USR2);
+    let _second = silent.accept().await.unwrap();
+    // The new process has read what was there; only the old one opens the door that comes now.
+    configure(&bench, &format!("{one}{other}"));
+    program.signal(Signal::HUP);
+    eventually("a new process serves", || {
+        let log = program.log();
+        log.contains("a new process has taken over").then_some(())
+    })
+    .await;
+    let new = serving(&bench).await;
+    let _ended_later = Foundling(u32::try_from(new).unwrap());
+    let socket = bench.dir.path().join("data/admin.sock");
+    let both = async {
+        loop {
+            let status = ask(&socket, "/status").await;
+            if status["gateways"].as_array().unwrap().len() == 2 {
+                return status;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let status = timeout(Duration::from_secs(20), both).await;
+    let status = status.unwrap_or_else(|_| panic!("never both: {}", program.log()));
+    assert_eq!(status["pid"], new);
+    assert!(status["reload"]["refused"].is_null(), "{status}");
+    TcpStream::connect(own).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_lines_of_both_processes_say_whose_they_are_while_there_are_two() {
+    let bench = Bench::new(Profile::Literal).await;
+    let (_path, mut program) = installed(&bench).await;
+    let (connect, session) = reader(&bench, &program).await;
+    let old = program.pid();
+    assert!(!program.log().contains("process="));
+    said(&bench, &["upgrade"]).await;
+    let new = u32::try_from(serving(&bench).await).unwrap();
+    let _ended_later = Foundling(new);
+    connect.clone().run().await.admitted().close().await;
+    session.close().await;
+    assert!(program.ends().await);
+    let (of_old, of_new) = (format!("process={old}"), format!("process={new}"));
+    let mut after = 0;
+    let alone = async {
+        loop {
+            connect.clone().run().await.admitted().close().await;
+            let log = program.log();
+            let line = |says: &str, of: &str| {
+                let mut lines = log.lines();
+                lines.any(|line| line.contains(says) && line.ends_with(of))
+            };
+            after += 1;
+            let mut sessions = log.lines().filter(|line| line.contains(" INFO session "));
+            let last = sessions.next_back().unwrap();
+            if line("the last session has ended", &of_old)
+                && line("listening on", &of_new)
+                && line("decision=rewrite", &of_new)
+                && !last.contains("process=")
+            {
+                return;
+            }
+        }
+    };
+    let alone = timeout(Duration::from_secs(20), alone).await;
+    alone.unwrap_or_else(|_| panic!("{after}: {}", program.log()));
 }

@@ -3,7 +3,7 @@
 use scope_shim::admin::Client;
 use scope_shim::config::{Config, Environment};
 use scope_shim::delegate::Delegate;
-use scope_shim::demo::simulated::Profile;
+use scope_shim::demo::simulated::{Profile, SimulatedGateway};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{UnixListener, UnixStream};
@@ -11,7 +11,8 @@ use tokio::time::{Duration, timeout};
 
 use crate::command::Bench;
 use crate::modes::{before, said};
-use crate::program::{Foundling, Program, configure};
+use crate::program::{Foundling, Program, configure, free};
+use crate::reshaping::Reshaped;
 use crate::stage::{Shim, Stage, TOKEN, eventually};
 use crate::succession::{installed, serving};
 use crate::support::client::{Connect, FULL, LEGACY, READ, Session};
@@ -47,7 +48,11 @@ fn is_a_delegate(name: &Value) -> bool {
 }
 
 fn shims_on(stage: &Stage) -> usize {
-    let paired = stage.gateway.paired().unwrap();
+    delegates_on(&stage.gateway)
+}
+
+fn delegates_on(gateway: &SimulatedGateway) -> usize {
+    let paired = gateway.paired().unwrap();
     let records = paired.as_object().unwrap().values();
     records
         .filter(|record| is_a_delegate(&record["displayName"]))
@@ -400,12 +405,14 @@ async fn all_have_put_it_away(program: &Program, number: usize) {
     .await;
 }
 
-fn delegates_on(bench: &Bench) -> usize {
-    let paired = bench.gateway.paired().unwrap();
-    let records = paired.as_object().unwrap().values();
-    records
-        .filter(|record| is_a_delegate(&record["displayName"]))
-        .count()
+/// Unpaired by a command: the session in the delegate's name ends, and so many who had its key leave it alone.
+async fn leave_it_alone(bench: &Bench, program: &Program, delegated: &mut Session, number: usize) {
+    let outcome = said(bench, &["unpair"]).await;
+    assert!(outcome.starts_with("exit: 0\nunpaired: "), "{outcome}");
+    assert!(outcome.contains("1 ended"), "{outcome}");
+    assert_eq!(delegated.closed().await.0, 1008);
+    all_have_put_it_away(program, number).await;
+    assert_eq!(delegates_on(&bench.gateway), 0);
 }
 
 #[tokio::test]
@@ -421,13 +428,8 @@ async fn what_a_reload_replaced_does_not_pair_it_again() {
     configure(&bench, &config);
     let reloaded = said(&bench, &["reload"]).await;
     assert!(reloaded.contains("for new sessions"), "{reloaded}");
-    let outcome = said(&bench, &["unpair"]).await;
-    assert!(outcome.starts_with("exit: 0\nunpaired: "), "{outcome}");
-    assert!(outcome.contains("1 ended"), "{outcome}");
-    assert_eq!(delegated.closed().await.0, 1008);
-    all_have_put_it_away(&program, 2).await;
+    leave_it_alone(&bench, &program, &mut delegated, 2).await;
     assert_eq!(untouched.letters().await, "rwAap");
-    assert_eq!(delegates_on(&bench), 0);
 }
 
 #[tokio::test]
@@ -437,13 +439,74 @@ async fn the_process_before_an_upgrade_does_not_pair_it_again() {
     let (mut delegated, mut untouched) = with_sessions(&bench, &program).await;
     said(&bench, &["upgrade"]).await;
     let _ended_later = Foundling(u32::try_from(serving(&bench).await).unwrap());
-    let outcome = said(&bench, &["unpair"]).await;
-    assert!(outcome.starts_with("exit: 0\nunpaired: "), "{outcome}");
-    assert!(outcome.contains("1 ended"), "{outcome}");
-    assert_eq!(delegated.closed().await.0, 1008);
-    all_have_put_it_away(&program, 2).await;
+    leave_it_alone(&bench, &program, &mut delegated, 2).await;
     assert_eq!(untouched.letters().await, "rwAap");
-    assert_eq!(delegates_on(&bench), 0);
+}
+
+#[tokio::test]
+async fn a_gateway_that_a_reload_took_away_is_left_too_and_stays_off_when_it_comes_back() {
+    for named in [None, Some("c")] {
+        let shim = Reshaped::start("").await;
+        let (a, own) = (shim.a("hosts = [\"a.example\"]"), free());
+        let both = format!("{a}{}", shim.other("c", &format!("listen = \"{own}\"")));
+        shim.healed(&shim.host("a.example")).await;
+        shim.edit(&both);
+        shim.reload().await.unwrap();
+        shim.healed(&shim.at(own)).await;
+        let mut on_c = shim.at(own).run().await.admitted();
+        shim.edit(&a);
+        shim.reload().await.unwrap();
+
+        let admin = Client::at(&shim.socket());
+        let answer = admin.post("/unpair", &json!({"gateway": named})).await;
+        let answer = answer.unwrap();
+        let c = answer["gateways"].as_array().unwrap().last().unwrap();
+        assert_eq!((&c["name"], &c["sessionsEnded"]), (&json!("c"), &json!(1)));
+        let removed = c["removal"]["removed"].as_array().unwrap();
+        assert_eq!(removed.len(), 1, "{answer}");
+        assert_eq!(on_c.closed().await.0, 1008);
+        let beside_the_client = |gateway: &SimulatedGateway| {
+            let paired = gateway.paired().unwrap();
+            paired.as_object().unwrap().len() - 1
+        };
+        assert_eq!(beside_the_client(&shim.other), 0);
+        let on_a = beside_the_client(&shim.bench.gateway);
+        assert_eq!(on_a, usize::from(named.is_some()), "{named:?}");
+
+        shim.edit(&both);
+        shim.reload().await.unwrap();
+        let status = shim.status().await;
+        assert_eq!(status["gateways"][1]["mode"], "off", "{status}");
+        assert_eq!(beside_the_client(&shim.other), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_under_another_name_is_the_same_to_those_with_its_key() {
+    let shim = Reshaped::start("").await;
+    let own = free();
+    let named = |name: &str| {
+        let more = format!("listen = \"{own}\"\ndata = \"DIR/data/c\"");
+        format!(
+            "{}{}",
+            shim.a("hosts = [\"a.example\"]"),
+            shim.other(name, &more)
+        )
+    };
+    shim.edit(&named("c"));
+    shim.reload().await.unwrap();
+    shim.healed(&shim.at(own)).await;
+    let mut on_c = shim.at(own).run().await.admitted();
+    shim.edit(&named("d"));
+    shim.reload().await.unwrap();
+    let admin = Client::at(&shim.socket());
+    let answer = admin.post("/unpair", &json!({"gateway": "d"})).await;
+    let answer = answer.unwrap();
+    let d = &answer["gateways"][0];
+    assert_eq!((&d["name"], &d["sessionsEnded"]), (&json!("d"), &json!(1)));
+    assert_eq!(on_c.closed().await.0, 1008);
+    let paired = shim.other.paired().unwrap();
+    assert_eq!(paired.as_object().unwrap().len(), 1, "but for its client");
 }
 
 #[tokio::test]
@@ -455,12 +518,7 @@ async fn without_a_shim_that_runs_a_process_that_keeps_its_sessions_is_told_all_
     drop(Foundling(u32::try_from(serving(&bench).await).unwrap()));
     let socket = bench.dir.path().join("data/admin.sock");
     eventually("the new one has ended", || (!socket.exists()).then_some(())).await;
-    let outcome = said(&bench, &["unpair"]).await;
-    assert!(outcome.starts_with("exit: 0\nunpaired: "), "{outcome}");
-    assert!(outcome.contains("1 ended"), "{outcome}");
-    assert_eq!(delegated.closed().await.0, 1008);
-    all_have_put_it_away(&program, 1).await;
-    assert_eq!(delegates_on(&bench), 0);
+    leave_it_alone(&bench, &program, &mut delegated, 1).await;
 }
 
 #[tokio::test]

@@ -1,5 +1,8 @@
+use std::time::Duration;
+
 use scope_shim::demo::simulated::Profile;
 use serde_json::json;
+use tokio::time::timeout;
 
 use crate::stage::{Stage, eventually};
 use crate::support::client::{ADMIN, Connect, FULL, READ, WRITE};
@@ -194,6 +197,23 @@ async fn a_device_that_waits_is_let_in_when_somebody_approves() {
         let mut outcome = waiting.await.unwrap();
         assert_eq!(outcome.label().await, "ok rwAap", "{profile:?}");
     }
+}
+
+#[tokio::test]
+async fn a_repeat_waits_as_well() {
+    let stage = stage(Profile::Pending, "[policy]\nwait_for_approval = \"4s\"\n").await;
+    let device = stage.paired(&[READ]);
+    let owner = stage.direct().device(&stage.paired(FULL)).scopes(FULL);
+    let mut owner = owner.platform("linux").run().await.admitted();
+    let first = wider(&stage, &device).run().await;
+    assert_eq!(first.detail(), "PAIRING_REQUIRED", "nobody came");
+    let mut waiting = tokio::spawn(wider(&stage, &device).run());
+    let early = timeout(Duration::from_millis(500), &mut waiting).await;
+    early.expect_err("it waits");
+    let approve = json!({"requestId": stage.pending()[0]["requestId"]});
+    owner.call("device.pair.approve", approve).await.unwrap();
+    let mut outcome = waiting.await.unwrap();
+    assert_eq!(outcome.label().await, "ok rwAap");
 }
 
 #[tokio::test]

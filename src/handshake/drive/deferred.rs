@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::{Instant, timeout_at};
 
-use super::{Exchange, Limits, Opening, Request, Untouched};
+use super::{Exchange, Left, Limits, Opening, Request, Untouched};
 use crate::handshake::message::{Challenge, Connect};
 use crate::relay::Wire;
 use crate::ws::scan::Sender;
@@ -58,7 +58,7 @@ impl Deferred {
                 Ok(Some(Item::Control {
                     opcode: Opcode::Close,
                     ..
-                })) => return Ok(Opening::Left),
+                })) => return Ok(Opening::Left(LEFT)),
                 Ok(Some(Item::Control { raw, .. })) => {
                     // Nobody waits for an answer to it: no client checks its connection before it has one.
                     let _ = self.client.unread.split_to(raw);
@@ -83,9 +83,14 @@ impl Deferred {
                 Ok(None) => {}
             }
             if self.client.read_more().await? == 0 {
-                return Ok(Opening::Left);
+                return Ok(Opening::Left(LEFT));
             }
         }
+    }
+
+    /// Allows the handshake that much longer: time that somebody else takes.
+    pub fn extend(&mut self, by: Duration) {
+        self.deadline += by;
     }
 
     /// Completes when the client leaves; what it says meanwhile is kept, up to a limit.
@@ -120,3 +125,9 @@ impl Deferred {
         self.deadline.saturating_duration_since(Instant::now())
     }
 }
+
+/// The challenge is the shim's own, and there is no gateway that could end it.
+const LEFT: Left = Left {
+    by_gateway: false,
+    challenged: true,
+};
