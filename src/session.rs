@@ -225,8 +225,7 @@ impl Session {
         }
         match (mode, &judgement.decision, nonce) {
             (Mode::On, Decision::Rewrite(_), Some(nonce)) => {
-                let delegated =
-                    self.delegate(exchange, &request, &judgement, nonce, &mut report);
+                let delegated = self.delegate(exchange, &request, &judgement, nonce, &mut report);
                 Box::pin(delegated).await
             }
             _ => {

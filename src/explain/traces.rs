@@ -30,7 +30,10 @@ impl Traces {
         let (lines, receiver) = sync_channel(WAITING);
         let (sink, span) = (Sink::new(data, LARGEST), Span::current());
         let write = move || span.in_scope(|| write(&receiver, sink));
-        if let Err(error) = thread::Builder::new().name("traces".to_owned()).spawn(write) {
+        if let Err(error) = thread::Builder::new()
+            .name("traces".to_owned())
+            .spawn(write)
+        {
             warn!("no thread for the traces of sessions: {error}");
         }
         Self {

@@ -120,10 +120,7 @@ mod tests {
         );
         object.retain(|name| name != "a" && name != "d");
         assert_eq!(object.object("bA").unwrap().get("x"), Some("[ 1 ]"));
-        assert_eq!(
-            object.to_text(),
-            r#"{"bA":{"x": [ 1 ]},"c":{"new":true}}"#
-        );
+        assert_eq!(object.to_text(), r#"{"bA":{"x": [ 1 ]},"c":{"new":true}}"#);
     }
 
     #[test]

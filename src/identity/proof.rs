@@ -158,7 +158,10 @@ pub fn raw_public_key(text: &str) -> Option<[u8; 32]> {
 #[must_use]
 pub fn device_id(raw_key: &[u8; 32]) -> DeviceId {
     let digest = digest::digest(&digest::SHA256, raw_key);
-    let digits = digest.as_ref().iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
+    let digits = digest
+        .as_ref()
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 0xf]);
     let hex = digits.filter_map(|digit| char::from_digit(digit.into(), 16));
     DeviceId::new(hex.collect::<String>())
 }

@@ -84,7 +84,8 @@ impl Session {
         }
         let diagnosis = self.explain(request, judgement, refused, report).await;
         report.would(Would::Tell(diagnosis.sentence));
-        self.remember(&request.connect, refused, POLICY_VIOLATION).await;
+        self.remember(&request.connect, refused, POLICY_VIOLATION)
+            .await;
     }
 
     /// Tells, once, of a session that was let in with fewer scopes than it asked for, and sees to it that its client

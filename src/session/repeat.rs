@@ -30,9 +30,7 @@ impl Session {
         request: &Request,
         judgement: &Judgement,
     ) -> Option<Arc<Remembered>> {
-        let before = self
-            .before(&request.connect, &judgement.identity)
-            .await?;
+        let before = self.before(&request.connect, &judgement.identity).await?;
         let _ = self.before.set(before);
         // It has a way past the refusal now.
         if matches!(judgement.decision, Decision::Rewrite(_)) || self.engine.breaker.is_quiet() {

@@ -96,7 +96,9 @@ mod tests {
 
     #[test]
     fn a_delegated_session_sees_all_but_auth_as_the_gateway_wrote_it() {
-        let shown = Hello::parse(TEXT.as_bytes(), "1").unwrap().of_delegated(&claims());
+        let shown = Hello::parse(TEXT.as_bytes(), "1")
+            .unwrap()
+            .of_delegated(&claims());
         let expected = TEXT.replace(
             r#"{"deviceToken":"secret","role":"node"}"#,
             r#"{"role":"operator","scopes":["operator.read"]}"#,
@@ -109,6 +111,10 @@ mod tests {
         let twice = TEXT.replace("\"policy\"", r#""auth":{"deviceToken":"secret"},"policy""#);
         assert!(Hello::parse(twice.as_bytes(), "1").is_none());
         let whole: Value = serde_json::from_str(&twice).unwrap();
-        assert!(!Hello::from(whole).of_delegated(&claims()).contains("secret"));
+        assert!(
+            !Hello::from(whole)
+                .of_delegated(&claims())
+                .contains("secret")
+        );
     }
 }

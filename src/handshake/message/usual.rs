@@ -24,7 +24,10 @@ pub(super) fn hello<'a>(text: &'a str, id: &str) -> Option<(Value, Option<&'a st
     let message: Hello<'_> = serde_json::from_str(text).ok()?;
     let answers = message.kind == "res" && message.id == id && message.ok;
     let auth = message.payload.auth.filter(|_| answers).map(RawValue::get);
-    let told = serde_json::to_value(Told { payload: &message.payload }).ok()?;
+    let told = serde_json::to_value(Told {
+        payload: &message.payload,
+    })
+    .ok()?;
     answers.then_some((told, auth))
 }
 
@@ -122,7 +125,12 @@ fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(field: D) -> Result<Opt
 
 impl Connect<'_> {
     fn claims(self) -> Claims {
-        let Params { client, device, auth, .. } = self.params;
+        let Params {
+            client,
+            device,
+            auth,
+            ..
+        } = self.params;
         Claims {
             request_id: self.id,
             protocol: (self.params.min_protocol, self.params.max_protocol),
