@@ -11,6 +11,7 @@ pub use twin::{listener as twin, of as twin_of};
 use places::{Place, Places};
 
 use std::error::Error;
+use std::future::pending;
 use std::io;
 use std::net::{IpAddr, TcpStream as StdStream};
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use crate::config::{Config, Problem};
 use crate::http::Connection;
 use crate::http::headers::Peer;
 use crate::http::rebound::address_asked_for;
+use crate::http::upgrade::is_upgrade;
 use crate::served::Door;
 use crate::stream::Stream;
 use crate::telemetry::meters::Connection as Counted;
@@ -206,13 +208,23 @@ async fn serve_connection(
 ) -> Result<(), hyper::Error> {
     // It counts for as long as it holds its place.
     let admitted = Admitted(Arc::new((place, connection.door.connection())));
-    let asked = CancellationToken::new();
-    let asking = asked.clone();
+    let (came, asked) = (CancellationToken::new(), CancellationToken::new());
+    let (coming, asking) = (came.clone(), asked.clone());
     let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
-        asking.cancel();
+        coming.cancel();
+        let asking = asking.clone();
+        // Of a connection that is about to end, hyper says so in the answer; to an upgrade that would be no agreement.
+        if !is_upgrade(request.headers()) {
+            asking.cancel();
+        }
         // An upgraded session keeps its client's place: the extension travels with the request.
         request.extensions_mut().insert(admitted.clone());
-        Arc::clone(&connection).serve(request)
+        let answer = Arc::clone(&connection).serve(request);
+        async move {
+            let answer = answer.await;
+            asking.cancel();
+            answer
+        }
     });
     let served = http1::Builder::new()
         .preserve_header_case(true)
@@ -229,10 +241,16 @@ async fn serve_connection(
         () = stop.cancelled() => {}
     }
     // Whoever came in just before the end has its answer, too; waiting for a second request would be waiting for ever.
+    let nobody_came = async {
+        after_a_moment(&stop).await;
+        if came.is_cancelled() {
+            pending().await
+        }
+    };
     tokio::select! {
         result = &mut served => return result,
         () = asked.cancelled() => {}
-        () = after_a_moment(&stop) => {}
+        () = nobody_came => {}
     }
     served.as_mut().graceful_shutdown();
     served.await
