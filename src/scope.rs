@@ -105,11 +105,6 @@ impl ScopeSet {
         self.0.iter().map(|name| &**name)
     }
 
-    /// The same as names that can be kept, which costs no memory for known ones.
-    pub fn names_of(&self) -> impl Iterator<Item = &Cow<'static, str>> {
-        self.0.iter()
-    }
-
     fn sorted(mut names: Vec<Cow<'static, str>>) -> Self {
         names.sort_unstable();
         names.dedup();
@@ -129,7 +124,7 @@ impl<S: AsRef<str> + Into<String>> FromIterator<S> for ScopeSet {
 }
 
 /// The name as it is kept.
-pub fn name(scope: impl AsRef<str> + Into<String>) -> Cow<'static, str> {
+fn name(scope: impl AsRef<str> + Into<String>) -> Cow<'static, str> {
     let known = ALL.into_iter().find(|known| *known == scope.as_ref());
     known.map_or_else(|| Cow::Owned(scope.into()), Cow::Borrowed)
 }

@@ -161,6 +161,7 @@ fn stop(child: &mut Child) {
 
 impl Place {
     fn spawned(&self, mut command: Command, kind: &Kind, port: u16) -> Child {
+        fs::create_dir_all(self.directory.join(LOGS)).unwrap();
         let log = File::create(self.log(kind, port)).unwrap();
         let errors = log.try_clone().unwrap();
         let command = command.stdin(Stdio::null()).stdout(log).stderr(errors);
@@ -171,7 +172,8 @@ impl Place {
 
     fn log(&self, kind: &Kind, port: u16) -> PathBuf {
         let name = kind.name().replace(' ', "-");
-        self.directory.join(format!("{name}-{port}.log"))
+        // In a place of their own: a shim watches what is around the gateway's state.
+        self.directory.join(LOGS).join(format!("{name}-{port}.log"))
     }
 
     fn write(&self, name: &str, text: &str) -> PathBuf {
@@ -394,6 +396,7 @@ fn said(program: impl AsRef<OsStr>, argument: &str, between: char, word: usize) 
     Some(word.trim().to_owned())
 }
 
+const LOGS: &str = "logs";
 /// How far a shim's admin port is above its own.
 const ADMIN: u16 = 100;
 const START_PATIENCE: Duration = Duration::from_secs(10);

@@ -1,6 +1,8 @@
 //! Upgraded connections to the gateway, opened by the client's own request as often as it takes.
 
+use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,8 +38,8 @@ pub struct Redial {
 /// What the gateway made of an upgrade request.
 #[derive(Debug)]
 pub enum Opened {
-    /// It agreed.
-    Switched(Response<Incoming>, OnUpgrade),
+    /// It agreed, and this is the socket.
+    Switched(Response<()>, Wire),
     /// It answered something else.
     Answered(Response<Incoming>),
 }
@@ -58,10 +60,7 @@ impl Redial {
             Opened::Answered(response) => {
                 Err(io::Error::other(format!("HTTP {}", response.status())))
             }
-            Opened::Switched(_, upgraded) => {
-                let upgraded = upgraded.await.map_err(io::Error::other)?;
-                wire(upgraded).ok_or_else(|| io::Error::other("no plain socket"))
-            }
+            Opened::Switched(_, wire) => Ok(wire),
         }
     }
 
@@ -83,21 +82,40 @@ impl Redial {
             .dial(self.side)
             .await
             .map_err(|error| format!("does not answer: {error}"))?;
-        let (mut sender, connection) = http1::Builder::new()
+        let (mut sender, mut connection) = http1::Builder::new()
             .preserve_header_case(true)
             .handshake(TokioIo::new(stream))
             .await
             .map_err(broke_off)?;
-        tokio::spawn(connection.with_upgrades());
-        let mut response = match sender.send_request(self.request.clone()).await {
+        // Both in this task, so that none has to be made, and woken, for a connection that is handed on at once.
+        let mut answer = pin!(sender.send_request(self.request.clone()));
+        let mut over = false;
+        let answered = poll_fn(|cx| {
+            over = over || connection.poll_without_shutdown(cx).is_ready();
+            answer.as_mut().poll(cx)
+        });
+        let response = match answered.await {
             Ok(response) => response,
             Err(error) => return Err(self.dialer.explain(broke_off(error)).await),
         };
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            if !over {
+                tokio::spawn(connection);
+            }
             return Ok(Opened::Answered(response));
         }
-        let upgrade = hyper::upgrade::on(&mut response);
-        Ok(Opened::Switched(response, upgrade))
+        if !over {
+            let handed_over = poll_fn(|cx| connection.poll_without_shutdown(cx));
+            handed_over.await.map_err(broke_off)?;
+        }
+        let parts = connection.into_parts();
+        let wire = Wire {
+            stream: parts.io.into_inner(),
+            unread: BytesMut::from(parts.read_buf.as_ref()),
+        };
+        let mut response = response.map(|_| ());
+        response.extensions_mut().remove::<OnUpgrade>();
+        Ok(Opened::Switched(response, wire))
     }
 }
 

@@ -126,19 +126,17 @@ pub(super) async fn serve(
         Ok(Opened::Switched(response, gateway)) => {
             let begun = Begun::of(front);
             let session = async move {
-                let ends = async { Ok::<_, hyper::Error>((client.await?, gateway.await?)) };
-                let (client, gateway) = match ends.await {
-                    Ok((client, gateway)) => (wire(client), wire(gateway)),
+                let client = match client.await {
+                    Ok(client) => wire(client),
                     Err(error) => return debug!("an upgrade came to nothing: {error}"),
                 };
-                let (Some(client), Some(gateway)) = (client, gateway) else {
+                let Some(client) = client else {
                     return debug!("an upgraded connection is no plain socket");
                 };
                 begun.goes_on(session.begin(client, gateway, place).await);
             };
             front.sessions.spawn(session.instrument(front.span.clone()));
-            let (parts, _) = response.into_parts();
-            Response::from_parts(parts, respond::full(Bytes::new()))
+            response.map(|()| respond::full(Bytes::new()))
         }
     }
 }
