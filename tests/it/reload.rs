@@ -257,7 +257,7 @@ async fn a_gateway_that_was_given_another_secret_is_followed_without_being_told(
 #[tokio::test]
 async fn a_reload_that_is_refused_leaves_the_data_of_a_new_gateway_as_it_was() {
     let shim = Reshaped::start("").await;
-    let data = shim.bench.dir.path().join("data-of-c");
+    let data = shim.bench.dir.path().join("data/of-c");
     std::fs::create_dir(&data).unwrap();
     std::fs::write(data.join("retired"), "").unwrap();
     let files = || {
@@ -267,7 +267,7 @@ async fn a_reload_that_is_refused_leaves_the_data_of_a_new_gateway_as_it_was() {
         names
     };
     let listening_at = |address: SocketAddr| {
-        let more = format!("listen = \"{address}\"\ndata = \"DIR/data-of-c\"");
+        let more = format!("listen = \"{address}\"\ndata = \"DIR/data/of-c\"");
         let a = shim.a("hosts = [\"a.example\"]");
         shim.edit(&format!("{a}{}", shim.other("c", &more)));
     };
