@@ -1,25 +1,22 @@
 //! What systemd is told, where it asked for it (`NOTIFY_SOCKET`): sd_notify(3).
 
+#[cfg(unix)]
+mod teller;
+
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-
-use tracing::debug;
 
 use super::Sessions;
 
 /// The shim serves.
 pub(super) fn ready() {
-    notify(&[State::Ready, State::Status(SERVING)]);
+    notify(vec![State::Ready, State::Status(SERVING.into())]);
 }
 
 /// The configuration is read again; followed by [`reloaded`].
 pub(super) fn reloading() {
-    #[cfg(unix)]
-    if !SUCCEEDED.load(Ordering::Relaxed)
-        && let Ok(now) = sd_notify::NotifyState::monotonic_usec_now()
-    {
-        tell(&[sd_notify::NotifyState::Reloading, now]);
-    }
+    notify(vec![State::Reloading]);
 }
 
 /// The configuration was read again, and serves; one that was refused is seen in `systemctl status`.
@@ -29,27 +26,26 @@ pub(super) fn reloaded(taken: bool) {
     } else {
         "serving; the configuration was refused when it was last read, and the one before it holds"
     };
-    notify(&[State::Ready, State::Status(status)]);
+    notify(vec![State::Ready, State::Status(status.into())]);
 }
 
 /// The shim ends.
 pub(super) fn stopping(sessions: &Sessions) {
     let status = format!("stopping; live sessions: {}", sessions.len());
-    notify(&[State::Stopping, State::Status(&status)]);
+    notify(vec![State::Stopping, State::Status(status.into())]);
 }
 
 /// Has systemd wait for as long as this goes on, however short its own patience with a service that stops is.
 pub(super) async fn ask_for_time() {
     loop {
-        #[cfg(unix)]
-        tell(&[sd_notify::NotifyState::ExtendTimeoutUsec(MORE_TIME_USEC)]);
+        tell(State::MoreTime);
         tokio::time::sleep(BETWEEN_REQUESTS).await;
     }
 }
 
 /// Another process is the service now: whether that is ready, reloading or stopping is no longer this one's to say.
 pub(super) fn succeeded_by(pid: u32) {
-    notify(&[State::MainPid(pid), State::Ready]);
+    notify(vec![State::MainPid(pid), State::Ready]);
     SUCCEEDED.store(true, Ordering::Relaxed);
 }
 
@@ -62,50 +58,46 @@ pub(super) async fn watchdog() {
         loop {
             beat.tick().await;
             if tokio::spawn(tokio::task::yield_now()).await.is_ok() {
-                tell(&[sd_notify::NotifyState::Watchdog]);
+                tell(State::Alive);
             }
         }
     }
 }
 
-enum State<'a> {
+/// What can be said.
+#[cfg_attr(not(unix), expect(dead_code, reason = "there is nobody to tell"))]
+enum State {
     Ready,
+    Reloading,
     Stopping,
-    Status(&'a str),
+    Status(Cow<'static, str>),
     MainPid(u32),
+    MoreTime,
+    Alive,
 }
 
-fn notify(states: &[State<'_>]) {
+/// Says it, and waits for a moment until it is said.
+fn notify(states: Vec<State>) {
+    if SUCCEEDED.load(Ordering::Relaxed) {
+        return;
+    }
     #[cfg(unix)]
-    if !SUCCEEDED.load(Ordering::Relaxed) {
-        let states: Vec<_> = states
-            .iter()
-            .map(|state| match state {
-                State::Ready => sd_notify::NotifyState::Ready,
-                State::Stopping => sd_notify::NotifyState::Stopping,
-                State::Status(status) => sd_notify::NotifyState::Status(status),
-                State::MainPid(pid) => sd_notify::NotifyState::MainPid(*pid),
-            })
-            .collect();
-        tell(&states);
-    }
+    teller::said(states);
     #[cfg(not(unix))]
-    let _ = states;
+    drop(states);
 }
 
-#[cfg(unix)]
-fn tell(states: &[sd_notify::NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        debug!("cannot tell systemd: {error}");
-    }
+fn tell(state: State) {
+    #[cfg(unix)]
+    teller::say(vec![state], || {});
+    #[cfg(not(unix))]
+    drop(state);
 }
 
 static SUCCEEDED: AtomicBool = AtomicBool::new(false);
 
-/// Longer than the time between two requests for more.
-#[cfg(unix)]
-const MORE_TIME_USEC: u32 = 30_000_000;
 const BETWEEN_REQUESTS: Duration = Duration::from_secs(10);
+#[cfg(unix)]
 const SHORTEST_BEAT: Duration = Duration::from_millis(10);
 
 const SERVING: &str = "serving";

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::command::Bench;
-use crate::modes::before;
+use crate::modes::{before, said};
 use crate::program::Program;
 use crate::stage::{Stage, TOKEN, eventually};
 use crate::support::client::{Connect, LEGACY, READ};
@@ -113,6 +113,25 @@ async fn the_service_manager_hears_that_the_shim_lives() {
     let reloading = program.hears("RELOADING=1").await;
     assert!(reloading.contains("MONOTONIC_USEC="), "{reloading}");
     program.hears("READY=1").await;
+}
+
+#[tokio::test]
+async fn a_service_manager_that_does_not_listen_holds_nobody_up() {
+    let bench = Bench::new(Profile::Literal).await;
+    let program = Program::start(&bench, &before(&bench)).await;
+    let other = std::os::unix::net::UnixDatagram::unbound().unwrap();
+    other.set_nonblocking(true).unwrap();
+    let socket = bench.dir.path().join("notify.sock");
+    while other.send_to(b"STATUS=x", &socket).is_ok() {}
+    for _ in 0..2 {
+        let outcome = said(&bench, &["reload"]).await;
+        assert!(outcome.starts_with("exit: 0"), "{outcome}");
+    }
+    let connect = Connect::to(program.listen)
+        .token(TOKEN)
+        .device(&bench.paired(LEGACY))
+        .scopes(&[READ]);
+    connect.run().await.admitted();
 }
 
 /// Both ends of a connection.
