@@ -1,5 +1,6 @@
 //! A command of the program that asks the gateway once, as an operator meets it.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
 
@@ -10,7 +11,7 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 use crate::stage::TOKEN;
-use crate::support::client::Connect;
+use crate::support::client::{Connect, LEGACY, READ};
 use crate::support::device::TestDevice;
 
 /// A simulated gateway, and a home for the program; no shim runs.
@@ -39,6 +40,14 @@ impl Bench {
 
     pub fn direct(&self) -> Connect {
         Connect::to(self.gateway.addr()).token(TOKEN)
+    }
+
+    /// A legacy device that is newly paired and wants to read: what the gateway alone would refuse.
+    pub fn reader(&self, shim: SocketAddr) -> Connect {
+        Connect::to(shim)
+            .token(TOKEN)
+            .device(&self.paired(LEGACY))
+            .scopes(&[READ])
     }
 
     pub fn paired(&self, scopes: &[&str]) -> TestDevice {

@@ -75,17 +75,13 @@ async fn a_reload_that_needs_another_directory_says_that_it_takes_a_restart() {
     if !can_confine(&program) {
         return;
     }
-    let more = format!(
-        "listen = \"{}\"\ndata = {:?}",
-        free(),
-        elsewhere.path().join("two")
-    );
-    let two = format!(
-        "listen = \"{}\"\n{one}{}",
-        program.listen,
-        gateway("two", &more)
-    );
-    configure(&bench, &two);
+    let add_another = |more: &str| {
+        let more = format!("listen = \"{}\"\n{more}", free());
+        let two = gateway("two", &more);
+        let text = format!("listen = \"{}\"\n{one}{two}", program.listen);
+        configure(&bench, &text);
+    };
+    add_another(&format!("data = {:?}", elsewhere.path().join("two")));
     let outcome = said(&bench, &["reload"]).await;
     assert!(
         outcome.contains("when this process confined itself"),
@@ -93,13 +89,7 @@ async fn a_reload_that_needs_another_directory_says_that_it_takes_a_restart() {
     );
     assert!(outcome.contains("start it again"), "{outcome}");
     assert!(!elsewhere.path().join("two").exists());
-    let more = format!("listen = \"{}\"", free());
-    let two = format!(
-        "listen = \"{}\"\n{one}{}",
-        program.listen,
-        gateway("two", &more)
-    );
-    configure(&bench, &two);
+    add_another("");
     let outcome = said(&bench, &["reload"]).await;
     assert!(outcome.starts_with("exit: 0\n"), "{outcome}");
 }

@@ -51,10 +51,7 @@ async fn what_the_operator_allows_holds_at_once_also_for_sessions_under_way() {
 async fn a_bad_file_is_refused_and_the_old_one_stays() {
     let bench = Bench::new(Profile::Literal).await;
     let program = Program::start(&bench, &before(&bench)).await;
-    let connect = Connect::to(program.listen)
-        .token(TOKEN)
-        .device(&bench.paired(LEGACY))
-        .scopes(&[READ]);
+    let connect = bench.reader(program.listen);
     let sections = "[policy]\nmax_scopes = [\"read\"]\n[limits]\nidle_timout = \"5m\"\n";
     edit(&bench, program.listen, "", sections);
     let outcome = said(&bench, &["reload"]).await;

@@ -70,10 +70,7 @@ async fn a_second_signal_does_not_wait() {
     let bench = Bench::new(Profile::Literal).await;
     let config = format!("{}[limits]\ndrain = \"off\"\n", before(&bench));
     let mut program = Program::start(&bench, &config).await;
-    let connect = Connect::to(program.listen)
-        .token(TOKEN)
-        .device(&bench.paired(LEGACY))
-        .scopes(&[READ]);
+    let connect = bench.reader(program.listen);
     let mut session = connect.run().await.admitted();
     program.signal(Signal::TERM);
     program.hears("STOPPING=1").await;
@@ -127,10 +124,7 @@ async fn a_service_manager_that_does_not_listen_holds_nobody_up() {
         let outcome = said(&bench, &["reload"]).await;
         assert!(outcome.starts_with("exit: 0"), "{outcome}");
     }
-    let connect = Connect::to(program.listen)
-        .token(TOKEN)
-        .device(&bench.paired(LEGACY))
-        .scopes(&[READ]);
+    let connect = bench.reader(program.listen);
     connect.run().await.admitted();
 }
 

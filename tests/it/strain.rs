@@ -12,8 +12,8 @@ use tokio::time::interval;
 use crate::command::Bench;
 use crate::modes::{before, said};
 use crate::program::{Program, configure, free};
-use crate::stage::{Stage, TOKEN, until};
-use crate::support::client::{Connect, LEGACY, READ};
+use crate::stage::{Stage, until};
+use crate::support::client::{LEGACY, READ};
 
 #[tokio::test]
 async fn a_store_that_is_rewritten_ten_thousand_times_a_minute_is_followed() {
@@ -58,10 +58,7 @@ async fn a_store_that_is_rewritten_ten_thousand_times_a_minute_is_followed() {
 async fn without_a_descriptor_left_sessions_go_on_and_whoever_waits_comes_in_later() {
     let bench = Bench::new(Profile::Literal).await;
     let program = Program::start(&bench, &before(&bench)).await;
-    let connect = Connect::to(program.listen)
-        .token(TOKEN)
-        .device(&bench.paired(LEGACY))
-        .scopes(&[READ]);
+    let connect = bench.reader(program.listen);
     let mut session = connect.clone().run().await.admitted();
     let pid = Pid::from_raw(i32::try_from(program.pid()).unwrap()).unwrap();
     let open = fs::read_dir(format!("/proc/{}/fd", program.pid()))
@@ -107,10 +104,7 @@ async fn with_a_full_disk_clients_are_served_and_what_cannot_be_kept_is_said() {
     );
     configure(&bench, &config);
     let mut program = Program::again(&bench, listen, None).await;
-    let connect = Connect::to(listen)
-        .token(TOKEN)
-        .device(&bench.paired(LEGACY))
-        .scopes(&[READ]);
+    let connect = bench.reader(listen);
     connect.clone().run().await.admitted().close().await;
     program.signal(Signal::TERM);
     assert!(program.ends().await);

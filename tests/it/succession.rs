@@ -11,8 +11,8 @@ use crate::command::Bench;
 use crate::modes::{before, said};
 use crate::program::{Foundling, Program, ask, configure, free};
 use crate::reshaping::entry;
-use crate::stage::{TOKEN, eventually};
-use crate::support::client::{Connect, LEGACY, READ, Session, WRITE};
+use crate::stage::eventually;
+use crate::support::client::{Connect, LEGACY, Session, WRITE};
 
 /// Another version, in a few words of shell. The process before it hears what it says on file descriptor `$said`.
 fn script(path: &Path, text: &str) {
@@ -34,10 +34,7 @@ pub async fn installed(bench: &Bench) -> (PathBuf, Program) {
 
 /// A client of it that asks to read, and a session of that.
 async fn reader(bench: &Bench, program: &Program) -> (Connect, Session) {
-    let connect = Connect::to(program.listen)
-        .token(TOKEN)
-        .device(&bench.paired(LEGACY))
-        .scopes(&[READ]);
+    let connect = bench.reader(program.listen);
     let session = connect.clone().run().await.admitted();
     (connect, session)
 }
