@@ -60,12 +60,9 @@ impl Queue {
     pub(super) fn drain(&self, patience: Duration) -> bool {
         let state = self.0.lock();
         self.0.filled.notify_one();
-        let waiting = self
-            .0
-            .emptied
-            .wait_timeout_while(state, patience, |state| {
-                state.writing || !state.lines.is_empty()
-            });
+        let waiting = self.0.emptied.wait_timeout_while(state, patience, |state| {
+            state.writing || !state.lines.is_empty()
+        });
         !waiting
             .unwrap_or_else(PoisonError::into_inner)
             .1
