@@ -307,7 +307,10 @@ impl Established {
 
     /// Whatever was answered, it goes on as it came.
     fn as_it_is(exchange: Exchange) -> Option<Self> {
-        Some(Self::untouched(exchange.client, exchange.gateway))
+        Some(Self {
+            framed: !exchange.is_in_frame(),
+            ..Self::untouched(exchange.client, exchange.gateway)
+        })
     }
 
     /// The same, with the answers explained that the session is going to get.

@@ -7,7 +7,7 @@ mod deferred;
 use std::io;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Buf as _, BytesMut};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, timeout_at};
@@ -38,6 +38,7 @@ pub struct Exchange {
     pub gateway: Wire,
     deadline: Instant,
     limits: Limits,
+    in_frame: bool,
 }
 
 /// How a session opens.
@@ -109,6 +110,7 @@ impl Exchange {
             gateway,
             deadline: Instant::now() + limits.timeout,
             limits,
+            in_frame: false,
         }
     }
 
@@ -133,8 +135,7 @@ impl Exchange {
             match scanner.next(&self.client.unread) {
                 Err(_) => return Ok(Opening::Untouched(Untouched::NotFrames)),
                 Ok(Some(Item::Control { raw, .. })) => {
-                    let control = self.client.unread.split_to(raw);
-                    self.gateway.send(&control).await?;
+                    self.client.hand_on(raw, &mut self.gateway).await?;
                     continue;
                 }
                 Ok(Some(Item::Message {
@@ -278,8 +279,16 @@ impl Exchange {
     }
 
     async fn pass_on(&mut self, raw: usize) -> io::Result<()> {
-        let bytes = self.gateway.unread.split_to(raw);
-        self.client.send(&bytes).await
+        self.in_frame = true;
+        self.gateway.hand_on(raw, &mut self.client).await?;
+        self.in_frame = false;
+        Ok(())
+    }
+
+    /// Whether the client has had the beginning of a frame whose rest still lies unread.
+    #[must_use]
+    pub const fn is_in_frame(&self) -> bool {
+        self.in_frame
     }
 
     /// Shows the client `message` instead of the answer that lies unread.
@@ -408,6 +417,14 @@ impl Wire {
         std::future::pending().await
     }
 
+    /// Hands on so many of the unread bytes. Whoever gives up waiting for it loses none: what the other side has not taken
+    /// yet stays unread.
+    async fn hand_on(&mut self, bytes: usize, to: &mut Self) -> io::Result<()> {
+        let mut bytes = (&mut self.unread).take(bytes);
+        to.stream.write_all_buf(&mut bytes).await?;
+        to.stream.flush().await
+    }
+
     async fn drain(&mut self) {
         loop {
             self.unread.clear();
@@ -439,12 +456,11 @@ struct Watched {
 
 impl Watched {
     async fn pass(&mut self, gateway: &mut Wire, client: &mut Wire) -> io::Result<()> {
-        let bytes = gateway.unread.split();
         if !self.hopeless {
-            self.seen.extend_from_slice(&bytes);
+            self.seen.extend_from_slice(&gateway.unread);
             self.look();
         }
-        client.send(&bytes).await
+        gateway.hand_on(gateway.unread.len(), client).await
     }
 
     fn look(&mut self) {
@@ -496,3 +512,39 @@ const CHALLENGE_LIMIT: usize = 16 * 1024;
 const CHALLENGE_PATIENCE: Duration = Duration::from_secs(2);
 /// The gateways' own limit for one message (`policy.maxPayload`, every version).
 const LONGEST_ANSWER: usize = 26_214_400;
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+    use tokio::io::{DuplexStream, duplex};
+
+    use super::*;
+    use crate::stream::Stream;
+
+    fn wire(stream: DuplexStream) -> Wire {
+        Wire {
+            stream: Stream::Memory(stream),
+            unread: BytesMut::new(),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_client_does_not_take_in_time_is_left_for_later() {
+        let (mut client, client_end) = duplex(64);
+        let (mut gateway, gateway_end) = duplex(1024);
+        let limits = Limits {
+            connect_frame: 1024,
+            timeout: Duration::from_secs(10),
+        };
+        let mut exchange = Exchange::new(wire(client_end), wire(gateway_end), limits);
+        let event = frame::encode(Opcode::Binary, &[7; 200], None);
+        gateway.write_all(&event).await.unwrap();
+        let answered = exchange.answer("c1").await.unwrap();
+        assert!(matches!(answered, Answered::Nothing));
+        assert!(exchange.is_in_frame(), "a close would land inside of it");
+        let mut taken = [0; 64];
+        client.read_exact(&mut taken).await.unwrap();
+        assert_eq!([&taken, &*exchange.gateway.unread].concat(), event);
+    }
+}

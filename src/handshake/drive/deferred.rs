@@ -112,6 +112,7 @@ impl Deferred {
                     gateway,
                     deadline,
                     limits: self.limits,
+                    in_frame: false,
                 };
                 Ok((exchange, nonce))
             }
