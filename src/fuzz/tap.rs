@@ -7,7 +7,7 @@ use tokio::task::yield_now;
 
 use super::{Choices, run};
 use crate::handshake::drive::{Answered, Exchange, Limits, Opening};
-use crate::relay::{Stop, Wire, relay};
+use crate::relay::{Client, Stop, Wire, relay};
 use crate::stream::Stream;
 use crate::ws::scan::Sender;
 use crate::ws::{Item, Scanner};
@@ -82,15 +82,23 @@ async fn play(script: &[Turn<'_>], delegated: bool) -> (Talk, Talk, Outcome) {
         connect_frame: 4096,
         timeout: Duration::from_secs(10),
     };
-    let exchange = Exchange::new(wire(client_end), wire(gateway_end), limits);
+    let mut client_end = Client::from(wire(client_end));
     let over = Cell::new(false);
     let shim = async {
-        let (exchange, outcome) = handshake(exchange, delegated).await;
+        let exchange = Exchange::new(&mut client_end, wire(gateway_end), limits);
+        let (gateway, outcome) = handshake(exchange, delegated).await;
         over.set(true);
         if !matches!(outcome, Outcome::Left) {
-            let (client, gateway) = (exchange.client, exchange.gateway);
             let stop = Stop::Never;
-            let relayed = relay(client, gateway, None, stop, None, Default::default(), ());
+            let relayed = relay(
+                client_end,
+                gateway,
+                None,
+                stop,
+                None,
+                Default::default(),
+                (),
+            );
             relayed.await.unwrap();
         }
         outcome
@@ -134,11 +142,11 @@ async fn play(script: &[Turn<'_>], delegated: bool) -> (Talk, Talk, Outcome) {
     (sent, got.into_inner(), outcome)
 }
 
-async fn handshake(mut exchange: Exchange, delegated: bool) -> (Exchange, Outcome) {
+async fn handshake(mut exchange: Exchange<'_>, delegated: bool) -> (Wire, Outcome) {
     let request = match exchange.open().await.unwrap() {
         Opening::Connect(request) => request,
-        Opening::Untouched(_) => return (exchange, Outcome::Relayed),
-        Opening::Left(_) => return (exchange, Outcome::Left),
+        Opening::Untouched(_) => return (exchange.gateway, Outcome::Relayed),
+        Opening::Left(_) => return (exchange.gateway, Outcome::Left),
     };
     let outcome = if delegated {
         exchange.send_instead(&request, INSTEAD).await.unwrap();
@@ -152,7 +160,7 @@ async fn handshake(mut exchange: Exchange, delegated: bool) -> (Exchange, Outcom
         Answered::Left => Outcome::Left,
         Answered::Hello(_) | Answered::Refused { .. } | Answered::Nothing => outcome,
     };
-    (exchange, outcome)
+    (exchange.gateway, outcome)
 }
 
 /// The gateway got everything but the request, and the other in its place.

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use serde_json::Value;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncReadExt as _;
 use tokio::time::{Instant, timeout_at};
 
 use super::message::{Answer, Challenge, Connect, Hello, Refusal, challenge};
-use crate::relay::Wire;
+use crate::relay::{Client, Wire};
 use crate::ws::close::POLICY_VIOLATION;
 use crate::ws::scan::Sender;
 use crate::ws::{Close, Item, Opcode, Scanner, frame};
@@ -31,9 +31,9 @@ pub struct Limits {
 
 /// Both ends of a session while its handshake runs.
 #[derive(Debug)]
-pub struct Exchange {
-    /// The client's end.
-    pub client: Wire,
+pub struct Exchange<'c> {
+    /// The client's end, which outlives a handshake that is given up.
+    pub client: &'c mut Client,
     /// The gateway's end.
     pub gateway: Wire,
     deadline: Instant,
@@ -100,10 +100,10 @@ pub enum Answered {
     Left,
 }
 
-impl Exchange {
+impl<'c> Exchange<'c> {
     /// A handshake that starts now.
     #[must_use]
-    pub fn new(client: Wire, gateway: Wire, limits: Limits) -> Self {
+    pub fn new(client: &'c mut Client, gateway: Wire, limits: Limits) -> Self {
         Self {
             client,
             gateway,
@@ -126,14 +126,14 @@ impl Exchange {
     }
 
     async fn open_unbounded(&mut self) -> io::Result<Opening> {
-        let mut challenge = Watched::default();
+        let mut challenge = Watched::new();
         let mut scanner = Scanner::new(Sender::Client, self.limits.connect_frame);
-        challenge.pass(&mut self.gateway, &mut self.client).await?;
+        challenge.pass(&mut self.gateway, self.client).await?;
         loop {
-            match scanner.next(&self.client.unread) {
+            match scanner.next(&self.client.wire.unread) {
                 Err(_) => return Ok(Opening::Untouched(Untouched::NotFrames)),
                 Ok(Some(Item::Control { raw, .. })) => {
-                    let control = self.client.unread.split_to(raw);
+                    let control = self.client.wire.unread.split_to(raw);
                     self.gateway.send(&control).await?;
                     continue;
                 }
@@ -159,11 +159,12 @@ impl Exchange {
             tokio::select! {
                 read = self.gateway.read_more() => {
                     if !matches!(read, Ok(1..)) {
+                        self.client.send(&self.gateway.unread.split()).await?;
                         return Ok(Opening::Left(challenge.left(true)));
                     }
-                    challenge.pass(&mut self.gateway, &mut self.client).await?;
+                    challenge.pass(&mut self.gateway, self.client).await?;
                 }
-                read = self.client.read_more() => {
+                read = self.client.wire.read_more() => {
                     if !matches!(read, Ok(1..)) {
                         return Ok(Opening::Left(challenge.left(false)));
                     }
@@ -180,7 +181,7 @@ impl Exchange {
                 Err(_) | Ok(Ok(0)) => break,
                 Ok(read) => read?,
             };
-            watched.pass(&mut self.gateway, &mut self.client).await?;
+            watched.pass(&mut self.gateway, self.client).await?;
         }
         Ok(watched.challenge)
     }
@@ -191,7 +192,7 @@ impl Exchange {
     ///
     /// When the gateway's socket fails.
     pub async fn send_original(&mut self, request: &Request) -> io::Result<()> {
-        let bytes = self.client.unread.split_to(request.raw);
+        let bytes = self.client.wire.unread.split_to(request.raw);
         self.gateway.send(&bytes).await
     }
 
@@ -201,7 +202,7 @@ impl Exchange {
     ///
     /// When the gateway's socket fails.
     pub async fn send_instead(&mut self, request: &Request, message: &[u8]) -> io::Result<()> {
-        let _ = self.client.unread.split_to(request.raw);
+        let _ = self.client.wire.unread.split_to(request.raw);
         self.gateway.send(&request.controls).await?;
         self.send_message(message).await
     }
@@ -261,14 +262,14 @@ impl Exchange {
                 }
                 Ok(None) => {}
             }
-            let room = self.client.unread.len() < self.limits.connect_frame;
+            let room = self.client.wire.unread.len() < self.limits.connect_frame;
             tokio::select! {
                 read = self.gateway.read_more() => {
                     if read? == 0 {
                         return Ok(Answered::Nothing);
                     }
                 }
-                read = self.client.read_more(), if room => {
+                read = self.client.wire.read_more(), if room => {
                     if read? == 0 {
                         return Ok(Answered::Left);
                     }
@@ -368,7 +369,7 @@ impl Exchange {
 
     /// Completes when the client leaves; what it sends meanwhile is kept, up to a limit.
     pub async fn left(&mut self) {
-        self.client.left(self.limits.connect_frame).await;
+        self.client.wire.left(self.limits.connect_frame).await;
     }
 
     /// When the handshake has to be over.
@@ -385,13 +386,11 @@ impl Exchange {
 /// # Errors
 ///
 /// When its socket fails.
-pub async fn say_no(mut client: Wire, message: &Value, close: &Close) -> io::Result<()> {
-    let mut bytes = frame::encode(Opcode::Text, message.to_string().as_bytes(), None);
-    bytes.extend_from_slice(&close.server_frame());
-    client.send(&bytes).await?;
-    client.stream.shutdown().await?;
+pub async fn say_no(client: &mut Client, message: &Value, close: &Close) -> io::Result<()> {
+    let answer = frame::encode(Opcode::Text, message.to_string().as_bytes(), None);
+    client.close(answer, close).await?;
     // Closing a socket with unread bytes in it would reset it, and the client might never see the answer.
-    let _ = timeout_at(Instant::now() + CLOSE_PATIENCE, client.drain()).await;
+    let _ = timeout_at(Instant::now() + CLOSE_PATIENCE, client.wire.drain()).await;
     Ok(())
 }
 
@@ -425,11 +424,9 @@ impl Wire {
     }
 }
 
-/// Passes the gateway's first bytes on at once, and looks for the challenge among them.
-#[derive(Default)]
+/// Passes the gateway's first messages on as soon as they are whole, and looks for the challenge among them.
 struct Watched {
-    seen: BytesMut,
-    scanner: Option<Scanner>,
+    scanner: Scanner,
     challenge: Option<Challenge>,
     /// There is none to be found any more.
     hopeless: bool,
@@ -438,36 +435,40 @@ struct Watched {
 }
 
 impl Watched {
-    async fn pass(&mut self, gateway: &mut Wire, client: &mut Wire) -> io::Result<()> {
-        let bytes = gateway.unread.split();
-        if !self.hopeless {
-            self.seen.extend_from_slice(&bytes);
-            self.look();
+    const fn new() -> Self {
+        Self {
+            scanner: Scanner::new(Sender::Gateway, CHALLENGE_LIMIT),
+            challenge: None,
+            hopeless: false,
+            closing: false,
         }
-        client.send(&bytes).await
     }
 
-    fn look(&mut self) {
-        let scanner = self
-            .scanner
-            .get_or_insert_with(|| Scanner::new(Sender::Gateway, CHALLENGE_LIMIT));
-        loop {
-            match scanner.next(&self.seen) {
-                Ok(None) => return,
-                Err(_) => {
-                    self.hopeless = true;
-                    return;
-                }
+    /// Half a message stays unread: the answer is looked for from there on, and a client that is told something else in
+    /// its place must not be in the middle of it.
+    async fn pass(&mut self, gateway: &mut Wire, client: &mut Client) -> io::Result<()> {
+        let whole = self.look(&gateway.unread);
+        client.send(&gateway.unread.split_to(whole)).await
+    }
+
+    /// How many of the bytes are whole messages; all of them where they are none.
+    fn look(&mut self, bytes: &[u8]) -> usize {
+        let mut whole = 0;
+        while !self.hopeless {
+            match self.scanner.next(bytes.get(whole..).unwrap_or_default()) {
+                Ok(None) => return whole,
+                Err(_) => self.hopeless = true,
                 Ok(Some(Item::Control { opcode, raw })) => {
                     self.closing |= opcode == Opcode::Close;
-                    let _ = self.seen.split_to(raw);
+                    whole += raw;
                 }
                 Ok(Some(Item::Message { payload, raw, .. })) => {
-                    let _ = self.seen.split_to(raw);
                     self.challenge = self.challenge.take().or_else(|| challenge(&payload));
+                    whole += raw;
                 }
             }
         }
+        bytes.len()
     }
 
     /// A client answers a close frame, and may be the first to hang up then.
