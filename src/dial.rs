@@ -215,10 +215,23 @@ async fn connect_from(source: Option<IpAddr>, target: SocketAddr) -> Result<TcpS
         TcpSocket::new_v6()
     };
     let socket = socket.map_err(DialError::Connect)?;
-    if let Some(address) = source {
+    // To an address of its own the system connects from the same one.
+    if let Some(address) = source.filter(|&source| source != target.ip()) {
+        leave_port_to_connect(&socket);
         socket
             .bind(SocketAddr::new(address, 0))
             .map_err(|source| DialError::Source { address, source })?;
     }
     socket.connect(target).await.map_err(DialError::Connect)
 }
+
+/// Lets the system choose the port when it knows the target, too: a port chosen before that is taken from all connections of
+/// its address, and after some thousand handshakes in a minute there is none left. Where it cannot, it chooses as ever.
+#[cfg(target_os = "linux")]
+fn leave_port_to_connect(socket: &TcpSocket) {
+    use nix::sys::socket::{setsockopt, sockopt::IpBindAddressNoPort};
+    let _ = setsockopt(socket, IpBindAddressNoPort, &true);
+}
+
+#[cfg(not(target_os = "linux"))]
+const fn leave_port_to_connect(_socket: &TcpSocket) {}

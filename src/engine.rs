@@ -179,7 +179,7 @@ impl Engine {
     pub fn judge_again(&self, claims: &Claims, identity: &Identity, visit: &Visit) -> Judgement {
         let (standing, rules) = (self.control.standing(), self.rules());
         let case = case(claims, identity, visit, &standing, &rules.policy);
-        let (decision, taken) = if self.traces.is_some() {
+        let (decision, taken) = if self.leaves_trace() {
             let mut steps = Vec::new();
             let decision = decide::decide_again_traced(case, &mut steps);
             (decision, Some(taken(case, visit, steps)))
@@ -221,12 +221,17 @@ impl Engine {
     ) -> (Decision, Option<Box<Taken>>) {
         let rules = self.rules();
         let case = case(claims, identity, visit, standing, &rules.policy);
-        if self.traces.is_none() {
+        if !self.leaves_trace() {
             return (decide::decide(case), None);
         }
         let mut steps = Vec::new();
         let decision = decide::decide_traced(case, &mut steps);
         (decision, Some(taken(case, visit, steps)))
+    }
+
+    /// Whether the next decision is to be explained.
+    fn leaves_trace(&self) -> bool {
+        self.traces.as_ref().is_some_and(Traces::take_room)
     }
 
     async fn identify(&self, claims: &Claims, nonce: Option<&str>, visit: &Visit) -> Identity {

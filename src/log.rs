@@ -10,12 +10,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use tracing::level_filters::LevelFilter;
 use tracing::{Event, Span, Subscriber, error_span};
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::{JsonFields, Writer};
 use tracing_subscriber::fmt::{self, FmtContext, FormatEvent, FormatFields, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
-use tracing_subscriber::{EnvFilter, Registry, registry, reload};
+use tracing_subscriber::{Registry, registry, reload};
 
 use crate::config::{Config, Finding, Log, LogFormat, LogLevel};
 use crate::text::safe;
@@ -210,7 +212,7 @@ where
 /// Turns the log to another level and another form.
 #[derive(Debug)]
 struct Switch {
-    levels: reload::Handle<EnvFilter, Registry>,
+    levels: reload::Handle<Targets, Registry>,
     directives: Option<String>,
     json: Arc<AtomicBool>,
     process: Process,
@@ -254,17 +256,33 @@ where
 }
 
 /// `RUST_LOG` where it makes sense, else the configured level for the shim and warnings of everything else.
-fn filter(level: LogLevel, directives: Option<&str>) -> EnvFilter {
-    let own = directives
-        .filter(|directives| !directives.trim().is_empty())
-        .and_then(|directives| EnvFilter::try_new(directives).ok());
-    own.unwrap_or_else(|| {
-        EnvFilter::new(match level {
-            LogLevel::Off => "off".to_owned(),
-            LogLevel::Error => "error".to_owned(),
-            level => format!("warn,scope_shim={}", level.as_str()),
-        })
+///
+/// It chooses by module and level, and not by the spans around a line, of which there is one: that would take a library
+/// for regular expressions.
+fn filter(level: LogLevel, directives: Option<&str>) -> Targets {
+    directives.and_then(chosen).unwrap_or_else(|| {
+        let (others, own) = match level {
+            LogLevel::Off => (LevelFilter::OFF, LevelFilter::OFF),
+            LogLevel::Error => (LevelFilter::ERROR, LevelFilter::ERROR),
+            LogLevel::Warn => (LevelFilter::WARN, LevelFilter::WARN),
+            LogLevel::Info => (LevelFilter::WARN, LevelFilter::INFO),
+            LogLevel::Debug => (LevelFilter::WARN, LevelFilter::DEBUG),
+            LogLevel::Trace => (LevelFilter::WARN, LevelFilter::TRACE),
+        };
+        Targets::new()
+            .with_default(others)
+            .with_target("scope_shim", own)
     })
+}
+
+/// What these directives choose; `None` where they make no sense, or there are none.
+fn chosen(directives: &str) -> Option<Targets> {
+    let each = directives.split(',').map(str::trim);
+    let said: Vec<_> = each.filter(|one| !one.is_empty()).collect();
+    if said.is_empty() {
+        return None;
+    }
+    said.join(",").parse().ok()
 }
 
 /// That of this process, once it has begun.
@@ -426,5 +444,7 @@ mod tests {
         assert_eq!(lines(LogLevel::Off, Some("hyper=info")), 1);
         assert_eq!(lines(LogLevel::Debug, Some(" ")), 3);
         assert_eq!(lines(LogLevel::Warn, Some("==nonsense==")), 1);
+        assert_eq!(lines(LogLevel::Off, Some("warn, scope_shim::x=debug,")), 3);
+        assert_eq!(lines(LogLevel::Off, Some("hyper")), 1);
     }
 }

@@ -8,6 +8,8 @@
 
 mod alarm;
 mod boundary;
+#[cfg_attr(not(target_os = "linux"), path = "relay/bulk_elsewhere.rs")]
+mod bulk;
 mod client;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;

@@ -1,16 +1,20 @@
 //! Operator scopes, and what one of them implies.
 
-use std::borrow::Cow;
-use std::fmt;
+use std::fmt::{self, Display};
+use std::iter;
 
 use crate::text::escaped;
 
 /// A set of scope names such as `operator.read`.
 ///
-/// Unknown names are kept: every gateway version accepts and stores them. The known ones take no memory of their own,
-/// because every record of a large store and every handshake has a few of these sets.
+/// Unknown names are kept: every gateway version accepts and stores them. The known ones are a bit each, because every
+/// record of a large store has a few of these sets, and every handshake makes and compares many.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct ScopeSet(Vec<Cow<'static, str>>);
+pub struct ScopeSet {
+    known: u16,
+    /// In alphabetical order, each once.
+    others: Vec<Box<str>>,
+}
 
 /// The scope that stands for every `operator.*` scope.
 pub const ADMIN: &str = "operator.admin";
@@ -39,23 +43,43 @@ pub const ALL: [&str; 10] = [
 
 const OPERATOR_PREFIX: &str = "operator.";
 
+/// Those of [`ALL`] in alphabetical order: the place of a name is that of its bit.
+const KNOWN: [&str; ALL.len()] = [
+    ADMIN,
+    "operator.approvals",
+    PAIRING,
+    "operator.questions",
+    READ,
+    "operator.sessions.read",
+    "operator.sessions.write",
+    "operator.talk",
+    "operator.talk.secrets",
+    WRITE,
+];
+
 impl ScopeSet {
     /// The empty set.
     #[must_use]
     pub const fn new() -> Self {
-        Self(Vec::new())
+        Self {
+            known: 0,
+            others: Vec::new(),
+        }
     }
 
     /// Whether the set names `scope` itself.
     #[must_use]
     pub fn names(&self, scope: &str) -> bool {
-        self.place(scope).is_ok()
+        match bit(scope) {
+            Some(bit) => self.known & bit != 0,
+            None => self.place(scope).is_ok(),
+        }
     }
 
     /// Whether the set names every scope of `other`, compared literally.
     #[must_use]
     pub fn names_all(&self, other: &Self) -> bool {
-        other.iter().all(|scope| self.names(scope))
+        other.known & !self.known == 0 && other.others.iter().all(|name| self.place(name).is_ok())
     }
 
     /// Whether `scope` lies in the closure of the set: `operator.admin` implies every `operator.*` scope, and
@@ -83,63 +107,86 @@ impl ScopeSet {
 
     /// Adds one scope.
     pub fn insert(&mut self, scope: impl AsRef<str> + Into<String>) {
-        if let Err(place) = self.place(scope.as_ref()) {
-            self.0.insert(place, name(scope));
+        if let Some(bit) = bit(scope.as_ref()) {
+            self.known |= bit;
+        } else if let Err(place) = self.place(scope.as_ref()) {
+            self.others.insert(place, scope.into().into_boxed_str());
         }
     }
 
     /// The scopes of both sets.
     #[must_use]
     pub fn union(&self, other: &Self) -> Self {
-        Self::sorted(self.0.iter().chain(&other.0).cloned().collect())
+        let others = self.others.iter().chain(&other.others).cloned();
+        Self::sorted(self.known | other.known, others.collect())
     }
 
     /// Whether there is no scope at all.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    pub const fn is_empty(&self) -> bool {
+        self.known == 0 && self.others.is_empty()
     }
 
     /// The scopes in alphabetical order.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|name| &**name)
+        let known = KNOWN.into_iter().enumerate();
+        let known = known.filter(|(place, _)| self.known & (1 << place) != 0);
+        let mut known = known.map(|(_, name)| name).peekable();
+        let mut others = self.others.iter().map(|name| &**name).peekable();
+        iter::from_fn(move || match (known.peek(), others.peek()) {
+            (Some(first), Some(other)) if other < first => others.next(),
+            (None, _) => others.next(),
+            _ => known.next(),
+        })
     }
 
-    fn sorted(mut names: Vec<Cow<'static, str>>) -> Self {
-        names.sort_unstable();
-        names.dedup();
-        Self(names)
+    fn sorted(known: u16, mut others: Vec<Box<str>>) -> Self {
+        others.sort_unstable();
+        others.dedup();
+        Self { known, others }
     }
 
-    /// Where `scope` is, or else where it would be.
+    /// Where the unknown `scope` is, or else where it would be.
     fn place(&self, scope: &str) -> Result<usize, usize> {
-        self.0.binary_search_by(|name| (**name).cmp(scope))
+        self.others.binary_search_by(|name| (**name).cmp(scope))
     }
 }
 
 impl<S: AsRef<str> + Into<String>> FromIterator<S> for ScopeSet {
     fn from_iter<I: IntoIterator<Item = S>>(scopes: I) -> Self {
-        Self::sorted(scopes.into_iter().map(name).collect())
+        let (mut known, mut others) = (0, Vec::new());
+        for scope in scopes {
+            match bit(scope.as_ref()) {
+                Some(bit) => known |= bit,
+                None => others.push(scope.into().into_boxed_str()),
+            }
+        }
+        Self::sorted(known, others)
     }
 }
 
-/// The name as it is kept.
-fn name(scope: impl AsRef<str> + Into<String>) -> Cow<'static, str> {
-    let known = ALL.into_iter().find(|known| *known == scope.as_ref());
-    known.map_or_else(|| Cow::Owned(scope.into()), Cow::Borrowed)
+/// What stands for a known scope in a set.
+fn bit(scope: &str) -> Option<u16> {
+    let place = KNOWN.iter().position(|known| *known == scope)?;
+    Some(1 << place)
+}
+
+/// A scope without the prefix that nearly all of them have.
+#[must_use]
+pub fn short(scope: &str) -> impl Display {
+    escaped(scope.strip_prefix(OPERATOR_PREFIX).unwrap_or(scope))
 }
 
 /// Writes the scopes without their common prefix: `admin, read`; `none` for the empty set.
-impl fmt::Display for ScopeSet {
+impl Display for ScopeSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_empty() {
             return f.write_str("none");
         }
         for (index, scope) in self.iter().enumerate() {
             let separator = if index == 0 { "" } else { ", " };
-            let short = scope.strip_prefix(OPERATOR_PREFIX).unwrap_or(scope);
             f.write_str(separator)?;
-            escaped(short).fmt(f)?;
+            short(scope).fmt(f)?;
         }
         Ok(())
     }
@@ -175,6 +222,32 @@ mod tests {
         let wanted = set(&[READ, ADMIN, PAIRING]);
         assert_eq!(held.missing(&wanted), set(&[ADMIN]));
         assert!(!held.implies_all(&wanted));
+    }
+
+    #[test]
+    fn every_known_scope_has_a_place_of_its_own() {
+        assert!(KNOWN.is_sorted());
+        let mut all = ALL;
+        all.sort_unstable();
+        assert_eq!(all, KNOWN);
+        assert_eq!(set(&ALL).iter().collect::<Vec<_>>(), KNOWN);
+    }
+
+    #[test]
+    fn known_and_unknown_scopes_are_in_one_order() {
+        let names = ["a", ADMIN, "operator.bogus", READ, "z"];
+        let mixed = set(&[READ, "z", "operator.bogus", "a", ADMIN, "z"]);
+        assert_eq!(mixed.iter().collect::<Vec<_>>(), names);
+        let mut one_by_one = ScopeSet::new();
+        for name in ["z", READ, "a", ADMIN, "operator.bogus", "a"] {
+            one_by_one.insert(name);
+        }
+        assert_eq!(one_by_one, mixed);
+        assert_eq!(
+            set(&["a", READ]).union(&set(&["z", "operator.bogus", ADMIN])),
+            mixed
+        );
+        assert!(mixed.names_all(&set(&["a", READ])) && !mixed.names_all(&set(&["b"])));
     }
 
     #[test]

@@ -158,7 +158,7 @@ impl Now {
             )?,
             dropped_traces: counter(
                 "scope_shim_dropped_traces_total",
-                "Sessions that left nothing for `scope-shim explain`, because too many waited to be written.",
+                "Sessions that left nothing for `scope-shim explain`, because too many came at once or waited to be written.",
                 &["gateway"],
             )?,
             dropped_lines: enter(

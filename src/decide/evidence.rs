@@ -6,7 +6,7 @@ use super::{Barrier, Case, Pass, barrier};
 use crate::device::{DeviceRecord, OperatorToken};
 use crate::identity::{Credential, Identity};
 use crate::profile::ScopeCheck;
-use crate::scope::ScopeSet;
+use crate::scope::{self, ScopeSet};
 use crate::text::escaped;
 
 type Lines = Vec<String>;
@@ -82,7 +82,7 @@ pub(super) fn entitled(case: Case<'_>) -> Lines {
                 None => ground(case, scope),
                 Some(barrier) => hindrance(case, scope, barrier),
             };
-            format!("{}: {ground}", one(scope))
+            format!("{}: {ground}", scope::short(scope))
         })
         .collect()
 }
@@ -230,11 +230,7 @@ fn covering(approved: &ScopeSet, scope: &str) -> String {
         let alone: ScopeSet = [*name].into_iter().collect();
         alone.implies(scope)
     });
-    cover.map(one).unwrap_or_default()
-}
-
-fn one(scope: &str) -> String {
-    [scope].into_iter().collect::<ScopeSet>().to_string()
+    cover.map_or_else(String::new, |cover| scope::short(cover).to_string())
 }
 
 fn text(untrusted: &str) -> String {

@@ -1,7 +1,8 @@
 //! The traces of the last sessions, in a file of bounded size that another process can read.
 //!
 //! One thread writes, many traces at a time while many come; a session never waits for it. A disk that is full costs
-//! traces, not sessions.
+//! traces, not sessions. In a storm of sessions only some are kept: all of them would cost each handshake a good part of its
+//! time, and push whatever came before the storm out of the file within a second.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing::{Span, debug, warn};
 
@@ -20,7 +21,16 @@ use super::SessionTrace;
 #[derive(Clone, Debug)]
 pub struct Traces {
     lines: SyncSender<Vec<u8>>,
+    room: Arc<Room>,
     dropped: Arc<AtomicU64>,
+}
+
+/// How many traces may be kept just now: [`AT_ONCE`], and then one in each [`EACH`].
+#[derive(Debug)]
+struct Room {
+    since: Instant,
+    /// When all that was kept so far is paid for, in nanoseconds.
+    paid_at: AtomicU64,
 }
 
 impl Traces {
@@ -38,26 +48,60 @@ impl Traces {
         }
         Self {
             lines,
+            room: Arc::new(Room::new()),
             dropped: Arc::default(),
         }
+    }
+
+    /// Whether the next session is to leave a trace. One that is not counts as dropped.
+    #[must_use]
+    pub fn take_room(&self) -> bool {
+        let taken = self.room.take(self.room.since.elapsed());
+        if !taken {
+            self.drop_one("too many sessions came at once");
+        }
+        taken
     }
 
     /// Keeps a trace, unless too many wait to be written already.
     pub fn keep(&self, trace: &SessionTrace) {
         let kept = line(trace).is_some_and(|line| self.lines.try_send(line).is_ok());
         if !kept {
-            let dropped = self.dropped.fetch_add(1, Ordering::Relaxed) + 1;
-            debug!(
-                dropped,
-                "a session left no trace: too many wait to be written"
-            );
+            self.drop_one("too many wait to be written");
         }
+    }
+
+    fn drop_one(&self, why: &str) {
+        let dropped = self.dropped.fetch_add(1, Ordering::Relaxed) + 1;
+        debug!(dropped, "a session left no trace: {why}");
     }
 
     /// How many traces were not kept.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
+    }
+}
+
+impl Room {
+    fn new() -> Self {
+        Self {
+            since: Instant::now(),
+            paid_at: AtomicU64::new(0),
+        }
+    }
+
+    /// Takes room for one trace, so long after the start, if there is any.
+    fn take(&self, now: Duration) -> bool {
+        let nanoseconds =
+            |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        let (now, longest) = (nanoseconds(now), nanoseconds(EACH * AT_ONCE));
+        let pay = |paid_at: u64| {
+            let next = paid_at.max(now).saturating_add(nanoseconds(EACH));
+            (next - now <= longest).then_some(next)
+        };
+        let (set, fetch) = (Ordering::Relaxed, Ordering::Relaxed);
+        self.paid_at.fetch_update(set, fetch, pay).is_ok()
     }
 }
 
@@ -207,6 +251,10 @@ const FILE: &str = "sessions.jsonl";
 const LARGEST: u64 = 4 << 20;
 /// How many traces may wait to be written.
 const WAITING: usize = 256;
+/// So many sessions may come at once and all leave a trace: half of what the files hold.
+const AT_ONCE: u32 = 1000;
+/// When more come, one in each of these leaves one: the files then tell of more than half a minute.
+const EACH: Duration = Duration::from_millis(20);
 /// How long the writer waits for more of them, between two writes.
 const REST: Duration = Duration::from_millis(10);
 /// Of a trace, in bytes.
@@ -291,11 +339,31 @@ mod tests {
         let (lines, _unread) = sync_channel(1);
         let traces = Traces {
             lines,
+            room: Arc::new(Room::new()),
             dropped: Arc::default(),
         };
         for trace in &named(&["a", "b", "c"]) {
             traces.keep(trace);
         }
         assert_eq!(traces.dropped(), 2);
+    }
+
+    #[test]
+    fn a_storm_leaves_no_more_traces_than_the_files_have_room_for() {
+        let room = Room::new();
+        let second = Duration::from_secs;
+        let taken = |at: Duration, wanted: usize| (0..wanted).filter(|_| room.take(at)).count();
+        assert_eq!(taken(second(1), 5000), 1000);
+        assert_eq!(taken(second(1), 10), 0);
+        assert_eq!(
+            taken(second(2), 5000),
+            50,
+            "one in each twenty milliseconds"
+        );
+        assert_eq!(
+            taken(second(3600), 5000),
+            1000,
+            "a rest gives all of it back"
+        );
     }
 }

@@ -1,9 +1,12 @@
 //! Who listens where the shim would.
 
 use std::fs;
+use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::OnceLock;
+
+use tokio::net::TcpSocket;
 
 use crate::text::safe;
 
@@ -18,10 +21,27 @@ pub(super) fn holder(address: SocketAddr) -> Option<String> {
 }
 
 /// Looks who holds these addresses now, for whoever asks later: a process that is confined sees into no other (Landlock
-/// holds for `/proc/<pid>/fd` as it does for ptrace).
+/// holds for `/proc/<pid>/fd` as it does for ptrace). The kernel takes tens of milliseconds to tell of its sockets, whether
+/// there are many or not: it is asked only where somebody is in the way.
 pub(crate) fn look(addresses: impl Iterator<Item = SocketAddr>) {
-    let held = addresses.filter_map(|address| Some((address, seen(address)?)));
+    let taken = addresses.filter(|&address| is_taken(address));
+    let held = taken.filter_map(|address| Some((address, seen(address)?)));
     let _ = KNOWN.set(held.collect());
+}
+
+/// Whether somebody listens there. Asked without listening, so that no client comes in meanwhile.
+fn is_taken(address: SocketAddr) -> bool {
+    let tried = || {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4(),
+            SocketAddr::V6(_) => TcpSocket::new_v6(),
+        }?;
+        // As the listener itself: connections that have ended are in nobody's way.
+        #[cfg(unix)]
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)
+    };
+    tried().is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse)
 }
 
 /// By whom addresses were held when this process began.
@@ -87,5 +107,14 @@ mod tests {
         let holder = holder(address).unwrap();
         let own = format!("(process {})", std::process::id());
         assert!(holder.ends_with(&own), "{holder}");
+    }
+
+    #[test]
+    fn an_address_is_taken_for_as_long_as_somebody_listens() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        assert!(is_taken(address));
+        drop(listener);
+        assert!(!is_taken(address));
     }
 }

@@ -1,4 +1,5 @@
-//! Lines on their way out. Whoever has something to say leaves it here and goes on; one thread writes.
+//! Lines on their way out. Whoever has something to say leaves it here and goes on; one thread writes, at once where it was
+//! silent before, and a moment later what comes while many speak.
 //!
 //! So a reader that has stopped reading, or a disk that is full, costs lines and never a session. What finds no room,
 //! or cannot be written, is counted, and the count is told as soon as lines can be written again.
@@ -31,8 +32,10 @@ struct State {
     bytes: usize,
     /// Lost since that was last told.
     untold: u64,
-    /// Whether the thread waits for lines.
+    /// Whether the thread waits to be told of a line.
     idle: bool,
+    /// Whether a line was taken that is not written yet.
+    writing: bool,
 }
 
 impl Queue {
@@ -55,12 +58,11 @@ impl Queue {
 
     /// Waits until all lines are written, or for so long; whether they are.
     pub(super) fn drain(&self, patience: Duration) -> bool {
-        let waiting = self
-            .0
-            .emptied
-            .wait_timeout_while(self.0.lock(), patience, |state| {
-                !state.idle || !state.lines.is_empty()
-            });
+        let state = self.0.lock();
+        self.0.filled.notify_one();
+        let waiting = self.0.emptied.wait_timeout_while(state, patience, |state| {
+            state.writing || !state.lines.is_empty()
+        });
         !waiting
             .unwrap_or_else(PoisonError::into_inner)
             .1
@@ -125,17 +127,37 @@ impl Shared {
 
     fn next(&self) -> Box<[u8]> {
         let mut state = self.lock();
+        let mut rested = !state.writing;
+        state.writing = false;
         loop {
             if let Some(line) = state.lines.pop_front() {
                 state.bytes -= line.len();
-                state.idle = false;
+                state.writing = true;
                 return line;
             }
-            state.idle = true;
             self.emptied.notify_all();
-            let waiting = self.filled.wait(state);
-            state = waiting.unwrap_or_else(PoisonError::into_inner);
+            state = if rested {
+                self.wait(state)
+            } else {
+                self.rest(state)
+            };
+            rested = true;
         }
+    }
+
+    /// Until there is a line.
+    fn wait<'s>(&self, mut state: MutexGuard<'s, State>) -> MutexGuard<'s, State> {
+        state.idle = true;
+        let waiting = self.filled.wait(state);
+        let mut state = waiting.unwrap_or_else(PoisonError::into_inner);
+        state.idle = false;
+        state
+    }
+
+    /// Lets lines gather: to be woken for each of many would cost more than writing them.
+    fn rest<'s>(&self, state: MutexGuard<'s, State>) -> MutexGuard<'s, State> {
+        let resting = self.filled.wait_timeout(state, REST);
+        resting.unwrap_or_else(PoisonError::into_inner).0
     }
 
     /// The lines that were lost, once those are written that came before them.
@@ -180,6 +202,8 @@ fn of_the_thread_itself(line: &[u8]) -> bool {
 /// What may wait to be written, in bytes: some thousands of lines.
 const MOST_BYTES: usize = 1 << 20;
 const PAUSE: Duration = Duration::from_millis(10);
+/// How long lines gather after one was written.
+const REST: Duration = Duration::from_millis(5);
 
 #[cfg(test)]
 mod tests {

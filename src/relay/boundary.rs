@@ -12,7 +12,36 @@ pub(super) struct Boundary {
     lost: bool,
 }
 
+/// What comes next.
+#[cfg(target_os = "linux")]
+pub(super) enum Ahead {
+    /// Whatever it is, frames cannot be told apart.
+    Anything,
+    /// A frame.
+    Header,
+    /// The rest of a header.
+    RestOfHeader,
+    /// So much of a payload.
+    Payload(u64),
+}
+
 impl Boundary {
+    #[cfg(target_os = "linux")]
+    pub(super) const fn ahead(&self) -> Ahead {
+        match (self.lost, self.payload_left, self.header_seen) {
+            (true, _, _) => Ahead::Anything,
+            (false, 0, 0) => Ahead::Header,
+            (false, 0, _) => Ahead::RestOfHeader,
+            (false, left, _) => Ahead::Payload(left),
+        }
+    }
+
+    /// So much of the payload went by unseen.
+    #[cfg(target_os = "linux")]
+    pub(super) const fn skip(&mut self, bytes: u64) {
+        self.payload_left = self.payload_left.saturating_sub(bytes);
+    }
+
     /// Takes the bytes that come next.
     pub(super) fn feed(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() && !self.lost {

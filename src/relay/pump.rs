@@ -12,6 +12,7 @@ use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, AsyncWriteExt as _, ReadBuf};
 
 use super::boundary::Boundary;
+use super::bulk::{Bulk, Taken};
 use super::{Client, RelayStats, Tap, Traffic, Wire};
 use crate::stream::Stream;
 use crate::ws::Close;
@@ -41,6 +42,7 @@ struct Direction {
     state: State,
     way: Way,
     boundary: Option<Boundary>,
+    bulk: Bulk,
     tap: Option<Box<Tap>>,
     /// Why the receiver takes nothing any more. What it said before may still lie unread.
     failure: Option<Box<io::Error>>,
@@ -149,12 +151,13 @@ enum Moved {
 }
 
 impl Direction {
-    const fn new(way: Way) -> Self {
+    fn new(way: Way) -> Self {
         Self {
             rest: Bytes::new(),
             state: State::Open,
             way,
             boundary: None,
+            bulk: Bulk::default(),
             tap: None,
             failure: None,
         }
@@ -205,6 +208,7 @@ impl Direction {
     /// The direction has ended, because of its receiver. The other one may still hold what the receiver said last.
     fn refused(&mut self, error: io::Error) -> Poll<io::Result<()>> {
         self.rest = Bytes::new();
+        self.bulk.drop_held();
         self.state = State::Ended;
         self.failure = Some(Box::new(error));
         Poll::Ready(Ok(()))
@@ -221,15 +225,46 @@ impl Direction {
         }
         // Not even a small allocation stays with an idle session.
         self.rest = Bytes::new();
+        if self.bulk.holds()
+            && let Stream::Plain(to) = &*to
+        {
+            ready!(self.bulk.poll_give(cx, to))?;
+        }
         if to.is_tls() {
             return Pin::new(to).poll_flush(cx);
         }
         Poll::Ready(Ok(()))
     }
 
-    /// Reads into the thread's buffer and writes it on at once. What was read is not lost: what the receiver has no room
-    /// for becomes the rest.
+    /// Moves what there is on; what the receiver has no room for becomes the rest.
     fn poll_move(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut Stream,
+        to: &mut Stream,
+        traffic: &Traffic,
+        mut at_most: usize,
+    ) -> Poll<io::Result<Moved>> {
+        if self.bulk.is_due()
+            && at_most == usize::MAX
+            && self.tap.is_none()
+            && let (Stream::Plain(from), Stream::Plain(_)) = (&*from, &*to)
+        {
+            match ready!(self.bulk.poll_take(cx, from, self.boundary.as_mut()))? {
+                Taken::Bytes(bytes) => {
+                    self.count(bytes, traffic);
+                    return Poll::Ready(Ok(Moved::Some));
+                }
+                Taken::End => return Poll::Ready(Ok(Moved::End)),
+                Taken::NotYet(bytes) => at_most = bytes,
+                Taken::Unsuitable => {}
+            }
+        }
+        self.poll_copy(cx, from, to, traffic, at_most)
+    }
+
+    /// Reads into the thread's buffer and writes it on at once.
+    fn poll_copy(
         &mut self,
         cx: &mut Context<'_>,
         from: &mut Stream,
@@ -250,6 +285,9 @@ impl Direction {
             if bytes.is_empty() {
                 return Poll::Ready(Ok(Moved::End));
             }
+            if at_most == usize::MAX {
+                self.bulk.note_read(bytes.len() == BUFFER_SIZE);
+            }
             self.take_note(bytes, traffic);
             let bytes = tapped(&mut self.tap, bytes);
             if bytes.is_empty() {
@@ -267,11 +305,15 @@ impl Direction {
         })
     }
 
-    fn take_note(&mut self, bytes: &[u8], traffic: &Traffic) {
+    fn count(&self, bytes: u64, traffic: &Traffic) {
         match self.way {
-            Way::ToGateway => traffic.to_gateway(bytes.len() as u64),
-            Way::ToClient => traffic.to_client(bytes.len() as u64),
+            Way::ToGateway => traffic.to_gateway(bytes),
+            Way::ToClient => traffic.to_client(bytes),
         }
+    }
+
+    fn take_note(&mut self, bytes: &[u8], traffic: &Traffic) {
+        self.count(bytes.len() as u64, traffic);
         if let Some(boundary) = &mut self.boundary {
             boundary.feed(bytes);
         }
