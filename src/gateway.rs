@@ -208,20 +208,19 @@ impl GatewayFacts {
             .get("meta.lastTouchedVersion")
             .and_then(Value::as_str);
         self.last_touched = touched.map(str::to_owned);
-        let listed = reader.texts("gateway.trustedProxies");
+        let listed = reader.entries("gateway.trustedProxies");
         self.trusted_proxies_listed = match document.get("gateway.trustedProxies") {
             None => Some(0),
             Some(list) => list.as_array().map(Vec::len),
         };
         let mut proxies = Vec::new();
-        for text in listed {
+        for (written, text) in listed {
             match network(&text) {
                 Some(network) => proxies.push(network),
                 None => reader.findings.push(Finding::new(
                     Warning::GatewayTrustedProxyInvalid,
                     format!(
-                        "the gateway ignores {:?} in gateway.trustedProxies: it is neither an address nor a network",
-                        text
+                        "the gateway ignores {written:?} in gateway.trustedProxies: it is neither an address nor a network"
                     ),
                     "write an address such as \"127.0.0.2\"",
                 )),
@@ -313,7 +312,7 @@ struct Lookup<'a> {
     findings: &'a mut Vec<Finding>,
 }
 
-impl Lookup<'_> {
+impl<'a> Lookup<'a> {
     fn flag(&mut self, key: &str) -> Option<bool> {
         let value = self.document.get(key)?;
         let flag = value.as_bool();
@@ -335,6 +334,12 @@ impl Lookup<'_> {
     }
 
     fn texts(&mut self, key: &str) -> Vec<String> {
+        let entries = self.entries(key).into_iter();
+        entries.map(|(_, text)| text).collect()
+    }
+
+    /// The texts of a list, each as it is written and as it is meant: what a variable holds may be a secret.
+    fn entries(&mut self, key: &str) -> Vec<(&'a str, String)> {
         let Some(value) = self.document.get(key) else {
             return Vec::new();
         };
@@ -343,16 +348,19 @@ impl Lookup<'_> {
                 .push(self.document.wrong(key, "a list of texts"));
             return Vec::new();
         };
-        let mut texts = Vec::new();
+        let mut entries = Vec::new();
         for item in items {
             match item {
-                Value::String(text) => texts.extend(self.substituted(key, text)),
+                Value::String(written) => {
+                    let text = self.substituted(key, written);
+                    entries.extend(text.map(|text| (written.as_str(), text)));
+                }
                 _ => self
                     .findings
                     .push(self.document.wrong(key, "a list of texts")),
             }
         }
-        texts
+        entries
     }
 
     fn substituted(&mut self, key: &str, text: &str) -> Option<String> {

@@ -4,25 +4,32 @@ use serde_json::Value;
 
 use super::Choices;
 use crate::delegate::Delegate;
-use crate::handshake::message::{Answer, Connect, challenge};
+use crate::handshake::message::fuzz::{any_claims, usual_claims};
+use crate::handshake::message::{Answer, Claims, Connect, Hello, challenge};
 use crate::identity::proof::{PayloadVersion, ProofRules, verify};
 use crate::rewrite::{self, SharedSecret};
 use crate::secret::Secret;
 
 /// A client's first message, rewritten: it says what it said, but for what a delegated session has to say otherwise, and
-/// its new signature holds. Read as the gateway's answer, it keeps nothing that was issued to the delegate.
+/// its new signature holds. Read as the gateway's answer, it keeps nothing that was issued to the delegate. Either is
+/// read the same whether it is written as usual or not.
 pub fn connect(data: &[u8]) {
     let mut choices = Choices(data);
-    let secret = match choices.byte() % 3 {
-        0 => None,
+    let how = choices.byte();
+    let secret = match how & 3 {
         1 => Some(SharedSecret::Token(Secret::new("the shared token"))),
-        _ => Some(SharedSecret::Password(Secret::new("the shared password"))),
+        2 => Some(SharedSecret::Password(Secret::new("the shared password"))),
+        _ => None,
     };
     let text = choices.0;
     let _ = challenge(text);
-    let Ok(original) = Connect::parse(text) else {
+    assert_read_alike(text);
+    let Ok(mut original) = Connect::parse(text) else {
         return;
     };
+    if how & 4 != 0 {
+        original = narrowed(&original);
+    }
     let rewritten = rewrite::connect(&original, delegate(), NONCE, NOW, secret.as_ref());
     let sent = Connect::parse(&rewritten).unwrap();
 
@@ -31,7 +38,10 @@ pub fn connect(data: &[u8]) {
     assert_eq!(proven, Ok(PayloadVersion::V2));
     assert_eq!(device.id, delegate().device_id().as_str());
     // What is no number for this side, as 1e999, is one for a gateway, and goes on as it is.
-    if let Ok(before) = serde_json::from_slice(text) {
+    if let Ok(mut before) = serde_json::from_slice::<Value>(text) {
+        if how & 4 != 0 {
+            before["params"]["scopes"] = serde_json::json!(original.claims.scopes);
+        }
         let after = serde_json::from_slice(&rewritten).unwrap();
         assert_same_but(&before, &after, secret.is_some(), "");
         answer(&original, &before);
@@ -40,6 +50,43 @@ pub fn connect(data: &[u8]) {
     assert_eq!(sent.claims.request_id, original.claims.request_id);
     assert_eq!(sent.claims.scopes, original.claims.scopes);
     assert_eq!(sent.claims.role, original.claims.role);
+}
+
+/// The request for fewer scopes, which is the same in everything else.
+fn narrowed(original: &Connect) -> Connect {
+    let fewer: Vec<String> = original.claims.scopes.iter().skip(1).cloned().collect();
+    let narrowed = original.for_scopes(fewer);
+    let read = Connect::parse(narrowed.message().to_text().as_bytes()).unwrap();
+    assert!(read.claims == narrowed.claims);
+    narrowed
+}
+
+/// What is read of a message without looking at all of it is what a look at all of it finds.
+fn assert_read_alike(text: &[u8]) {
+    let (Ok(text), Ok(message)) = (
+        std::str::from_utf8(text),
+        serde_json::from_slice::<Value>(text),
+    ) else {
+        return;
+    };
+    if let Some(usual) = usual_claims(text) {
+        assert!(any_claims(text).as_ref() == Ok(&usual));
+    }
+    let id = message.get("id").and_then(Value::as_str);
+    let id = id.unwrap_or_default();
+    if let Some(usual) = Hello::parse(text.as_bytes(), id) {
+        let Some(Answer::Hello(whole)) = Answer::parse(text.as_bytes(), id) else {
+            unreachable!("it is a hello-ok for one reader, and none for the other")
+        };
+        for part in ["/payload/server", "/payload/auth"] {
+            let told = |value: &Value| value.pointer(part).filter(|part| !part.is_null()).cloned();
+            assert_eq!(told(usual.told()), told(&whole));
+        }
+        let claims = Claims::default();
+        let shown =
+            |hello: Hello| -> Value { serde_json::from_str(&hello.of_delegated(&claims)).unwrap() };
+        assert_eq!(shown(usual), shown(Hello::from(whole)));
+    }
 }
 
 /// The same message as what a gateway might answer: shown to the client, it holds no token.

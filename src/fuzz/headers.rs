@@ -17,7 +17,7 @@ pub fn headers(data: &[u8]) {
         true => Peer::named(address),
         false => Peer::direct(address),
     };
-    let trust = trust(choices.one_of(&[&[][..], &["127.0.0.1/32"], &["10.0.0.0/8"]]));
+    let trust = trust(choices.one_of(&PROXIES));
     let sent = parsed(choices.0);
 
     let attribution = trust.attribute(peer, &sent);
@@ -69,12 +69,16 @@ pub fn headers(data: &[u8]) {
 
 fn forwards(name: &HeaderName) -> bool {
     let name = name.as_str();
-    name.starts_with("x-forwarded-") || ["forwarded", "x-real-ip", "x-client-ip"].contains(&name)
+    let others = ["forwarded", "x-real-ip", "x-client-ip", "true-client-ip"];
+    name.starts_with("x-forwarded-") || others.contains(&name)
 }
 
 fn identifies(name: &HeaderName) -> bool {
     let name = name.as_str();
-    name == "x-user" || name == "remote-user" || name.starts_with("tailscale-")
+    let families = ["tailscale-", "x-remote-", "x-auth-request-", "cf-access-"];
+    name == "x-user"
+        || name == "remote-user"
+        || families.iter().any(|family| name.starts_with(family))
 }
 
 /// The lines that hyper would have let through.
@@ -101,6 +105,13 @@ fn trust(proxies: &[&str]) -> Trust {
         ..Trust::default()
     }
 }
+
+const PROXIES: [&[&str]; 4] = [
+    &[],
+    &["127.0.0.1/32"],
+    &["10.0.0.0/8"],
+    &["0.0.0.0/0", "::/0"],
+];
 
 const PEERS: [&str; 6] = [
     "127.0.0.1",

@@ -1,15 +1,16 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-use rusqlite::types::Value as Cell;
-use rusqlite::{Connection, params_from_iter};
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, ToSql, params_from_iter};
 use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
 use tempfile::TempDir;
 
 use super::{Choices, assert_printable};
 use crate::config::Environment;
 use crate::device::{DeviceRecord, OperatorToken};
-use crate::gateway::{GatewayFacts, discover};
+use crate::gateway::{GatewayAuth, GatewayFacts, details, discover};
 use crate::identity::store::fuzz as store;
 
 /// The text of `paired.json`, and of `pending.json`: a record says what the file says of it, a later one of a device
@@ -82,15 +83,25 @@ fn assert_token(written: &Value, record: &DeviceRecord) {
     }
 }
 
-/// The gateway's `openclaw.json`: whatever it says, the shim starts, and what it tells of it shows no secret.
+/// The gateway's `openclaw.json`, and behind a zero byte each a file that it may include and its `.env`: whatever they
+/// say, the shim starts, and what it tells of them shows no secret.
 pub fn config(text: &[u8]) {
     thread_local! {
         static DIRECTORY: TempDir = tempfile::tempdir().unwrap();
     }
     let facts = DIRECTORY.with(|directory| {
-        std::fs::write(directory.path().join("openclaw.json"), text).unwrap();
+        let mut texts = text.splitn(3, |byte| *byte == 0);
+        for name in ["openclaw.json", "more.json", ".env"] {
+            let path = directory.path().join(name);
+            match texts.next() {
+                Some(text) => std::fs::write(path, text).unwrap(),
+                None => drop(std::fs::remove_file(path)),
+            }
+        }
         let environment = Environment::from_iter([("SET", "value")]);
-        discover(Some(directory.path()), &environment, 18_780)
+        let facts = discover(Some(directory.path()), &environment, 18_780);
+        let _ = details(&facts, &environment);
+        facts
     });
     assert_facts(&facts, &String::from_utf8_lossy(text));
     if facts.config_file.is_none() {
@@ -104,11 +115,14 @@ pub fn config(text: &[u8]) {
 
 fn assert_facts(facts: &GatewayFacts, text: &str) {
     assert!(facts.port != Some(0));
-    if let Some(secret) = facts
-        .auth
-        .secret()
-        .filter(|secret| is_secret(secret.reveal(), text))
-    {
+    for finding in &facts.findings {
+        assert_printable(&finding.message);
+    }
+    let secret = match &facts.auth {
+        GatewayAuth::TrustedProxy { password, .. } => password.as_ref(),
+        auth => auth.secret(),
+    };
+    if let Some(secret) = secret.filter(|secret| is_secret(secret.reveal(), text)) {
         for finding in &facts.findings {
             assert!(!finding.to_string().contains(secret.reveal()));
         }
@@ -138,7 +152,7 @@ pub fn rows(data: &[u8]) {
                 >= inserted.len().min(1)
         );
         let as_json = as_json(&inserted);
-        let (devices, _) = store::paired(as_json.to_string().as_bytes()).unwrap();
+        let (devices, _) = store::paired(as_json.as_bytes()).unwrap();
         for (id, record) in &snapshot.devices {
             let twin = &devices[id];
             assert_eq!(record.public_key, twin.public_key);
@@ -167,7 +181,7 @@ fn database() -> Connection {
 }
 
 /// Fills both tables anew; returns the rows of the first.
-fn insert(database: &mut Connection, choices: &mut Choices<'_>) -> Vec<Vec<Cell>> {
+fn insert<'a>(database: &mut Connection, choices: &mut Choices<'a>) -> Vec<Vec<Cell<'a>>> {
     let transaction = database.transaction().unwrap();
     transaction
         .execute_batch("DELETE FROM device_pairing_paired; DELETE FROM device_pairing_pending;")
@@ -179,7 +193,7 @@ fn insert(database: &mut Connection, choices: &mut Choices<'_>) -> Vec<Vec<Cell>
             true => ("device_pairing_paired", PAIRED.len()),
             false => ("device_pairing_pending", PENDING.len()),
         };
-        let cells: Vec<Cell> = (0..columns).map(|_| cell(choices)).collect();
+        let cells: Vec<Cell<'_>> = (0..columns).map(|_| cell(choices)).collect();
         let marks = vec!["?"; columns].join(",");
         transaction
             .prepare_cached(&format!("INSERT OR REPLACE INTO {table} VALUES ({marks})"))
@@ -194,40 +208,48 @@ fn insert(database: &mut Connection, choices: &mut Choices<'_>) -> Vec<Vec<Cell>
     inserted
 }
 
-fn cell(choices: &mut Choices<'_>) -> Cell {
-    match choices.byte() % 6 {
-        0 => Cell::Null,
-        1 => Cell::Integer(i64::from(choices.byte()) - 16),
-        2 => Cell::Real(f64::from(choices.byte()) / 3.0),
-        3 => Cell::Blob(choices.piece().to_vec()),
-        4 => Cell::Integer(i64::MAX - i64::from(choices.byte())),
-        _ => Cell::Text(String::from_utf8_lossy(choices.piece()).into_owned()),
+/// A value of any type; a text may be none.
+struct Cell<'a>(ValueRef<'a>);
+
+impl ToSql for Cell<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(self.0))
     }
 }
 
+fn cell<'a>(choices: &mut Choices<'a>) -> Cell<'a> {
+    Cell(match choices.byte() % 6 {
+        0 => ValueRef::Null,
+        1 => ValueRef::Integer(i64::from(choices.byte()) - 16),
+        2 => ValueRef::Real(f64::from(choices.byte()) / 3.0),
+        3 => ValueRef::Blob(choices.piece()),
+        4 => ValueRef::Integer(i64::MAX - i64::from(choices.byte())),
+        _ => ValueRef::Text(choices.piece()),
+    })
+}
+
 /// The rows as a gateway up to 2026.7.1 would have written them; the last row of a device counts.
-fn as_json(rows: &[Vec<Cell>]) -> Value {
+fn as_json(rows: &[Vec<Cell<'_>>]) -> String {
     let mut devices = HashMap::new();
     for cells in rows {
-        let columns = PAIRED.iter().zip(cells);
-        let fields = columns.filter_map(|(column, cell)| {
-            let text = match cell {
-                Cell::Text(text) => text.as_str(),
-                _ => return None,
+        let mut fields = HashMap::new();
+        for (column, cell) in PAIRED.iter().zip(cells) {
+            let (Some((name, is_json)), ValueRef::Text(text)) = (field(column), cell.0) else {
+                continue;
             };
-            let (name, is_json) = field(column)?;
+            let text = String::from_utf8_lossy(text);
             let value = match is_json {
-                true => serde_json::from_str(text).ok()?,
-                false => text.into(),
+                // As it is written: what nobody reads of it may be what another parser does not take.
+                true => RawValue::from_string(text.into_owned()).ok(),
+                false => to_raw_value(&text).ok(),
             };
-            Some((name.to_owned(), value))
-        });
-        let fields: serde_json::Map<String, Value> = fields.collect();
-        if let Some(id) = fields.get("deviceId").and_then(Value::as_str) {
-            devices.insert(id.to_owned(), Value::Object(fields.clone()));
+            fields.extend(value.map(|value| (name, value)));
+        }
+        if let Some(ValueRef::Text(id)) = cells.first().map(|cell| cell.0) {
+            devices.insert(String::from_utf8_lossy(id), fields);
         }
     }
-    Value::Object(devices.into_iter().collect())
+    serde_json::to_string(&devices).unwrap()
 }
 
 fn field(column: &str) -> Option<(&'static str, bool)> {

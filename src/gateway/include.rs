@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::document;
 use crate::config::{Environment, Finding, Warning};
+use crate::text::safe;
 
 /// Replaces every `$include` in the parts that the shim reads.
 pub(super) fn resolve(
@@ -88,10 +89,10 @@ impl Includer<'_> {
             ));
         };
         let path = directory.join(file);
+        let shown = safe(&path.to_string_lossy());
         let real = path
             .canonicalize()
-            .map_err(|error| format!("{}: {error}", path.display()))?;
-        let shown = path.display();
+            .map_err(|error| format!("{shown}: {error}"))?;
         if !self.roots.iter().any(|root| real.starts_with(root)) {
             return Err(format!(
                 "{shown} lies outside of the gateway's configuration directory"

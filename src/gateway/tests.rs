@@ -239,6 +239,23 @@ fn an_include_that_cannot_be_used_is_named_and_the_rest_holds() {
 }
 
 #[test]
+fn a_file_that_is_to_be_included_is_named_without_acting_on_the_terminal() {
+    let facts = State::new(r"{$include: '\u001b[31m', gateway: {auth: {mode: 'none'}}}").discover();
+    assert_eq!(codes(&facts), ["gateway-include-unusable"]);
+    assert!(!facts.findings[0].message.contains('\u{1b}'));
+}
+
+#[test]
+fn an_entry_that_is_no_proxy_is_told_as_it_is_written() {
+    let facts = State::new(
+        "{env: {B: 's3cret'}, gateway: {auth: {token: '${B}'}, trustedProxies: ['${B}']}}",
+    )
+    .discover();
+    assert_eq!(codes(&facts), ["gateway-trusted-proxy-invalid"]);
+    assert!(facts.findings[0].message.contains("\"${B}\""));
+}
+
+#[test]
 fn a_hostile_configuration_is_a_finding_and_nothing_worse() {
     let deep = format!("{}1{}", "{a:".repeat(100_000), "}".repeat(100_000));
     let large = format!("{{a: \"{}\"}}", "x".repeat(10 * 1024 * 1024));

@@ -7,9 +7,9 @@ mod deferred;
 use std::io;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Buf as _, BytesMut};
 use serde_json::Value;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, timeout_at};
 
 use super::message::{Answer, Challenge, Connect, Hello, Refusal, challenge};
@@ -133,8 +133,8 @@ impl<'c> Exchange<'c> {
             match scanner.next(&self.client.wire.unread) {
                 Err(_) => return Ok(Opening::Untouched(Untouched::NotFrames)),
                 Ok(Some(Item::Control { raw, .. })) => {
-                    let control = self.client.wire.unread.split_to(raw);
-                    self.gateway.send(&control).await?;
+                    let client = &mut self.client.wire;
+                    client.hand_on(raw, &mut self.gateway).await?;
                     continue;
                 }
                 Ok(Some(Item::Message {
@@ -159,7 +159,8 @@ impl<'c> Exchange<'c> {
             tokio::select! {
                 read = self.gateway.read_more() => {
                     if !matches!(read, Ok(1..)) {
-                        self.client.send(&self.gateway.unread.split()).await?;
+                        let rest = self.gateway.unread.len();
+                        self.client.hand_on(rest, &mut self.gateway.unread).await?;
                         return Ok(Opening::Left(challenge.left(true)));
                     }
                     challenge.pass(&mut self.gateway, self.client).await?;
@@ -279,8 +280,7 @@ impl<'c> Exchange<'c> {
     }
 
     async fn pass_on(&mut self, raw: usize) -> io::Result<()> {
-        let bytes = self.gateway.unread.split_to(raw);
-        self.client.send(&bytes).await
+        self.client.hand_on(raw, &mut self.gateway.unread).await
     }
 
     /// Shows the client `message` instead of the answer that lies unread.
@@ -407,6 +407,14 @@ impl Wire {
         std::future::pending().await
     }
 
+    /// Hands on so many of the unread bytes. Whoever gives up waiting for it loses none: what the other side has not taken
+    /// yet stays unread.
+    async fn hand_on(&mut self, bytes: usize, to: &mut Self) -> io::Result<()> {
+        let mut bytes = (&mut self.unread).take(bytes);
+        to.stream.write_all_buf(&mut bytes).await?;
+        to.stream.flush().await
+    }
+
     async fn drain(&mut self) {
         loop {
             self.unread.clear();
@@ -448,7 +456,7 @@ impl Watched {
     /// its place must not be in the middle of it.
     async fn pass(&mut self, gateway: &mut Wire, client: &mut Client) -> io::Result<()> {
         let whole = self.look(&gateway.unread);
-        client.send(&gateway.unread.split_to(whole)).await
+        client.hand_on(whole, &mut gateway.unread).await
     }
 
     /// How many of the bytes are whole messages; all of them where they are none.
@@ -497,3 +505,43 @@ const CHALLENGE_LIMIT: usize = 16 * 1024;
 const CHALLENGE_PATIENCE: Duration = Duration::from_secs(2);
 /// The gateways' own limit for one message (`policy.maxPayload`, every version).
 const LONGEST_ANSWER: usize = 26_214_400;
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+    use tokio::io::{DuplexStream, duplex};
+
+    use super::*;
+    use crate::stream::Stream;
+
+    fn wire(stream: DuplexStream) -> Wire {
+        Wire {
+            stream: Stream::Memory(stream),
+            unread: BytesMut::new(),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_client_does_not_take_in_time_is_left_for_later() {
+        let (mut client, client_end) = duplex(64);
+        let (mut gateway, gateway_end) = duplex(1024);
+        let limits = Limits {
+            connect_frame: 1024,
+            timeout: Duration::from_secs(10),
+        };
+        let mut client_end = Client::from(wire(client_end));
+        let mut exchange = Exchange::new(&mut client_end, wire(gateway_end), limits);
+        let event = frame::encode(Opcode::Binary, &[7; 200], None);
+        gateway.write_all(&event).await.unwrap();
+        let answered = exchange.answer("c1").await.unwrap();
+        assert!(matches!(answered, Answered::Nothing));
+        // A close would land inside of it.
+        let close = Close::new(POLICY_VIOLATION, "");
+        exchange.client.close(Vec::new(), &close).await.unwrap();
+        let mut taken = Vec::new();
+        client.read_to_end(&mut taken).await.unwrap();
+        assert_eq!(taken.len(), 64);
+        assert_eq!([&taken, &*exchange.gateway.unread].concat(), event);
+    }
+}

@@ -2,6 +2,8 @@
 //!
 //! Parsed for what the shim has to know; every field it does not know stays in the text, in its place.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod hello;
 mod usual;
 
@@ -33,6 +35,7 @@ impl std::fmt::Debug for Connect {
 
 /// Who a client says it is and what it asks for.
 #[derive(Clone, Debug, Default)]
+#[cfg_attr(any(test, fuzzing), derive(PartialEq))]
 pub struct Claims {
     /// The request's id; the answer carries the same.
     pub request_id: String,
@@ -60,6 +63,7 @@ pub struct Claims {
 
 /// `params.device`.
 #[derive(Clone, Debug)]
+#[cfg_attr(any(test, fuzzing), derive(PartialEq))]
 pub struct DeviceProof {
     /// The device id that is claimed.
     pub id: String,
@@ -75,6 +79,7 @@ pub struct DeviceProof {
 
 /// `params.auth`.
 #[derive(Clone, Default)]
+#[cfg_attr(any(test, fuzzing), derive(PartialEq))]
 pub struct AuthClaims {
     /// The shared token; up to 2026.2.21 clients send a device token here too.
     pub token: Option<String>,

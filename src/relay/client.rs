@@ -5,6 +5,7 @@
 
 use std::io;
 
+use bytes::{Buf as _, BytesMut};
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::timeout;
 
@@ -39,15 +40,35 @@ impl Client {
     /// When the socket fails.
     pub async fn send(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
-            let written = self.wire.stream.write(bytes).await?;
-            if written == 0 {
-                return Err(io::ErrorKind::WriteZero.into());
-            }
-            let (gone, left) = bytes.split_at(written);
-            self.told.feed(gone);
-            bytes = left;
+            let written = self.write(bytes).await?;
+            bytes.advance(written);
         }
         self.wire.stream.flush().await
+    }
+
+    /// Hands on so many of the gateway's bytes. Whoever gives up waiting for it loses none: what the client has not taken
+    /// yet stays unread.
+    ///
+    /// # Errors
+    ///
+    /// When the socket fails.
+    pub async fn hand_on(&mut self, bytes: usize, unread: &mut BytesMut) -> io::Result<()> {
+        let mut left = bytes;
+        while left > 0 {
+            let written = self.write(unread.get(..left).unwrap_or_default()).await?;
+            unread.advance(written);
+            left -= written;
+        }
+        self.wire.stream.flush().await
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.wire.stream.write(bytes).await?;
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        self.told.feed(bytes.get(..written).unwrap_or_default());
+        Ok(written)
     }
 
     /// Says some last frames and closes. Inside a frame that nobody is going to end, its connection just ends.
