@@ -10,6 +10,7 @@ mod alarm;
 mod boundary;
 #[cfg_attr(not(target_os = "linux"), path = "relay/bulk_elsewhere.rs")]
 mod bulk;
+mod client;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod pump;
@@ -32,6 +33,7 @@ use tokio::time::{Sleep, sleep, timeout};
 use crate::stream::Stream;
 use crate::ws::Close;
 use alarm::Alarm;
+pub use client::Client;
 use pump::{Progress, Pump};
 pub use tap::Tap;
 pub use traffic::Traffic;
@@ -70,9 +72,9 @@ pub struct RelayStats {
 pub enum Stop {
     /// Never: nobody but its two ends closes it.
     Never,
-    /// By a close frame between two frames, when this completes. The relay begins between two frames.
+    /// By a close frame between two frames, when this completes.
     Between(BoxFuture<'static, Close>),
-    /// By the end of its connections, when this completes: what goes through is no frames, or begins inside one.
+    /// By the end of its connections, when this completes: what goes through is no frames.
     Anywhere(BoxFuture<'static, Close>),
 }
 
@@ -84,7 +86,7 @@ pub enum Stop {
 /// What it returns is all that a session takes up for as long as it lasts, so whatever is rare lies elsewhere. It fails
 /// when a socket does; whatever was read before has been handed on, or is lost with the socket it was for.
 pub fn relay(
-    client: Wire,
+    client: impl Into<Client>,
     gateway: Wire,
     idle: Option<Duration>,
     stop: Stop,
@@ -94,7 +96,7 @@ pub fn relay(
 ) -> impl Future<Output = io::Result<RelayStats>> + Send {
     let framed = matches!(stop, Stop::Between(_));
     let mut alarm = alarm(stop, idle, &traffic);
-    let mut pump = Pump::new(client, gateway, framed, tap, traffic);
+    let mut pump = Pump::new(client.into(), gateway, framed, tap, traffic);
     let mut linger: Option<Pin<Box<Sleep>>> = None;
     async move {
         let _kept = &kept;

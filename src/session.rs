@@ -28,7 +28,6 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use hyper::header::UPGRADE;
-use tokio::io::AsyncWriteExt as _;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -43,7 +42,7 @@ use crate::engine::{Engine, Visit, Would};
 use crate::handshake::drive::{Exchange, Limits, Opening, Untouched};
 use crate::http::pacing::{NoPlace, Pacing};
 use crate::listen::Admitted;
-use crate::relay::{RelayStats, Stop, Tap, Wire, relay};
+use crate::relay::{Client, RelayStats, Stop, Tap, Wire, relay};
 use crate::telemetry::Row;
 use crate::ws::Close;
 use crate::ws::close::SERVICE_RESTART;
@@ -86,10 +85,7 @@ pub struct Session {
 
 /// A session whose handshake is over.
 struct Established {
-    client: Wire,
     gateway: Wire,
-    /// Whether what the gateway sends next begins a frame.
-    framed: bool,
     /// Ends a delegated session that may no longer go on.
     stop: Option<oneshot::Receiver<Close>>,
     /// Explains the `missing scope` answers of a degraded session; no other has one.
@@ -111,14 +107,18 @@ impl Session {
         gateway: Wire,
         _place: Option<OwnedSemaphorePermit>,
     ) -> io::Result<Option<Lasting>> {
+        let mut client = Client::from(client);
         let established = match self.engine.mode.get() {
-            Mode::Off => Some(Established::untouched(client, gateway)),
+            Mode::Off => Some(Established::untouched(gateway)),
             mode => {
-                let handshake = Box::pin(self.handshake(mode, client, gateway));
-                self.unless_ended(handshake).await?
+                let handshake = Box::pin(self.handshake(mode, &mut client, gateway));
+                match self.unless_ended(handshake).await {
+                    Some(result) => result?,
+                    None => return self.restarting(client).await,
+                }
             }
         };
-        Ok(established.map(|established| self.goes_on(established)))
+        Ok(established.map(|established| self.goes_on(client, established)))
     }
 
     /// Runs the handshake of a session that is most likely to be refused as it was before; see [`crate::breaker`]. `place`
@@ -132,15 +132,19 @@ impl Session {
         client: Wire,
         _place: OwnedSemaphorePermit,
     ) -> io::Result<Option<Lasting>> {
-        let deferred = Box::pin(self.deferred(client));
-        let established = self.unless_ended(deferred).await?;
-        Ok(established.map(|established| self.goes_on(established)))
+        let mut client = Client::from(client);
+        let deferred = Box::pin(self.deferred(&mut client));
+        match self.unless_ended(deferred).await {
+            Some(result) => Ok(result?.map(|established| self.goes_on(client, established))),
+            None => self.restarting(client).await,
+        }
     }
 
     /// What is left of the session when its handshake is over.
-    fn goes_on(self, established: Established) -> Lasting {
+    fn goes_on(self, client: Client, established: Established) -> Lasting {
         Lasting {
-            framed: established.framed && self.is_websocket(),
+            framed: self.is_websocket(),
+            client,
             established,
             idle: self.idle,
             row: self.row,
@@ -161,15 +165,20 @@ impl Session {
         self.pacing.place(self.client_address).await.map(Some)
     }
 
-    /// A handshake is given up when the shim ends.
-    async fn unless_ended<T>(
-        &self,
-        handshake: impl Future<Output = io::Result<T>>,
-    ) -> io::Result<T> {
+    /// A handshake is given up when the shim ends: `None`.
+    async fn unless_ended<T>(&self, handshake: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
-            result = handshake => result,
-            () = self.ending.cancelled() => Err(io::ErrorKind::ConnectionAborted.into()),
+            result = handshake => Some(result),
+            () = self.ending.cancelled() => None,
         }
+    }
+
+    /// Sends a client away whose handshake was given up.
+    async fn restarting(&self, mut client: Client) -> io::Result<Option<Lasting>> {
+        if self.is_websocket() {
+            client.dismiss(&restart()).await;
+        }
+        Err(io::ErrorKind::ConnectionAborted.into())
     }
 
     fn is_websocket(&self) -> bool {
@@ -182,7 +191,7 @@ impl Session {
     async fn handshake(
         &self,
         mode: Mode,
-        client: Wire,
+        client: &mut Client,
         gateway: Wire,
     ) -> io::Result<Option<Established>> {
         let started = Instant::now();
@@ -194,7 +203,7 @@ impl Session {
                     info!(from = %self.client_address, "no connect request came in time; what becomes of it is the gateway's to say");
                 }
                 debug!(client = %self.client_address, "relayed without a look: {why:?}");
-                return Ok(Established::not_understood(exchange));
+                return Ok(Established::as_it_is(exchange));
             }
             Opening::Left(left) => {
                 self.tell_of_early_end(left, started.elapsed());
@@ -253,6 +262,7 @@ impl Session {
 
 /// A session whose handshake is over, with no more than it needs for the rest of its life: there may be thousands.
 pub struct Lasting {
+    client: Client,
     established: Established,
     framed: bool,
     idle: Option<Duration>,
@@ -266,12 +276,10 @@ impl Lasting {
     /// Runs the session to its end. What it resolves to fails when a socket fails or the session is ended from here.
     pub fn run(self) -> impl Future<Output = io::Result<RelayStats>> + Send {
         let Established {
-            client,
             gateway,
             stop,
             tap,
             delegation,
-            ..
         } = self.established;
         let close = close(stop, self.ending).boxed();
         let stop = if self.framed {
@@ -281,51 +289,36 @@ impl Lasting {
         };
         let traffic = self.row.traffic();
         let kept = (self.row, delegation, self.admitted);
-        relay(client, gateway, self.idle, stop, tap, traffic, kept)
+        relay(self.client, gateway, self.idle, stop, tap, traffic, kept)
     }
 }
 
 impl Established {
-    const fn untouched(client: Wire, gateway: Wire) -> Self {
+    const fn untouched(gateway: Wire) -> Self {
         Self {
-            client,
             gateway,
-            framed: true,
             stop: None,
             tap: None,
             delegation: None,
         }
     }
 
-    /// The client said something else than it should, maybe while the gateway was in the middle of a frame.
-    fn not_understood(exchange: Exchange) -> Option<Self> {
-        Some(Self {
-            framed: false,
-            ..Self::untouched(exchange.client, exchange.gateway)
-        })
-    }
-
-    /// Whatever was answered, it goes on as it came.
-    fn as_it_is(exchange: Exchange) -> Option<Self> {
-        Some(Self {
-            framed: !exchange.is_in_frame(),
-            ..Self::untouched(exchange.client, exchange.gateway)
-        })
+    /// Whatever was said, it goes on as it came.
+    fn as_it_is(exchange: Exchange<'_>) -> Option<Self> {
+        Some(Self::untouched(exchange.gateway))
     }
 
     /// The same, with the answers explained that the session is going to get.
-    fn degraded(exchange: Exchange, tap: Option<Tap>) -> Option<Self> {
+    fn degraded(exchange: Exchange<'_>, tap: Option<Tap>) -> Option<Self> {
         Some(Self {
             tap,
-            ..Self::untouched(exchange.client, exchange.gateway)
+            ..Self::untouched(exchange.gateway)
         })
     }
 
-    fn delegated(exchange: Exchange, delegated: Delegated) -> Option<Self> {
+    fn delegated(exchange: Exchange<'_>, delegated: Delegated) -> Option<Self> {
         Some(Self {
-            client: exchange.client,
             gateway: exchange.gateway,
-            framed: true,
             stop: Some(delegated.stop),
             tap: None,
             delegation: Some(delegated.delegation),
@@ -347,13 +340,17 @@ async fn close(stop: Option<oneshot::Receiver<Close>>, ending: CancellationToken
     };
     tokio::select! {
         close = stopped => close,
-        () = ending.cancelled() => Close::new(SERVICE_RESTART, "service restart"),
+        () = ending.cancelled() => restart(),
     }
 }
 
-async fn end(mut client: Wire, close: &Close) -> io::Result<Option<Established>> {
-    client.send(&close.server_frame()).await?;
-    client.stream.shutdown().await?;
+/// Clients come back at once.
+fn restart() -> Close {
+    Close::new(SERVICE_RESTART, "service restart")
+}
+
+async fn end(client: &mut Client, close: &Close) -> io::Result<Option<Established>> {
+    client.close(Vec::new(), close).await?;
     Err(io::Error::new(
         io::ErrorKind::TimedOut,
         close.reason.clone(),

@@ -85,6 +85,12 @@ impl Shim {
         directory.map_or(0, Iterator::count)
     }
 
+    /// Threads of the process; a session has none of its own.
+    pub(crate) fn threads(&self) -> usize {
+        let directory = fs::read_dir(format!("/proc/{}/task", self.child.id()));
+        directory.map_or(0, Iterator::count)
+    }
+
     pub(crate) fn paired(&self) -> PathBuf {
         self.directory.path().join("state/devices/paired.json")
     }

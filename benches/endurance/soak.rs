@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt as _;
 use futures_util::future::join_all;
+use futures_util::stream::iter;
 use tokio::task::JoinHandle;
 use tokio::time::{interval, sleep, timeout};
 
@@ -122,8 +124,20 @@ pub(crate) async fn run(program: &Path, wishes: &Wishes) -> bool {
         wishes.sessions, wishes.churn, wishes.minutes
     );
 
-    let standing: Vec<_> = (0..wishes.sessions)
-        .map(|number| stands(number, &shim, &seen))
+    let arriving = Instant::now();
+    // Before the time runs: a crowd that comes at once is another bench.
+    let arrived: Vec<_> = iter(0..wishes.sessions)
+        .map(|number| {
+            let opening = seen.open(&shim, number);
+            async move { (number, opening.await) }
+        })
+        .buffer_unordered(GENTLY)
+        .collect()
+        .await;
+    println!("all there after {:.0} s", arriving.elapsed().as_secs_f64());
+    let standing: Vec<_> = arrived
+        .into_iter()
+        .map(|(number, session)| stands(number, session, &shim, &seen))
         .collect();
     let churning: Vec<_> = (0..wishes.churn)
         .map(|number| comes_and_goes(number, &shim, &seen))
@@ -142,6 +156,7 @@ pub(crate) async fn run(program: &Path, wishes: &Wishes) -> bool {
     let mut report = Report::default();
     report.plot("resident memory", "MiB", &samples.memory);
     report.plot("descriptors", "", &samples.descriptors);
+    report.plot("threads", "", &samples.threads);
     report.plot("sessions", "", &samples.sessions);
     report.fact("sessions opened", seen.opened.load(Ordering::Relaxed));
     report.fact(
@@ -170,9 +185,15 @@ pub(crate) async fn run(program: &Path, wishes: &Wishes) -> bool {
     for what in wrong.iter().take(5) {
         println!("    {what}");
     }
-    let (early, late) = samples.early_and_late();
-    let grown = format!("{early:.1} MiB, later {late:.1} MiB");
-    report.held("memory", grown, late <= early * 1.1 + 1.0);
+    for (name, unit, series) in [
+        ("memory", " MiB", &samples.memory),
+        ("descriptors", "", &samples.descriptors),
+        ("threads", "", &samples.threads),
+    ] {
+        let (early, late) = early_and_late(series);
+        let grown = format!("{early:.1}{unit}, later {late:.1}{unit}");
+        report.held(name, grown, late <= early * 1.1 + 1.0);
+    }
     accounts(&shim, &mut sessions, &mut report).await;
     join_all(sessions.into_iter().map(Session::close)).await;
     emptied(&shim, at_rest, &mut report).await;
@@ -181,12 +202,15 @@ pub(crate) async fn run(program: &Path, wishes: &Wishes) -> bool {
 }
 
 /// A client that stays, and comes back when it is sent away; in the end its session.
-fn stands(number: usize, shim: &Arc<Shim>, seen: &Arc<Seen>) -> JoinHandle<Session> {
+fn stands(
+    number: usize,
+    mut session: Session,
+    shim: &Arc<Shim>,
+    seen: &Arc<Seen>,
+) -> JoinHandle<Session> {
     let (shim, seen) = (Arc::clone(shim), Arc::clone(seen));
     tokio::spawn(async move {
-        sleep(spread(number, 5.0)).await;
         loop {
-            let mut session = seen.open(&shim, number).await;
             let mut since = seen.epoch();
             while !seen.is_over() {
                 sleep(spread(number, 4.0)).await;
@@ -204,6 +228,7 @@ fn stands(number: usize, shim: &Arc<Shim>, seen: &Arc<Seen>) -> JoinHandle<Sessi
             if seen.is_over() && session.echo(1).await.is_ok() {
                 return session;
             }
+            session = seen.open(&shim, number).await;
         }
     })
 }
@@ -288,17 +313,16 @@ async fn restarted(shim: &Shim, gateway: Gateway, seen: &Seen) -> Gateway {
 struct Samples {
     memory: Vec<f64>,
     descriptors: Vec<f64>,
+    threads: Vec<f64>,
     sessions: Vec<f64>,
 }
 
-impl Samples {
-    /// Memory in MiB once everybody was there, and at the end.
-    fn early_and_late(&self) -> (f64, f64) {
-        let fifth = self.memory.len() / 5;
-        let early = &self.memory[fifth..2 * fifth];
-        let late = &self.memory[self.memory.len() - fifth..];
-        (median(early), median(late))
-    }
+/// What a series was once everybody was there, and at the end.
+fn early_and_late(series: &[f64]) -> (f64, f64) {
+    let fifth = series.len() / 5;
+    let early = &series[fifth..2 * fifth];
+    let late = &series[series.len() - fifth..];
+    (median(early), median(late))
 }
 
 fn watch(shim: &Arc<Shim>, seen: &Arc<Seen>) -> JoinHandle<Samples> {
@@ -312,6 +336,7 @@ fn watch(shim: &Arc<Shim>, seen: &Arc<Seen>) -> JoinHandle<Samples> {
                 .memory
                 .push(shim.process().rss() as f64 / f64::from(1 << 20));
             samples.descriptors.push(shim.descriptors() as f64);
+            samples.threads.push(shim.threads() as f64);
             let sessions = shim.metric("scope_shim_sessions", "").await;
             samples.sessions.push(sessions.unwrap_or_default());
         }
@@ -390,6 +415,8 @@ fn spread(number: usize, seconds: f64) -> Duration {
     Duration::from_secs_f64(seconds * (0.5 + part / 2.0))
 }
 
+/// Handshakes at a time while everybody arrives.
+const GENTLY: usize = 32;
 /// How long before the end the gateway is left alone.
 const SETTLE: Duration = Duration::from_secs(30);
 /// Descriptors of whoever asks at that moment.

@@ -13,7 +13,7 @@ use crate::handshake::drive::{
     Answered, Deferred, Exchange, Limits, Opening, Request, Untouched, say_no,
 };
 use crate::handshake::message::{Challenge, challenge};
-use crate::relay::{Stop, Wire, relay};
+use crate::relay::{Client, Stop, Wire, relay};
 use crate::stream::Stream;
 use crate::ws::frame::encode;
 use crate::ws::scan::Sender;
@@ -119,12 +119,10 @@ async fn play(
     let (gateway, gateway_end) = duplex(ROOM);
     let over = Cell::new(false);
     let shim = async {
-        let (exchange, course) = handshake(wire(client_end), wire(gateway_end), way).await;
+        let mut client = Client::from(wire(client_end));
+        let (gateway, course) = handshake(&mut client, wire(gateway_end), way).await;
         over.set(true);
-        if let Some(Exchange {
-            client, gateway, ..
-        }) = exchange
-        {
+        if let Some(gateway) = gateway {
             let stop = Stop::Never;
             let relayed = relay(client, gateway, None, stop, None, Default::default(), ());
             relayed.await.unwrap();
@@ -189,8 +187,8 @@ async fn hear(mut from: ReadHalf<DuplexStream>, deaf: bool) -> Vec<u8> {
     bytes
 }
 
-/// A handshake, and both ends of the session if it goes on.
-async fn handshake(client: Wire, gateway: Wire, way: Way) -> (Option<Exchange>, Course) {
+/// A handshake, and the gateway's end of the session if it goes on.
+async fn handshake(client: &mut Client, gateway: Wire, way: Way) -> (Option<Wire>, Course) {
     let mut course = Course {
         delegated: false,
         hello: None,
@@ -211,7 +209,7 @@ async fn handshake(client: Wire, gateway: Wire, way: Way) -> (Option<Exchange>, 
         Opening::Left(_) => return (None, course),
         Opening::Untouched(_) => {
             course.end = End::Relayed;
-            return (Some(exchange), course);
+            return (Some(exchange.gateway), course);
         }
     };
     course.delegated = way != Way::Passed;
@@ -224,7 +222,7 @@ async fn handshake(client: Wire, gateway: Wire, way: Way) -> (Option<Exchange>, 
 }
 
 /// A handshake that the shim begins by itself, until it has a gateway.
-async fn deferred(client: Wire, gateway: Wire) -> (Opening, Option<Exchange>) {
+async fn deferred(client: &mut Client, gateway: Wire) -> (Opening, Option<Exchange<'_>>) {
     let mut deferred = Deferred::new(client, LIMITS);
     let own = Challenge {
         nonce: NONCE.to_owned(),
@@ -240,10 +238,10 @@ async fn deferred(client: Wire, gateway: Wire) -> (Opening, Option<Exchange>) {
 
 /// What the gateway says to the request, and what the client is shown of it.
 async fn answered(
-    mut exchange: Exchange,
+    mut exchange: Exchange<'_>,
     request: &Request,
     mut course: Course,
-) -> (Option<Exchange>, Course) {
+) -> (Option<Wire>, Course) {
     let claims = &request.connect.claims;
     match exchange.answer(&claims.request_id).await.unwrap() {
         Answered::Left => return (None, course),
@@ -262,7 +260,7 @@ async fn answered(
         Answered::Hello(_) | Answered::Refused { .. } | Answered::Nothing => {}
     }
     course.end = End::Relayed;
-    (Some(exchange), course)
+    (Some(exchange.gateway), course)
 }
 
 /// The client got what the gateway said, but for the answer where the delegate had asked.

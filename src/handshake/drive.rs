@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, timeout_at};
 
 use super::message::{Answer, Challenge, Connect, Hello, Refusal, challenge};
-use crate::relay::Wire;
+use crate::relay::{Client, Wire};
 use crate::ws::close::POLICY_VIOLATION;
 use crate::ws::scan::Sender;
 use crate::ws::{Close, Item, Opcode, Scanner, frame};
@@ -31,14 +31,13 @@ pub struct Limits {
 
 /// Both ends of a session while its handshake runs.
 #[derive(Debug)]
-pub struct Exchange {
-    /// The client's end.
-    pub client: Wire,
+pub struct Exchange<'c> {
+    /// The client's end, which outlives a handshake that is given up.
+    pub client: &'c mut Client,
     /// The gateway's end.
     pub gateway: Wire,
     deadline: Instant,
     limits: Limits,
-    in_frame: bool,
 }
 
 /// How a session opens.
@@ -101,16 +100,15 @@ pub enum Answered {
     Left,
 }
 
-impl Exchange {
+impl<'c> Exchange<'c> {
     /// A handshake that starts now.
     #[must_use]
-    pub fn new(client: Wire, gateway: Wire, limits: Limits) -> Self {
+    pub fn new(client: &'c mut Client, gateway: Wire, limits: Limits) -> Self {
         Self {
             client,
             gateway,
             deadline: Instant::now() + limits.timeout,
             limits,
-            in_frame: false,
         }
     }
 
@@ -128,14 +126,15 @@ impl Exchange {
     }
 
     async fn open_unbounded(&mut self) -> io::Result<Opening> {
-        let mut challenge = Watched::default();
+        let mut challenge = Watched::new();
         let mut scanner = Scanner::new(Sender::Client, self.limits.connect_frame);
-        challenge.pass(&mut self.gateway, &mut self.client).await?;
+        challenge.pass(&mut self.gateway, self.client).await?;
         loop {
-            match scanner.next(&self.client.unread) {
+            match scanner.next(&self.client.wire.unread) {
                 Err(_) => return Ok(Opening::Untouched(Untouched::NotFrames)),
                 Ok(Some(Item::Control { raw, .. })) => {
-                    self.client.hand_on(raw, &mut self.gateway).await?;
+                    let client = &mut self.client.wire;
+                    client.hand_on(raw, &mut self.gateway).await?;
                     continue;
                 }
                 Ok(Some(Item::Message {
@@ -160,11 +159,13 @@ impl Exchange {
             tokio::select! {
                 read = self.gateway.read_more() => {
                     if !matches!(read, Ok(1..)) {
+                        let rest = self.gateway.unread.len();
+                        self.client.hand_on(rest, &mut self.gateway.unread).await?;
                         return Ok(Opening::Left(challenge.left(true)));
                     }
-                    challenge.pass(&mut self.gateway, &mut self.client).await?;
+                    challenge.pass(&mut self.gateway, self.client).await?;
                 }
-                read = self.client.read_more() => {
+                read = self.client.wire.read_more() => {
                     if !matches!(read, Ok(1..)) {
                         return Ok(Opening::Left(challenge.left(false)));
                     }
@@ -181,7 +182,7 @@ impl Exchange {
                 Err(_) | Ok(Ok(0)) => break,
                 Ok(read) => read?,
             };
-            watched.pass(&mut self.gateway, &mut self.client).await?;
+            watched.pass(&mut self.gateway, self.client).await?;
         }
         Ok(watched.challenge)
     }
@@ -192,7 +193,7 @@ impl Exchange {
     ///
     /// When the gateway's socket fails.
     pub async fn send_original(&mut self, request: &Request) -> io::Result<()> {
-        let bytes = self.client.unread.split_to(request.raw);
+        let bytes = self.client.wire.unread.split_to(request.raw);
         self.gateway.send(&bytes).await
     }
 
@@ -202,7 +203,7 @@ impl Exchange {
     ///
     /// When the gateway's socket fails.
     pub async fn send_instead(&mut self, request: &Request, message: &[u8]) -> io::Result<()> {
-        let _ = self.client.unread.split_to(request.raw);
+        let _ = self.client.wire.unread.split_to(request.raw);
         self.gateway.send(&request.controls).await?;
         self.send_message(message).await
     }
@@ -262,14 +263,14 @@ impl Exchange {
                 }
                 Ok(None) => {}
             }
-            let room = self.client.unread.len() < self.limits.connect_frame;
+            let room = self.client.wire.unread.len() < self.limits.connect_frame;
             tokio::select! {
                 read = self.gateway.read_more() => {
                     if read? == 0 {
                         return Ok(Answered::Nothing);
                     }
                 }
-                read = self.client.read_more(), if room => {
+                read = self.client.wire.read_more(), if room => {
                     if read? == 0 {
                         return Ok(Answered::Left);
                     }
@@ -279,16 +280,7 @@ impl Exchange {
     }
 
     async fn pass_on(&mut self, raw: usize) -> io::Result<()> {
-        self.in_frame = true;
-        self.gateway.hand_on(raw, &mut self.client).await?;
-        self.in_frame = false;
-        Ok(())
-    }
-
-    /// Whether the client has had the beginning of a frame whose rest still lies unread.
-    #[must_use]
-    pub const fn is_in_frame(&self) -> bool {
-        self.in_frame
+        self.client.hand_on(raw, &mut self.gateway.unread).await
     }
 
     /// Shows the client `message` instead of the answer that lies unread.
@@ -377,7 +369,7 @@ impl Exchange {
 
     /// Completes when the client leaves; what it sends meanwhile is kept, up to a limit.
     pub async fn left(&mut self) {
-        self.client.left(self.limits.connect_frame).await;
+        self.client.wire.left(self.limits.connect_frame).await;
     }
 
     /// When the handshake has to be over.
@@ -394,13 +386,11 @@ impl Exchange {
 /// # Errors
 ///
 /// When its socket fails.
-pub async fn say_no(mut client: Wire, message: &Value, close: &Close) -> io::Result<()> {
-    let mut bytes = frame::encode(Opcode::Text, message.to_string().as_bytes(), None);
-    bytes.extend_from_slice(&close.server_frame());
-    client.send(&bytes).await?;
-    client.stream.shutdown().await?;
+pub async fn say_no(client: &mut Client, message: &Value, close: &Close) -> io::Result<()> {
+    let answer = frame::encode(Opcode::Text, message.to_string().as_bytes(), None);
+    client.close(answer, close).await?;
     // Closing a socket with unread bytes in it would reset it, and the client might never see the answer.
-    let _ = timeout_at(Instant::now() + CLOSE_PATIENCE, client.drain()).await;
+    let _ = timeout_at(Instant::now() + CLOSE_PATIENCE, client.wire.drain()).await;
     Ok(())
 }
 
@@ -442,11 +432,9 @@ impl Wire {
     }
 }
 
-/// Passes the gateway's first bytes on at once, and looks for the challenge among them.
-#[derive(Default)]
+/// Passes the gateway's first messages on as soon as they are whole, and looks for the challenge among them.
 struct Watched {
-    seen: BytesMut,
-    scanner: Option<Scanner>,
+    scanner: Scanner,
     challenge: Option<Challenge>,
     /// There is none to be found any more.
     hopeless: bool,
@@ -455,35 +443,40 @@ struct Watched {
 }
 
 impl Watched {
-    async fn pass(&mut self, gateway: &mut Wire, client: &mut Wire) -> io::Result<()> {
-        if !self.hopeless {
-            self.seen.extend_from_slice(&gateway.unread);
-            self.look();
+    const fn new() -> Self {
+        Self {
+            scanner: Scanner::new(Sender::Gateway, CHALLENGE_LIMIT),
+            challenge: None,
+            hopeless: false,
+            closing: false,
         }
-        gateway.hand_on(gateway.unread.len(), client).await
     }
 
-    fn look(&mut self) {
-        let scanner = self
-            .scanner
-            .get_or_insert_with(|| Scanner::new(Sender::Gateway, CHALLENGE_LIMIT));
-        loop {
-            match scanner.next(&self.seen) {
-                Ok(None) => return,
-                Err(_) => {
-                    self.hopeless = true;
-                    return;
-                }
+    /// Half a message stays unread: the answer is looked for from there on, and a client that is told something else in
+    /// its place must not be in the middle of it.
+    async fn pass(&mut self, gateway: &mut Wire, client: &mut Client) -> io::Result<()> {
+        let whole = self.look(&gateway.unread);
+        client.hand_on(whole, &mut gateway.unread).await
+    }
+
+    /// How many of the bytes are whole messages; all of them where they are none.
+    fn look(&mut self, bytes: &[u8]) -> usize {
+        let mut whole = 0;
+        while !self.hopeless {
+            match self.scanner.next(bytes.get(whole..).unwrap_or_default()) {
+                Ok(None) => return whole,
+                Err(_) => self.hopeless = true,
                 Ok(Some(Item::Control { opcode, raw })) => {
                     self.closing |= opcode == Opcode::Close;
-                    let _ = self.seen.split_to(raw);
+                    whole += raw;
                 }
                 Ok(Some(Item::Message { payload, raw, .. })) => {
-                    let _ = self.seen.split_to(raw);
                     self.challenge = self.challenge.take().or_else(|| challenge(&payload));
+                    whole += raw;
                 }
             }
         }
+        bytes.len()
     }
 
     /// A client answers a close frame, and may be the first to hang up then.
@@ -537,14 +530,18 @@ mod tests {
             connect_frame: 1024,
             timeout: Duration::from_secs(10),
         };
-        let mut exchange = Exchange::new(wire(client_end), wire(gateway_end), limits);
+        let mut client_end = Client::from(wire(client_end));
+        let mut exchange = Exchange::new(&mut client_end, wire(gateway_end), limits);
         let event = frame::encode(Opcode::Binary, &[7; 200], None);
         gateway.write_all(&event).await.unwrap();
         let answered = exchange.answer("c1").await.unwrap();
         assert!(matches!(answered, Answered::Nothing));
-        assert!(exchange.is_in_frame(), "a close would land inside of it");
-        let mut taken = [0; 64];
-        client.read_exact(&mut taken).await.unwrap();
+        // A close would land inside of it.
+        let close = Close::new(POLICY_VIOLATION, "");
+        exchange.client.close(Vec::new(), &close).await.unwrap();
+        let mut taken = Vec::new();
+        client.read_to_end(&mut taken).await.unwrap();
+        assert_eq!(taken.len(), 64);
         assert_eq!([&taken, &*exchange.gateway.unread].concat(), event);
     }
 }

@@ -1,6 +1,6 @@
 //! Where one frame ends and the next begins, counted without looking at a payload.
 
-use crate::ws::Header;
+use crate::ws::{Header, Opcode};
 
 /// Follows the frames of one direction, whatever pieces they come in.
 #[derive(Debug, Default)]
@@ -8,6 +8,7 @@ pub(super) struct Boundary {
     header: [u8; 14],
     header_seen: usize,
     payload_left: u64,
+    closed: bool,
     lost: bool,
 }
 
@@ -61,7 +62,7 @@ impl Boundary {
         if self.header_seen == 0
             && let Ok(Some(header)) = Header::parse(bytes)
         {
-            self.payload_left = header.payload_len;
+            self.begin(&header);
             return bytes.get(header.header_len..).unwrap_or_default();
         }
         self.feed_header(bytes)
@@ -80,12 +81,17 @@ impl Boundary {
         match Header::parse(self.header.get(..self.header_seen).unwrap_or_default()) {
             Ok(None) => {}
             Ok(Some(header)) => {
-                self.payload_left = header.payload_len;
+                self.begin(&header);
                 self.header_seen = 0;
             }
             Err(_) => self.lost = true,
         }
         rest
+    }
+
+    fn begin(&mut self, header: &Header) {
+        self.payload_left = header.payload_len;
+        self.closed |= header.opcode == Opcode::Close;
     }
 
     /// How many more bytes may be read without passing the end of the frame under way; `None` between two frames, or
@@ -100,9 +106,9 @@ impl Boundary {
         }
     }
 
-    /// Whether frames can be told apart.
-    pub(super) const fn is_known(&self) -> bool {
-        !self.lost
+    /// Whether a close frame may come next: between two frames, where none has come yet.
+    pub(super) fn may_close(&self) -> bool {
+        !self.lost && !self.closed && self.missing().is_none()
     }
 }
 
@@ -111,7 +117,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::ws::Opcode;
     use crate::ws::frame::encode;
 
     proptest! {
@@ -126,7 +131,7 @@ mod tests {
                 boundary.feed(piece);
             }
             prop_assert_eq!(boundary.missing(), None);
-            prop_assert!(boundary.is_known());
+            prop_assert!(boundary.may_close());
         }
     }
 
@@ -138,13 +143,22 @@ mod tests {
         assert_eq!(boundary.missing(), Some(1));
         boundary.feed(&frame[1..10]);
         assert_eq!(boundary.missing(), Some(frame.len() - 10));
+        assert!(!boundary.may_close());
+    }
+
+    #[test]
+    fn after_a_close_there_is_no_other() {
+        let mut boundary = Boundary::default();
+        boundary.feed(&encode(Opcode::Close, &[3, 232], None));
+        assert_eq!(boundary.missing(), None);
+        assert!(!boundary.may_close());
     }
 
     #[test]
     fn bytes_that_are_no_frames_are_noticed() {
         let mut boundary = Boundary::default();
         boundary.feed(b"HTTP/1.1");
-        assert!(!boundary.is_known());
+        assert!(!boundary.may_close());
         assert_eq!(boundary.missing(), None);
     }
 }

@@ -7,13 +7,13 @@ use super::tap::Tap;
 use crate::diagnosis::Diagnosis;
 use crate::findings::Code;
 
-/// Where the frame under way ends after bytes that come in pieces of this size; and whether frames can be told apart.
+/// Where the frame under way ends after bytes that come in pieces of this size; and whether a close frame may follow.
 pub(crate) fn boundary(bytes: &[u8], step: usize) -> (Option<usize>, bool) {
     let mut boundary = Boundary::default();
     for piece in bytes.chunks(step) {
         boundary.feed(piece);
     }
-    (boundary.missing(), boundary.is_known())
+    (boundary.missing(), boundary.may_close())
 }
 
 /// What the client of a degraded session gets of bytes that come in pieces of this size.

@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead as _, AsyncWrite as _, AsyncWriteExt as _, ReadBuf};
 
 use super::boundary::Boundary;
 use super::bulk::{Bulk, Taken};
-use super::{RelayStats, Tap, Traffic, Wire};
+use super::{Client, RelayStats, Tap, Traffic, Wire};
 use crate::stream::Stream;
 use crate::ws::Close;
 
@@ -64,7 +64,7 @@ enum Way {
 
 impl Pump {
     pub(super) fn new(
-        client: Wire,
+        client: Client,
         gateway: Wire,
         framed: bool,
         tap: Option<Tap>,
@@ -72,12 +72,12 @@ impl Pump {
     ) -> Self {
         let mut up = Direction::new(Way::ToGateway);
         let mut down = Direction::new(Way::ToClient);
-        down.boundary = framed.then(Boundary::default);
+        down.boundary = framed.then_some(client.told);
         down.tap = tap.map(Box::new);
-        up.begin_with(&client.unread, &traffic);
+        up.begin_with(&client.wire.unread, &traffic);
         down.begin_with(&gateway.unread, &traffic);
         Self {
-            client: client.stream,
+            client: client.wire.stream,
             gateway: gateway.stream,
             up,
             down,
@@ -134,7 +134,7 @@ impl Pump {
                 Moved::End => return Ok(()),
             }
         }
-        if down.boundary.as_ref().is_some_and(Boundary::is_known) {
+        if down.boundary.as_ref().is_some_and(Boundary::may_close) {
             client.write_all(&close.server_frame()).await?;
         }
         client.shutdown().await
@@ -373,7 +373,7 @@ mod tests {
         client_end.readable().await.unwrap();
 
         let mut pump = Pump::new(
-            wire(client_end),
+            wire(client_end).into(),
             wire(gateway_end),
             false,
             None,

@@ -14,7 +14,7 @@ impl Session {
     /// The same session, after its device was approved for more: by policy at once, or by somebody while it waits.
     pub(super) async fn approval(
         &self,
-        exchange: &mut Exchange,
+        exchange: &mut Exchange<'_>,
         claims: &Claims,
         judgement: &Judgement,
         refusal: &Refusal,

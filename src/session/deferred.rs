@@ -20,7 +20,7 @@ use crate::handshake::drive::{Deferred, Exchange, Opening, Request, Untouched, s
 use crate::handshake::message::{Challenge, Connect};
 use crate::http::pacing::NoPlace;
 use crate::profile::Version;
-use crate::relay::Wire;
+use crate::relay::Client;
 use crate::ws::Close;
 use crate::ws::close::{NORMAL, SERVICE_RESTART, TRY_AGAIN_LATER};
 
@@ -35,8 +35,8 @@ enum Held {
 }
 
 /// A session that has a gateway after all.
-struct Joined {
-    exchange: Exchange,
+struct Joined<'c> {
+    exchange: Exchange<'c>,
     /// What the gateway wants signed.
     nonce: String,
     /// Its share of the gateway's budget for unfinished handshakes.
@@ -45,7 +45,7 @@ struct Joined {
 
 impl Session {
     /// The handshake of an upgrade that is expected to be a repeat: the gateway is not asked unless it is none.
-    pub(super) async fn deferred(&self, client: Wire) -> io::Result<Option<Established>> {
+    pub(super) async fn deferred(&self, client: &mut Client) -> io::Result<Option<Established>> {
         let started = Instant::now();
         let mut deferred = Deferred::new(client, self.limits);
         let challenge = challenge()?;
@@ -62,7 +62,7 @@ impl Session {
             Opening::Untouched(why) => {
                 debug!(client = %self.client_address, "relayed without a look: {why:?}");
                 let Joined { exchange, .. } = self.join(deferred).await?;
-                return Ok(Established::not_understood(exchange));
+                return Ok(Established::as_it_is(exchange));
             }
         };
         let mut judgement = self.judge(&request, &challenge).await;
@@ -117,7 +117,7 @@ impl Session {
     /// ask for it; where it may not, the client has to come back and sign the gateway's.
     async fn go_on(
         &self,
-        deferred: Deferred,
+        deferred: Deferred<'_>,
         request: &Request,
         mut judgement: Judgement,
         report: &mut Report<'_>,
@@ -160,7 +160,7 @@ impl Session {
 
     /// Opens the connection to the gateway that was put off, as soon as it has room for one more handshake. Where that
     /// fails, the client has been told.
-    async fn join(&self, deferred: Deferred) -> io::Result<Joined> {
+    async fn join<'c>(&self, deferred: Deferred<'c>) -> io::Result<Joined<'c>> {
         let gateway = self.redial.dialer.gateway.authority();
         let unreachable =
             |why: &dyn std::fmt::Display| format!("scope-shim: the gateway at {gateway} {why}");
@@ -189,7 +189,11 @@ impl Session {
     }
 
     /// Closes in the way that makes a client of its kind come back at once.
-    async fn send_back(&self, client: Wire, connect: &Connect) -> io::Result<Option<Established>> {
+    async fn send_back(
+        &self,
+        client: &mut Client,
+        connect: &Connect,
+    ) -> io::Result<Option<Established>> {
         self.engine
             .breaker
             .send_back(self.trace(), self.attempt(connect))
@@ -219,7 +223,7 @@ impl Session {
     }
 }
 
-async fn hold(deferred: &mut Deferred, known: &Remembered, delay: Duration) -> Held {
+async fn hold(deferred: &mut Deferred<'_>, known: &Remembered, delay: Duration) -> Held {
     tokio::select! {
         () = known.forgotten() => Held::Released,
         () = sleep(delay) => Held::Answer,

@@ -28,7 +28,7 @@ impl Session {
     /// The delegate asks in the client's place.
     pub(super) async fn delegate(
         &self,
-        mut exchange: Exchange,
+        mut exchange: Exchange<'_>,
         request: &Request,
         judgement: &Judgement,
         nonce: &str,
@@ -97,7 +97,7 @@ impl Session {
     /// that changed in between grants nothing.
     pub(super) async fn accepted(
         &self,
-        exchange: &mut Exchange,
+        exchange: &mut Exchange<'_>,
         connect: &Connect,
         judgement: &Judgement,
     ) -> io::Result<Result<Delegated, Option<(Value, Refusal)>>> {
@@ -114,7 +114,7 @@ impl Session {
             Answered::Hello(hello) => {
                 if let Some(objection) = delegation.objection().await {
                     let close = Close::new(POLICY_VIOLATION, format!("scope-shim: {objection}"));
-                    let _ = exchange.client.send(&close.server_frame()).await;
+                    let _ = exchange.client.close(Vec::new(), &close).await;
                     return Err(io::Error::new(io::ErrorKind::PermissionDenied, objection));
                 }
                 exchange.show_instead(&hello.of_delegated(claims));

@@ -18,7 +18,7 @@ impl Session {
     /// The gateway refused: healed where the session is entitled, or becomes so; else explained.
     pub(super) async fn refused(
         &self,
-        mut exchange: Exchange,
+        mut exchange: Exchange<'_>,
         request: &Request,
         judgement: &Judgement,
         refused: Refused,
@@ -52,7 +52,7 @@ impl Session {
     /// is not allowed, or fails too; then the gateway's first answer still lies unread.
     pub(super) async fn heal(
         &self,
-        exchange: &mut Exchange,
+        exchange: &mut Exchange<'_>,
         request: &Request,
         judgement: &Judgement,
     ) -> io::Result<Option<(Judgement, Delegated)>> {

@@ -4,7 +4,7 @@
 //! in memory and on a clock that stands still until everybody waits. Only the peers are made up. A state is what each
 //! side has said, in its order, and what each has heard; two ways to the same state are followed once. From each state
 //! every event that is still possible is tried, breadth first, up to a depth; and from each the session is run to its
-//! end, first with both peers silent until the handshake is over and then with both gone.
+//! end: once with both peers silent until the handshake is over and then with both gone, once by the end of the shim.
 //!
 //! What must hold in every state is in [`promises`]: nothing of one peer reaches the other that must not, nothing comes
 //! after a close, no session is granted twice, and no handshake outlives its time. The number of states is asserted, so
@@ -18,7 +18,7 @@ mod world;
 
 use std::collections::HashSet;
 
-use peers::{Event, Heard};
+use peers::{Event, Heard, Then};
 use world::World;
 
 /// Everything reachable in so many events behind these; returns how many states that are.
@@ -42,8 +42,9 @@ fn explored(world: &World, behind: &[Event], alphabet: &[Event], depth: usize) -
 
 /// What the state looks like at the end of a path, and whether the session is over there.
 fn visited(world: &World, path: &[Event]) -> ((Vec<Event>, Vec<Event>, Heard), bool) {
-    let walk = peers::walk(world, path);
+    let walk = peers::walk(world, path, Then::Silence);
     promises::hold(world, path, &walk);
+    promises::sent_away(path, &peers::walk(world, path, Then::Stop));
     let (of_client, others) = path.iter().copied().partition(|event| event.is_clients());
     ((of_client, others, walk.then), walk.over_then)
 }

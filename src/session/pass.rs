@@ -21,7 +21,7 @@ impl Session {
     pub(super) async fn pass(
         &self,
         mode: Mode,
-        mut exchange: Exchange,
+        mut exchange: Exchange<'_>,
         request: &Request,
         judgement: &Judgement,
         report: &mut Report<'_>,

@@ -139,7 +139,7 @@ impl Session {
     pub(super) fn explain_silence(
         &self,
         request: &Request,
-        exchange: &Exchange,
+        exchange: &Exchange<'_>,
         report: &mut Report<'_>,
     ) -> Diagnosis {
         let now = Instant::now();
@@ -163,7 +163,7 @@ impl Session {
     /// Tells the client in the form that it shows to its user, and ends the session.
     pub(super) async fn tell(
         &self,
-        mut exchange: Exchange,
+        mut exchange: Exchange<'_>,
         request: &Request,
         refused: Refused,
         diagnosis: &Diagnosis,

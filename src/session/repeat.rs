@@ -15,7 +15,7 @@ use crate::engine::Judgement;
 use crate::handshake::drive::{Exchange, Request, say_no};
 use crate::handshake::message::Connect;
 use crate::identity::{Identity, Unidentified};
-use crate::relay::Wire;
+use crate::relay::Client;
 use crate::ws::Close;
 
 /// What was known of a session's device before the gateway was asked.
@@ -124,7 +124,7 @@ impl Session {
     /// A repeat that was approved while it waited, as the delegate asks for it.
     pub(super) async fn waited(
         &self,
-        exchange: &mut Exchange,
+        exchange: &mut Exchange<'_>,
         request: &Request,
         judgement: &Judgement,
         known: &Remembered,
@@ -146,7 +146,7 @@ impl Session {
     /// Gives the refusal again.
     pub(super) async fn answer(
         &self,
-        client: Wire,
+        client: &mut Client,
         request: &Request,
         judgement: &Judgement,
         known: &Remembered,

@@ -12,10 +12,12 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::command::Bench;
+use crate::faults::{agree, asked};
 use crate::modes::{before, said};
 use crate::program::Program;
-use crate::stage::{Stage, TOKEN, eventually};
+use crate::stage::{Shim, Stage, TOKEN, eventually};
 use crate::support::client::{Connect, LEGACY, READ};
+use crate::wire::{RawClient, masked};
 
 #[tokio::test]
 async fn what_is_left_is_sent_away_so_that_it_comes_back_at_once() {
@@ -180,6 +182,32 @@ async fn the_close_waits_for_the_end_of_the_frame_under_way() {
         drop(client);
         relaying.await.unwrap().unwrap_err();
     }
+}
+
+#[tokio::test]
+async fn a_close_does_not_land_in_a_frame_that_began_before_the_request() {
+    let dir = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let config = "[limits]\ndrain = \"0s\"\n";
+    let shim = Shim::start(listener.local_addr().unwrap(), &dir, config).await;
+    let mut client = RawClient::asks_for_upgrade(shim.addr, "/", b"").await;
+    let mut gateway = asked(&listener).await;
+    agree(&mut gateway).await;
+    client.head().await;
+    let event = encode(Opcode::Text, &vec![b'x'; 3_000], None);
+    let (half, other_half) = event.split_at(1_000);
+    gateway.write_all(half).await.unwrap();
+    let sent = masked(Opcode::Text, b"not a connect request");
+    client.write(&sent).await;
+    gateway.read_exact(&mut vec![0; sent.len()]).await.unwrap();
+    let mut heard = client.exactly(half.len()).await;
+    let stopping = tokio::spawn(shim.stop());
+    gateway.write_all(other_half).await.unwrap();
+    heard.extend(client.rest().await);
+    let close = Close::new(SERVICE_RESTART, "service restart").server_frame();
+    assert!(heard == [event, close].concat());
+    drop(client);
+    stopping.await.unwrap();
 }
 
 #[tokio::test]

@@ -8,23 +8,23 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{Exchange, Left, Limits, Opening, Request, Untouched};
 use crate::handshake::message::{Challenge, Connect};
-use crate::relay::Wire;
+use crate::relay::{Client, Wire};
 use crate::ws::scan::Sender;
 use crate::ws::{Item, Opcode, Scanner, frame};
 
 /// The client's end of a session that has no other end yet.
 #[derive(Debug)]
-pub struct Deferred {
-    /// The client's end.
-    pub client: Wire,
+pub struct Deferred<'c> {
+    /// The client's end, which outlives a handshake that is given up.
+    pub client: &'c mut Client,
     deadline: Instant,
     limits: Limits,
 }
 
-impl Deferred {
+impl<'c> Deferred<'c> {
     /// A handshake that starts now.
     #[must_use]
-    pub fn new(client: Wire, limits: Limits) -> Self {
+    pub fn new(client: &'c mut Client, limits: Limits) -> Self {
         Self {
             client,
             deadline: Instant::now() + limits.timeout,
@@ -53,7 +53,7 @@ impl Deferred {
     async fn first_message(&mut self, challenge: &Challenge) -> io::Result<Opening> {
         let mut scanner = Scanner::new(Sender::Client, self.limits.connect_frame);
         loop {
-            match scanner.next(&self.client.unread) {
+            match scanner.next(&self.client.wire.unread) {
                 Err(_) => return Ok(Opening::Untouched(Untouched::NotFrames)),
                 Ok(Some(Item::Control {
                     opcode: Opcode::Close,
@@ -61,7 +61,7 @@ impl Deferred {
                 })) => return Ok(Opening::Left(LEFT)),
                 Ok(Some(Item::Control { raw, .. })) => {
                     // Nobody waits for an answer to it: no client checks its connection before it has one.
-                    let _ = self.client.unread.split_to(raw);
+                    let _ = self.client.wire.unread.split_to(raw);
                     continue;
                 }
                 Ok(Some(Item::Message {
@@ -82,7 +82,7 @@ impl Deferred {
                 }
                 Ok(None) => {}
             }
-            if self.client.read_more().await? == 0 {
+            if self.client.wire.read_more().await? == 0 {
                 return Ok(Opening::Left(LEFT));
             }
         }
@@ -95,7 +95,7 @@ impl Deferred {
 
     /// Completes when the client leaves; what it says meanwhile is kept, up to a limit.
     pub async fn left(&mut self) {
-        self.client.left(2 * self.limits.connect_frame).await;
+        self.client.wire.left(2 * self.limits.connect_frame).await;
     }
 
     /// Goes on with a gateway, whose own challenge the client must not see: it has had one. Returns its nonce, too.
@@ -103,7 +103,7 @@ impl Deferred {
     /// # Errors
     ///
     /// When the gateway sends no challenge in time; then the client comes back.
-    pub async fn join(self, mut gateway: Wire) -> Result<(Exchange, String), Self> {
+    pub async fn join(self, mut gateway: Wire) -> Result<(Exchange<'c>, String), Self> {
         let deadline = self.deadline;
         match Exchange::fresh_nonce(&mut gateway, deadline).await {
             Ok(Some(nonce)) => {
@@ -112,7 +112,6 @@ impl Deferred {
                     gateway,
                     deadline,
                     limits: self.limits,
-                    in_frame: false,
                 };
                 Ok((exchange, nonce))
             }

@@ -143,21 +143,31 @@ pub(super) struct Walk {
     pub(super) finally: Heard,
 }
 
-pub(super) fn walk(world: &World, path: &[Event]) -> Walk {
+/// What comes after the last event of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Then {
+    /// Both peers are silent until the handshake is over, and leave.
+    Silence,
+    /// The shim is told to stop.
+    Stop,
+}
+
+pub(super) fn walk(world: &World, path: &[Event], next: Then) -> Walk {
     tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
         .unwrap()
-        .block_on(walked(world, path))
+        .block_on(walked(world, path, next))
 }
 
-async fn walked(world: &World, path: &[Event]) -> Walk {
+async fn walked(world: &World, path: &[Event], next: Then) -> Walk {
     let (client, client_end) = duplex(ROOM);
     let (gateway, gateway_end) = duplex(ROOM);
     let (fresh, fresh_end) = duplex(ROOM);
     world.engine.breaker.forget_all().await;
     let session = world.session(wire(fresh_end));
+    let ending = session.ending.clone();
     let (client_end, gateway_end) = (wire(client_end), wire(gateway_end));
     let handshake = tokio::spawn(session.begin(client_end, gateway_end, None));
     let mut ends = Ends {
@@ -176,6 +186,9 @@ async fn walked(world: &World, path: &[Event]) -> Walk {
     }
     let (then, over_then) = (ends.heard.clone(), ends.heard.client.1);
 
+    if next == Then::Stop {
+        ending.cancel();
+    }
     // Nobody says any more: the handshake has to come to its end by itself.
     let begun = timeout(TIMEOUT + SLACK, handshake).await;
     let begun = begun.unwrap_or_else(|_| unreachable!("{path:?}: the handshake hangs"));

@@ -5,8 +5,9 @@ use serde_json::Value;
 use super::peers::{EARLY, Event, FRESH_NONCE, Heard, ISSUED, Walk};
 use super::world::{Kind, World};
 use crate::handshake::message::Connect;
+use crate::ws::close::SERVICE_RESTART;
 use crate::ws::scan::Sender;
-use crate::ws::{Item, Opcode, Scanner};
+use crate::ws::{Close, Item, Opcode, Scanner};
 
 /// Fails where the session that walked this path broke a promise.
 pub(super) fn hold(world: &World, path: &[Event], walk: &Walk) {
@@ -17,6 +18,22 @@ pub(super) fn hold(world: &World, path: &[Event], walk: &Walk) {
     assert!(
         world.engine.delegations.is_empty(),
         "{path:?}: still registered"
+    );
+}
+
+/// Fails where a client that was still there when the shim ended was not told to come back.
+pub(super) fn sent_away(path: &[Event], walk: &Walk) {
+    let heard = &walk.finally.client;
+    let closed_by_others = [Event::ClientEnd, Event::GatewayClose]
+        .iter()
+        .any(|end| path.contains(end));
+    if walk.over_then || closed_by_others {
+        return;
+    }
+    let close = Close::new(SERVICE_RESTART, "service restart").server_frame();
+    assert!(
+        heard.0.ends_with(&close) && heard.1,
+        "{path:?}: not told that the shim ends"
     );
 }
 
