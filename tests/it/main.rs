@@ -61,6 +61,13 @@ mod faults;
 /// A gateway that fails at each step of a handshake, and a shim that ends there.
 mod steps;
 
+/// What befalls the gateway's store, and how soon that is over.
+#[cfg(unix)]
+mod store;
+
+/// Peers that stop in the middle of something, and stay.
+mod stalls;
+
 /// What a shim holds for its clients.
 mod held;
 
