@@ -181,6 +181,8 @@ pub struct Limits {
     pub handshake_timeout: Duration,
     /// How long a session may be silent; `None` for ever.
     pub idle_timeout: Option<Duration>,
+    /// How long a client may be out of reach; `None` leaves it to the system.
+    pub vanished_timeout: Option<Duration>,
     /// Handshakes towards the gateway at a time.
     pub gateway_handshakes: usize,
     /// How long live sessions may go on when the shim stops; `None` until they end by themselves.

@@ -66,6 +66,8 @@ pub struct Connection {
     pub tls: bool,
     /// The host that the client named when TLS began, in lower case.
     pub sni: Option<String>,
+    /// Whether it found no place among the others, and is only to be told so.
+    pub full: bool,
     /// The connection to the gateway that carries its plain requests.
     pub upstream: Upstream,
 }
@@ -80,6 +82,7 @@ impl Connection {
             peer,
             tls: false,
             sni: None,
+            full: false,
             upstream: Upstream::default(),
         }
     }
@@ -100,6 +103,9 @@ impl Connection {
             return Ok(respond::two_hosts());
         }
         let front = served.front();
+        if self.full {
+            return Ok(upgrade::no_place(&front, request));
+        }
         let span = front.span.clone();
         let attribution = front.trust.attribute(self.peer, request.headers());
         // A name that the operator gave leads to this machine with reason, and who has a certificate for a name owns it.

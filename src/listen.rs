@@ -9,7 +9,7 @@ pub(crate) use taken::look as look_who_listens;
 pub(crate) use twin::bind as bind_twin;
 pub use twin::{listener as twin, of as twin_of};
 
-use places::{Place, Places};
+use places::{Found, Place, Room};
 
 use std::error::Error;
 use std::io;
@@ -33,7 +33,7 @@ use crate::http::headers::Peer;
 use crate::http::rebound::address_asked_for;
 use crate::http::upgrade::is_upgrade;
 use crate::served::Door;
-use crate::stream::Stream;
+use crate::stream::{Stream, fail_out_of_reach};
 use crate::telemetry::meters::Connection as Counted;
 use crate::tls;
 use crate::workers::{Load, Workers};
@@ -47,6 +47,8 @@ pub struct Limits {
     pub header_bytes: usize,
     /// How long a request's head may take to arrive.
     pub header_timeout: Duration,
+    /// How long a client may be out of reach; `None` leaves it to the system.
+    pub vanished_timeout: Option<Duration>,
 }
 
 /// Serves clients until the door is closed, and then finishes the requests under way; sessions may run longer.
@@ -71,23 +73,23 @@ pub async fn serve(
 }
 
 async fn serve_at(listener: TcpListener, door: &Arc<Door>, workers: &Workers) {
-    let places = Places::default();
+    let mut room = Room::default();
     let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
             () = door.closed().cancelled() => break,
-            accepted = accept(&listener, &places, door.limits()) => accepted,
+            accepted = accept(&listener, &mut room, door.limits()) => accepted,
         };
-        let Some((stream, peer, place)) = accepted else {
+        let Some((stream, peer, found)) = accepted else {
             continue;
         };
         let Some((worker, load)) = workers.pick() else {
             return;
         };
-        let (door, place) = (Arc::clone(door), (place, load));
+        let door = Arc::clone(door);
         connections.spawn_on(
             async move {
-                if let Err(error) = attend(stream, peer.ip(), door, place).await {
+                if let Err(error) = attend(stream, peer.ip(), door, found, load).await {
                     debug!(client = %peer.ip(), "a client connection ended: {error}");
                 }
             },
@@ -104,18 +106,32 @@ async fn attend(
     stream: StdStream,
     address: IpAddr,
     door: Arc<Door>,
-    place: Admission,
+    found: Found,
+    load: Load,
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
-    let (limits, closed) = (*door.limits().borrow(), door.closed().clone());
+    let (mut limits, closed) = (*door.limits().borrow(), door.closed().clone());
+    let (place, full) = match found {
+        Found::Place(place) => (place, false),
+        Found::Refusal(place) => {
+            door.turned_away(NO_PLACE);
+            limits.header_timeout = limits.header_timeout.min(REFUSAL_PATIENCE);
+            (place, true)
+        }
+    };
     let mut stream = TcpStream::from_std(stream)?;
     stream.set_nodelay(true)?;
+    if let Some(patience) = limits.vanished_timeout {
+        fail_out_of_reach(&stream, patience)?;
+    }
     let Some(client) = client(&mut stream, address, &door, limits).await else {
         return Ok(());
     };
-    let Some((stream, connection)) = enter(stream, client, door, limits, &closed).await else {
+    let Some((stream, mut connection)) = enter(stream, client, door, limits, &closed).await else {
         return Ok(());
     };
-    Ok(serve_connection(stream, connection, limits, closed, place).await?)
+    connection.full = full;
+    let admission = (place, load);
+    Ok(serve_connection(stream, connection.into(), limits, closed, admission).await?)
 }
 
 /// One of the places for connections, and a worker's care.
@@ -130,12 +146,12 @@ pub struct Admitted(
 /// `None` where there was nobody, or how many there may be has changed.
 async fn accept(
     listener: &TcpListener,
-    places: &Places,
+    room: &mut Room,
     mut limits: watch::Receiver<Limits>,
-) -> Option<(StdStream, std::net::SocketAddr, Place)> {
+) -> Option<(StdStream, std::net::SocketAddr, Found)> {
     let most = limits.borrow_and_update().connections;
     let accepted = async {
-        places.one_of(most).await;
+        room.ready(most).await;
         listener.accept().await
     };
     let accepted = tokio::select! {
@@ -143,7 +159,7 @@ async fn accept(
         accepted = accepted => accepted,
     };
     match accepted.and_then(|(stream, peer)| Ok((stream.into_std()?, peer))) {
-        Ok((stream, peer)) => Some((stream, peer, places.take())),
+        Ok((stream, peer)) => Some((stream, peer, room.find(most))),
         Err(error) => {
             // Out of descriptors, mostly: the connection stays in the queue, so a pause is all that helps.
             warn!("cannot accept a client: {error}");
@@ -173,7 +189,7 @@ async fn enter(
     door: Arc<Door>,
     limits: Limits,
     stop: &CancellationToken,
-) -> Option<(Stream, Arc<Connection>)> {
+) -> Option<(Stream, Connection)> {
     let asked = address_asked_for(&stream).unwrap_or(door.address);
     let accepted = tokio::select! {
         () = after_a_moment(stop) => return None,
@@ -187,7 +203,7 @@ async fn enter(
                 sni: accepted.sni,
                 ..Connection::new(door, peer)
             };
-            Some((accepted.stream, Arc::new(connection)))
+            Some((accepted.stream, connection))
         }
         // Whoever has the wrong address, or trusts another certificate, tries again and again.
         Err(why) => {
@@ -208,7 +224,11 @@ async fn serve_connection(
     place: Admission,
 ) -> Result<(), hyper::Error> {
     // It counts for as long as it holds its place.
-    let admitted = Admitted(Arc::new((place, connection.door.connection())));
+    let counted = match connection.full {
+        false => connection.door.connection(),
+        true => None,
+    };
+    let admitted = Admitted(Arc::new((place, counted)));
     let (asked, mut waiting) = watch::channel(Asked::Nothing);
     let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         asked.send_replace(Asked::of(&request));
@@ -318,6 +338,10 @@ pub fn unavailable(config: &Config, error: &io::Error) -> Problem {
     }
 }
 
+/// The name under which clients are counted that found no place.
+pub(crate) const NO_PLACE: &str = "no_place";
+/// How long a client may take to say what it wants that is only to be told that there is no place.
+const REFUSAL_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a client that came in just before the end may take to ask for something.
 const A_MOMENT: Duration = Duration::from_secs(1);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -1,5 +1,7 @@
 //! A connection, plain or under TLS: what clients and gateways are spoken to over.
 
+mod reach;
+
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -7,6 +9,8 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
+
+pub use reach::fail_out_of_reach;
 
 /// A connection to a client or to a gateway.
 #[derive(Debug)]

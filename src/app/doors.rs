@@ -190,5 +190,6 @@ const fn limits(config: &Config) -> Limits {
         connections: config.limits.connections,
         header_bytes: config.limits.header_bytes,
         header_timeout: config.limits.header_timeout,
+        vanished_timeout: config.limits.vanished_timeout,
     }
 }

@@ -200,6 +200,11 @@ pub(super) fn resolve(raw: &RawConfig<'_>) -> Result<Config, Problems> {
         ),
         handshake_timeout: reader.read("limits.handshake_timeout", 15 * second, value::timeout),
         idle_timeout: reader.read("limits.idle_timeout", None, value::timeout_or_off),
+        vanished_timeout: reader.read(
+            "limits.vanished_timeout",
+            Some(120 * second),
+            value::timeout_or_off,
+        ),
         gateway_handshakes: reader.read("limits.gateway_handshakes", 24, value::count(1, 4_096)),
         drain: reader.read("limits.drain", Some(5 * second), value::age_or_off),
     };

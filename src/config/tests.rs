@@ -259,6 +259,7 @@ fn every_key_has_a_variable() {
         ("LIMITS_CONNECT_FRAME_BYTES", "1024"),
         ("LIMITS_HANDSHAKE_TIMEOUT", "1s"),
         ("LIMITS_IDLE_TIMEOUT", "1h"),
+        ("LIMITS_VANISHED_TIMEOUT", "1m"),
         ("LIMITS_GATEWAY_HANDSHAKES", "1"),
         ("LIMITS_DRAIN", "off"),
         ("TLS_CERTIFICATE", "~/certificate.pem"),

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{Response, StatusCode};
 use serde_json::json;
 
@@ -25,6 +25,16 @@ pub fn error(status: StatusCode, kind: &'static str, message: &str) -> Response<
 #[must_use]
 pub fn gateway_unreachable(message: &str) -> Response<Body> {
     error(StatusCode::BAD_GATEWAY, "gateway_unreachable", message)
+}
+
+/// There are too many clients already.
+#[must_use]
+pub fn no_place(message: &str) -> Response<Body> {
+    let mut response = error(StatusCode::SERVICE_UNAVAILABLE, "no_place", message);
+    let headers = response.headers_mut();
+    headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 /// The host that was asked for is none of the gateways'.

@@ -201,17 +201,35 @@ fn for_gateway(request: Request<Incoming>) -> Request<Empty<Bytes>> {
     Request::from_parts(parts, Empty::new())
 }
 
-/// Tells a client why there is no gateway for it. A WebSocket client shows its user the reason of a close frame, but
-/// not the body of a refused upgrade; so the upgrade is accepted and closed with 1013 at once.
+/// Tells a client that there is no place for it.
+pub(super) fn no_place(front: &Front, mut request: Request<Incoming>) -> Response<Body> {
+    let client = hyper::upgrade::on(&mut request);
+    let told = match is_upgrade(request.headers()) {
+        true => tell_why(front, client, &for_gateway(request), NO_PLACE),
+        false => None,
+    };
+    told.unwrap_or_else(|| respond::no_place(NO_PLACE))
+}
+
+/// Tells a client why there is no gateway for it.
 fn turn_away(
     front: &Front,
     client: OnUpgrade,
     request: &Request<Empty<Bytes>>,
     text: &str,
 ) -> Response<Body> {
-    let Some(response) = switching(request) else {
-        return respond::gateway_unreachable(text);
-    };
+    tell_why(front, client, request, text).unwrap_or_else(|| respond::gateway_unreachable(text))
+}
+
+/// A WebSocket client shows its user the reason of a close frame, but not the body of a refused upgrade; so the upgrade is
+/// accepted and closed with 1013 at once. `None` where no WebSocket is asked for.
+fn tell_why(
+    front: &Front,
+    client: OnUpgrade,
+    request: &Request<Empty<Bytes>>,
+    text: &str,
+) -> Option<Response<Body>> {
+    let response = switching(request)?;
     let frame = Close::new(TRY_AGAIN_LATER, text).server_frame();
     front.sessions.spawn(async move {
         if let Some(mut wire) = client.await.ok().and_then(wire) {
@@ -219,7 +237,7 @@ fn turn_away(
             let _ = wire.stream.shutdown().await;
         }
     });
-    response
+    Some(response)
 }
 
 /// The shim's own agreement to a WebSocket, as the gateway gives it: the first subprotocol offered is taken (every
@@ -251,3 +269,6 @@ fn websocket_key(headers: &HeaderMap) -> Option<String> {
     let key = headers.get(SEC_WEBSOCKET_KEY)?.to_str().ok()?;
     websocket.then(|| key.to_owned())
 }
+
+const NO_PLACE: &str =
+    "scope-shim: every place for clients is taken; end some, or raise limits.connections";

@@ -1,12 +1,61 @@
 //! The places for clients at one address: how many there are may change while some are taken.
+//!
+//! Whoever finds none waits in the system's queue, for others come and go. Where nobody goes for a while, waiting is of no
+//! use, and it is better to be told so: for that, too, there are places.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+/// The places at one address, and those for clients that are told that there is none.
+#[derive(Debug, Default)]
+pub(super) struct Room {
+    places: Places,
+    refusals: Places,
+    full_since: Option<Instant>,
+}
+
+/// What a client finds.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// A place.
+    Place(Place),
+    /// Somebody who tells it that there is none, for as long as this lives.
+    Refusal(Place),
+}
+
+impl Room {
+    /// Completes when the next client would find something.
+    pub(super) async fn ready(&mut self, most: usize) {
+        if self.places.are_free(most) {
+            self.full_since = None;
+            return;
+        }
+        let since = *self.full_since.get_or_insert_with(Instant::now);
+        let refused = async {
+            sleep_until(since + PATIENCE).await;
+            self.refusals.one_of(REFUSALS).await;
+        };
+        tokio::select! {
+            () = self.places.one_of(most) => self.full_since = None,
+            () = refused => {}
+        }
+    }
+
+    /// What the client finds that has come now.
+    pub(super) fn find(&self, most: usize) -> Found {
+        match self.places.are_free(most) {
+            true => Found::Place(self.places.take()),
+            false => Found::Refusal(self.refusals.take()),
+        }
+    }
+}
 
 /// How many places are taken.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Places(Arc<watch::Sender<usize>>);
+struct Places(Arc<watch::Sender<usize>>);
 
 /// A client's place, for as long as it lives.
 #[derive(Debug)]
@@ -15,12 +64,17 @@ pub(super) struct Place(Places);
 impl Places {
     /// Completes when fewer than `most` are taken. Where there are fewer places than before, nobody has to leave, and
     /// nobody comes in before enough have left.
-    pub(super) async fn one_of(&self, most: usize) {
+    async fn one_of(&self, most: usize) {
         // The sender is here: it cannot fail.
         let _ = self.0.subscribe().wait_for(|taken| *taken < most).await;
     }
 
-    pub(super) fn take(&self) -> Place {
+    /// Asked, not waited for: whoever polls gets "not yet" from a task that has had its share of the thread, too.
+    fn are_free(&self, most: usize) -> bool {
+        *self.0.borrow() < most
+    }
+
+    fn take(&self) -> Place {
         self.0.send_modify(|taken| *taken += 1);
         Place(self.clone())
     }
@@ -32,21 +86,48 @@ impl Drop for Place {
     }
 }
 
+/// How long all places have to be taken before nobody is let wait for one.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// How many clients are told at a time that there is no place.
+const REFUSALS: usize = 64;
+
 #[cfg(test)]
 mod tests {
-    use futures_util::FutureExt as _;
-
     use super::*;
 
     #[test]
     fn a_place_is_free_again_when_its_client_has_left() {
         let places = Places::default();
-        let free = |most| places.one_of(most).now_or_never().is_some();
+        let free = |most| places.are_free(most);
         let (first, second) = (places.take(), places.take());
         assert!(!free(2) && free(3));
         drop(first);
         assert!(free(2) && !free(1));
         drop(second);
         assert!(free(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_finds_no_place_is_told_so_when_nobody_has_left_for_a_while() {
+        let mut room = Room::default();
+        room.ready(1).await;
+        let Found::Place(first) = room.find(1) else {
+            unreachable!("there was one")
+        };
+        let began = Instant::now();
+        room.ready(1).await;
+        assert_eq!(began.elapsed(), PATIENCE);
+        let told = room.find(1);
+        assert!(matches!(told, Found::Refusal(_)));
+        // Nor does the next one wait.
+        room.ready(1).await;
+        assert_eq!(began.elapsed(), PATIENCE);
+        drop(first);
+        room.ready(1).await;
+        let Found::Place(_second) = room.find(1) else {
+            unreachable!("somebody has left")
+        };
+        room.ready(1).await;
+        assert_eq!(began.elapsed(), 2 * PATIENCE);
     }
 }

@@ -18,6 +18,7 @@ use super::{Handshake, Totals, lock};
 use crate::audit::Rule;
 use crate::explain::Outcome;
 use crate::findings::Code;
+use crate::listen::NO_PLACE;
 use crate::tls::REASONS;
 
 /// The counters of all gateways.
@@ -95,12 +96,13 @@ impl Meters {
         let turned_away = IntCounterVec::new(
             Opts::new(
                 "scope_shim_client_connections_turned_away_total",
-                "Client connections that ended before a word was said: TLS on a port without, plaintext on a port with \
-                 TLS, or a certificate that the client refused. The log has each at the level debug.",
+                "Client connections that were not let in: TLS on a port without, plaintext on a port with TLS, a \
+                 certificate that the client refused, or no place left (limits.connections). The log has each at the \
+                 level debug.",
             ),
             &["reason"],
         )?;
-        for reason in REASONS {
+        for reason in REASONS.into_iter().chain([NO_PLACE]) {
             turned_away.get_metric_with_label_values(&[reason])?;
         }
         register(&registry, &turned_away)?;

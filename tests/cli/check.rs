@@ -113,6 +113,7 @@ fn check_says_what_holds_and_who_said_so() {
     limits.connect_frame_bytes  65536  default
     limits.handshake_timeout  15s  default
     limits.idle_timeout  off  default
+    limits.vanished_timeout  2m  default
     limits.gateway_handshakes  24  default
     limits.drain  5s  default
     tls.certificate  none  default

@@ -61,8 +61,32 @@ mod faults;
 /// A gateway that fails at each step of a handshake, and a shim that ends there.
 mod steps;
 
+/// What befalls the gateway's store, and how soon that is over.
+#[cfg(unix)]
+mod store;
+
+/// Peers that stop in the middle of something, and stay.
+mod stalls;
+
+/// What a shim holds for its clients.
+mod held;
+
 /// No descriptor left, a full disk, a store that never rests.
 mod strain;
+
+/// Clients behind a bad line, or one that is cut.
+#[cfg(target_os = "linux")]
+mod far;
+#[cfg(target_os = "linux")]
+#[expect(clippy::print_stderr, reason = "what is skipped is said")]
+mod line;
+#[cfg(target_os = "linux")]
+#[path = "../support/network.rs"]
+mod network;
+#[cfg(target_os = "linux")]
+#[path = "../support/packages.rs"]
+#[expect(clippy::print_stdout, reason = "what is installed is said")]
+mod packages;
 
 /// Requests that widen nothing are approved, others are not.
 mod approving;

@@ -14,13 +14,14 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::process::Uid;
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space, set_thread_uid};
+use rustix::thread::set_thread_uid;
 use scope_shim::demo::npm::process::{Group, Output, poll, run_to_end};
 use scope_shim::demo::npm::{Installed, RealGateway, Version};
 use tempfile::TempDir;
 
 use crate::Result;
 use crate::agents;
+use crate::network::Network;
 use crate::outcome::Outcome;
 use crate::packages;
 use crate::place::{Column, Place, TOKEN};
@@ -349,46 +350,6 @@ fn unexpected(what: &str, output: &Output) -> Outcome {
     Outcome::Failed {
         what: what.to_owned(),
         words: vec![format!("{}{}", output.stdout, output.stderr)],
-    }
-}
-
-/// A network namespace with loopback alone; dropping it takes it away.
-struct Network(String);
-
-impl Network {
-    fn new(name: &str) -> Result<Self> {
-        let network = Self(format!("scope-shim-{}-{name}", std::process::id()));
-        ip(&["netns", "add", &network.0])?;
-        ip(&["-n", &network.0, "link", "set", "lo", "up"])?;
-        Ok(network)
-    }
-
-    /// Moves this thread, and whatever it starts from now on, there.
-    fn enter(&self) -> Result<()> {
-        use std::os::fd::AsFd as _;
-        let namespace = File::open(format!("/run/netns/{}", self.0))?;
-        Ok(move_into_link_name_space(
-            namespace.as_fd(),
-            Some(LinkNameSpaceType::Network),
-        )?)
-    }
-}
-
-impl Drop for Network {
-    fn drop(&mut self) {
-        // What is left of it goes with the machine.
-        let _ = ip(&["netns", "del", &self.0]);
-    }
-}
-
-fn ip(arguments: &[&str]) -> Result<()> {
-    let output = Command::new("ip").args(arguments).output()?;
-    match output.status.success() {
-        true => Ok(()),
-        false => Err(String::from_utf8_lossy(&output.stderr)
-            .trim()
-            .to_owned()
-            .into()),
     }
 }
 

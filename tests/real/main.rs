@@ -20,6 +20,10 @@ mod handshakes;
 #[cfg(target_os = "linux")]
 mod intercept;
 mod loops;
+#[cfg(target_os = "linux")]
+#[path = "../support/network.rs"]
+#[expect(dead_code, reason = "shared with the other test programs")]
+mod network;
 mod options;
 mod outcome;
 #[path = "../support/packages.rs"]

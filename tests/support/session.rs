@@ -58,6 +58,19 @@ impl Session {
         }
     }
 
+    /// Calls something under this id; under which it was answered.
+    pub async fn answered_under(&mut self, id: &str) -> String {
+        let call = json!({ "type": "req", "id": id, "method": "system-presence", "params": {} });
+        self.send(&call).await;
+        loop {
+            match self.frame().await {
+                Err((code, reason)) => return format!("closed {code} {reason}"),
+                Ok(frame) if frame["type"] == "event" => self.events.push(frame),
+                Ok(frame) => return frame["id"].as_str().unwrap_or_default().to_owned(),
+            }
+        }
+    }
+
     /// A call's result in one word or the error's message.
     pub async fn verdict(&mut self, method: &str, params: Value) -> String {
         match self.call(method, params).await {

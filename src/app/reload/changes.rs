@@ -99,6 +99,7 @@ fn known(key: &str) -> Option<Effect> {
         | "limits.connect_frame_bytes"
         | "limits.handshake_timeout"
         | "limits.idle_timeout"
+        | "limits.vanished_timeout"
         | "limits.gateway_handshakes" => Effect::Next,
         "gateway.url"
         | "gateway.state"
