@@ -120,7 +120,10 @@ async fn attend(
     };
     let mut stream = TcpStream::from_std(stream)?;
     stream.set_nodelay(true)?;
-    if let Some(patience) = limits.vanished_timeout {
+    // Of a peer on this machine the system knows that it is gone.
+    if let Some(patience) = limits.vanished_timeout
+        && !address.is_loopback()
+    {
         fail_out_of_reach(&stream, patience)?;
     }
     let Some(client) = client(&mut stream, address, &door, limits).await else {

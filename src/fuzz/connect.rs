@@ -6,6 +6,7 @@ use super::Choices;
 use crate::delegate::Delegate;
 use crate::handshake::message::fuzz::{any_claims, usual_claims};
 use crate::handshake::message::{Answer, Claims, Connect, Hello, challenge};
+use crate::handshake::object::Object;
 use crate::identity::proof::{PayloadVersion, ProofRules, verify};
 use crate::rewrite::{self, SharedSecret};
 use crate::secret::Secret;
@@ -24,6 +25,7 @@ pub fn connect(data: &[u8]) {
     let text = choices.0;
     let _ = challenge(text);
     assert_read_alike(text);
+    assert_no_token_is_shown(text);
     let Ok(mut original) = Connect::parse(text) else {
         return;
     };
@@ -86,6 +88,23 @@ fn assert_read_alike(text: &[u8]) {
         let shown =
             |hello: Hello| -> Value { serde_json::from_str(&hello.of_delegated(&claims)).unwrap() };
         assert_eq!(shown(usual), shown(Hello::from(whole)));
+    }
+}
+
+/// Whatever else an answer says, and whether that can be read or not.
+fn assert_no_token_is_shown(text: &[u8]) {
+    let id = std::str::from_utf8(text).ok().and_then(|text| {
+        let id = Object::parse(text)?.get("id")?.to_owned();
+        serde_json::from_str::<String>(&id).ok()
+    });
+    let Some(hello) = id.and_then(|id| Hello::parse(text, &id)) else {
+        return;
+    };
+    let shown = hello.of_delegated(&Claims::default());
+    let payload = Object::parse(&shown).unwrap().object("payload").unwrap();
+    if let Some(auth) = payload.object("auth") {
+        assert_eq!(auth.get("deviceToken"), None);
+        assert_eq!(auth.get("scopes"), Some("[]"));
     }
 }
 

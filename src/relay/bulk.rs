@@ -81,7 +81,7 @@ impl Bulk {
                 if *bytes < WORTH_IT {
                     self.full_reads = 0;
                 }
-                self.held = Some(pipe);
+                self.held = Some(Box::new(pipe));
             }
             other => {
                 if let Poll::Ready(Ok(Taken::Unsuitable)) = other {
@@ -128,23 +128,23 @@ struct Pipe {
 
 impl Pipe {
     /// An empty one; `None` where there is none to be had.
-    fn of_thread() -> Option<Box<Self>> {
+    fn of_thread() -> Option<Self> {
         POOL.with_borrow_mut(Vec::pop).or_else(Self::new)
     }
 
-    fn new() -> Option<Box<Self>> {
+    fn new() -> Option<Self> {
         let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).ok()?;
         // A user has only so much room for pipes; a smaller one will do.
         let _ = fcntl_setpipe_size(&write, ROOM);
         let filled = 0;
-        Some(Box::new(Self {
+        Some(Self {
             read,
             write,
             filled,
-        }))
+        })
     }
 
-    fn give_back(self: Box<Self>) {
+    fn give_back(self) {
         if self.filled == 0 {
             POOL.with_borrow_mut(|pool| {
                 if pool.len() < POOLED {
@@ -281,7 +281,7 @@ impl Pipe {
 
 thread_local! {
     /// Pipes that nothing is in.
-    static POOL: RefCell<Vec<Box<Pipe>>> = const { RefCell::new(Vec::new()) };
+    static POOL: RefCell<Vec<Pipe>> = const { RefCell::new(Vec::new()) };
 }
 
 #[cfg(test)]

@@ -20,7 +20,6 @@ pub(super) enum Taken {
     NotYet(usize),
 }
 
-#[expect(clippy::unused_self, reason = "so that both have one form")]
 impl Bulk {
     pub(super) const fn note_read(&mut self, _full: bool) {}
 

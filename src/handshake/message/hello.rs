@@ -107,6 +107,16 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_read_of_auth_is_not_shown_either() {
+        for odd in [r#""\ud83d""#, "1e999"] {
+            let text = TEXT.replace(r#""node""#, odd);
+            let hello = Hello::parse(text.as_bytes(), "1").unwrap();
+            let shown = hello.of_delegated(&claims());
+            assert!(shown.contains(r#""auth": null"#), "{shown}");
+        }
+    }
+
+    #[test]
     fn an_unusual_one_is_left_to_be_read_whole_and_keeps_no_secret_either() {
         let twice = TEXT.replace("\"policy\"", r#""auth":{"deviceToken":"secret"},"policy""#);
         assert!(Hello::parse(twice.as_bytes(), "1").is_none());

@@ -7,11 +7,11 @@ use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
+use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, Visitor};
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
 
 use super::{AuthClaims, Claims, DeviceProof, OPERATOR};
 
@@ -26,14 +26,18 @@ pub(super) fn connect(text: &str) -> Option<Claims> {
 /// What is to be known of the `hello-ok` that answers the request `id`, with the text of its `auth`; `None` for
 /// whatever is not the usual one.
 pub(super) fn hello<'a>(text: &'a str, id: &str) -> Option<(Value, Option<&'a str>)> {
-    let message: Hello<'_> = serde_json::from_str(text).ok()?;
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let message: Hello<'_> = object(&mut reader).ok()?;
+    reader.end().ok()?;
     let answers = message.kind == "res" && message.id == id && message.ok;
-    let auth = message.payload.auth.filter(|_| answers).map(RawValue::get);
-    let told = serde_json::to_value(Told {
-        payload: &message.payload,
-    })
-    .ok()?;
-    answers.then_some((told, auth))
+    let Payload { server, auth } = message.payload;
+    // What is no text or no number here is nothing: a client that is shown it must not be shown the delegate's token.
+    let read = |part: &RawValue| serde_json::from_str(part.get()).unwrap_or(Value::Null);
+    let parts = [("server", server), ("auth", auth)];
+    let parts = parts.map(|(name, part)| Some((name.to_owned(), read(part?))));
+    let payload: Map<String, Value> = parts.into_iter().flatten().collect();
+    let told = json!({ "payload": payload });
+    answers.then_some((told, auth.map(RawValue::get)))
 }
 
 #[derive(Deserialize)]
@@ -107,22 +111,17 @@ struct Hello<'a> {
     #[serde(borrow)]
     id: Cow<'a, str>,
     ok: bool,
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "object")]
     payload: Payload<'a>,
 }
 
 /// Of what a gateway says of itself, all that matters here: most of it are lists of methods and of who is there.
-#[derive(Deserialize, Serialize)]
+#[derive(Deserialize)]
 struct Payload<'a> {
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    #[serde(borrow)]
     server: Option<&'a RawValue>,
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    #[serde(borrow)]
     auth: Option<&'a RawValue>,
-}
-
-#[derive(Serialize)]
-struct Told<'a> {
-    payload: &'a Payload<'a>,
 }
 
 /// A field that is there; `null` is of the wrong type.
@@ -217,5 +216,14 @@ mod tests {
             assert!(connect(&other).is_none(), "{other}");
         }
         assert!(connect(r#"["req","connect","1",{}]"#).is_none());
+    }
+
+    #[test]
+    fn a_list_of_values_is_no_hello() {
+        let answer = r#"{"type":"res","id":"1","ok":true,"payload":{"auth":{}}}"#;
+        assert!(hello(answer, "1").is_some());
+        let unnamed = answer.replace(r#"{"auth":{}}"#, "[null,{}]");
+        assert!(hello(&unnamed, "1").is_none());
+        assert!(hello(r#"["res","1",true,{"auth":{}}]"#, "1").is_none());
     }
 }
