@@ -71,7 +71,7 @@ mod stalls;
 /// What a shim holds for its clients.
 mod held;
 
-/// No descriptor left, a full disk, a store that never rests.
+/// No descriptor and no memory left, a full disk, a store that never rests.
 mod strain;
 
 /// Clients behind a bad line, or one that is cut.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 use scope_shim::demo::simulated::Profile;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::time::interval;
 
@@ -86,6 +87,61 @@ async fn without_a_descriptor_left_sessions_go_on_and_whoever_waits_comes_in_lat
     })
     .await;
     assert_eq!(session.letters().await, "r");
+}
+
+#[tokio::test]
+async fn without_memory_the_program_ends_with_a_word_and_the_next_one_serves() {
+    let bench = Bench::new(Profile::Literal).await;
+    let mut program = Program::start(&bench, &before(&bench)).await;
+    let listen = program.listen;
+    let connect = bench.reader(listen);
+    let pid = Pid::from_raw(i32::try_from(program.pid()).unwrap()).unwrap();
+    let most = Some(address_space(program.pid()) + (4 << 20));
+    prlimit(
+        Some(pid),
+        Resource::As,
+        Rlimit {
+            current: most,
+            maximum: most,
+        },
+    )
+    .unwrap();
+    // Each of them has most of a request's head kept for it.
+    let head = [
+        &b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: "[..],
+        &[b'x'; 60_000],
+    ]
+    .concat();
+    let crowd = async {
+        let mut crowd = Vec::new();
+        loop {
+            if let Ok(mut client) = TcpStream::connect(listen).await {
+                let _ = client.write_all(&head).await;
+                crowd.push(client);
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let well = tokio::select! {
+        () = crowd => true,
+        well = program.ends() => well,
+    };
+    assert!(!well);
+    let log = program.log();
+    assert!(log.contains("memory allocation of"), "{log}");
+    let _next = Program::again(&bench, listen, None).await;
+    until(&connect, "served again", |outcome| {
+        outcome.session.is_some()
+    })
+    .await;
+}
+
+/// What a process has of the address space, in bytes.
+fn address_space(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let size = status.lines().find_map(|line| line.strip_prefix("VmSize:"));
+    let kib = size.unwrap().trim().trim_end_matches(" kB");
+    kib.parse::<u64>().unwrap() * 1024
 }
 
 /// The data directory of this program is its own, small and full. Only root may make such a thing.
