@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsStream;
 
 use crate::config::{Gateway, GatewayUrl};
-use crate::stream::Stream;
+use crate::stream::{Stream, fail_out_of_reach};
 use crate::tls::{self, Dialing, Fingerprint, Trust};
 
 pub use redial::{Opened, Redial, wire};
@@ -222,7 +222,12 @@ async fn connect_from(source: Option<IpAddr>, target: SocketAddr) -> Result<TcpS
             .bind(SocketAddr::new(address, 0))
             .map_err(|source| DialError::Source { address, source })?;
     }
-    socket.connect(target).await.map_err(DialError::Connect)
+    let stream = socket.connect(target).await.map_err(DialError::Connect)?;
+    // Of a peer on this machine the system knows that it is gone.
+    if !target.ip().is_loopback() {
+        fail_out_of_reach(&stream, OUT_OF_REACH).map_err(DialError::Connect)?;
+    }
+    Ok(stream)
 }
 
 /// Lets the system choose the port when it knows the target, too: a port chosen before that is taken from all connections of
@@ -235,3 +240,7 @@ fn leave_port_to_connect(socket: &TcpSocket) {
 
 #[cfg(not(target_os = "linux"))]
 const fn leave_port_to_connect(_socket: &TcpSocket) {}
+
+/// How long a gateway on another machine may be out of reach before its connections end: as long as a client by default
+/// (`limits.vanished_timeout`).
+const OUT_OF_REACH: Duration = Duration::from_secs(120);
