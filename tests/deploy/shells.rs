@@ -1,7 +1,7 @@
 use std::fs;
 use std::process::Command;
 
-use crate::tools::{find, finish, program, run, skip, tool};
+use crate::tools::{finish, program, run, tool};
 
 /// What bash offers for the last of these words.
 fn offered(words: &[&str]) -> Vec<String> {
@@ -40,8 +40,7 @@ fn bash_completes_commands_flags_and_values() {
 fn zsh_and_fish_can_read_their_completions() {
     let dir = tempfile::tempdir().unwrap();
     for (shell, arguments) in [("zsh", ["-f", "-n"]), ("fish", ["--no-config", "-n"])] {
-        if find(shell).is_none() {
-            skip(&format!("{shell} is not there"));
+        if tool(shell, shell).is_none() {
             continue;
         }
         let script = dir.path().join(shell);

@@ -1,7 +1,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, Once, PoisonError};
 
 /// The program that is tested.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_scope-shim");
@@ -28,10 +28,15 @@ pub(crate) fn tool(name: &str, package: &str) -> Option<PathBuf> {
     if required() && find("apt-get").is_some() && is_root() {
         static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
         let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut install = Command::new("apt-get");
-        install.args(["-o", "DPkg::Lock::Timeout=600", "install", "-y", "-q"]);
-        install.args(["--no-install-recommends", package]);
-        run(install.env("DEBIAN_FRONTEND", "noninteractive"));
+        let apt = |arguments: &[&str]| {
+            let mut apt = Command::new("apt-get");
+            apt.args(["-o", "DPkg::Lock::Timeout=600", "-q"]);
+            run(apt.args(arguments).env("DEBIAN_FRONTEND", "noninteractive"));
+        };
+        // A machine that was never used knows of no packages.
+        static LISTED: Once = Once::new();
+        LISTED.call_once(|| apt(&["update"]));
+        apt(&["install", "-y", "--no-install-recommends", package]);
     }
     let found = find(name);
     if found.is_none() {
