@@ -338,7 +338,7 @@ const ROUNDS: usize = 8;
 const BUFFER_SIZE: usize = 64 * 1024;
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
     use bytes::BytesMut;
@@ -347,14 +347,15 @@ mod tests {
 
     use super::*;
 
-    async fn connected() -> (TcpStream, TcpStream) {
+    /// Two ends of a connection.
+    pub(in crate::relay) async fn connected() -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (here, there) = tokio::join!(TcpStream::connect(address), listener.accept());
         (here.unwrap(), there.unwrap().0)
     }
 
-    fn wire(stream: TcpStream) -> Wire {
+    pub(in crate::relay) fn wire(stream: TcpStream) -> Wire {
         let (stream, unread) = (stream.into(), BytesMut::new());
         Wire { stream, unread }
     }

@@ -2,27 +2,14 @@
 
 use proptest::prelude::*;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
 use tokio::task::yield_now;
 
 use super::super::bulk::spliced;
+use super::super::pump::tests::{connected, wire};
 use super::super::*;
 use crate::ws::Opcode;
 use crate::ws::frame::encode;
-
-/// Two ends of a connection.
-async fn connected() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let (here, there) = tokio::join!(TcpStream::connect(address), listener.accept());
-    (here.unwrap(), there.unwrap().0)
-}
-
-fn wire(stream: TcpStream) -> Wire {
-    let (stream, unread) = (stream.into(), BytesMut::new());
-    Wire { stream, unread }
-}
 
 fn run<T>(work: impl Future<Output = T>) -> T {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
