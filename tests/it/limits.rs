@@ -5,7 +5,7 @@ use tokio::time::timeout;
 
 use crate::held::metric;
 use crate::stage::{Stage, until};
-use crate::support::client::{LEGACY, READ};
+use crate::support::client::{Connect, LEGACY, READ};
 use crate::wire::RawClient;
 
 #[tokio::test]
@@ -23,16 +23,20 @@ async fn a_request_head_that_does_not_come_is_not_waited_for() {
     );
 }
 
-#[tokio::test]
-async fn clients_over_the_limit_wait_until_one_leaves() {
+/// A shim with two places for clients, and a client for one of them.
+async fn two_places() -> (Stage, Connect) {
     let stage = Stage::with(Profile::Literal, |setup| {
         setup.config = "[limits]\nconnections = 2\n".into()
     })
     .await;
-    let connect = stage
-        .through()
-        .device(&stage.paired(LEGACY))
-        .scopes(&[READ]);
+    let device = stage.paired(LEGACY);
+    let connect = stage.through().device(&device).scopes(&[READ]);
+    (stage, connect)
+}
+
+#[tokio::test]
+async fn clients_over_the_limit_wait_until_one_leaves() {
+    let (_stage, connect) = two_places().await;
     let first = connect.clone().run().await.admitted();
     let _second = connect.clone().run().await.admitted();
     let mut third = tokio::spawn(connect.run());
@@ -45,14 +49,7 @@ async fn clients_over_the_limit_wait_until_one_leaves() {
 
 #[tokio::test]
 async fn where_nobody_leaves_clients_over_the_limit_are_told_so_and_the_others_go_on() {
-    let stage = Stage::with(Profile::Literal, |setup| {
-        setup.config = "[limits]\nconnections = 2\n".into()
-    })
-    .await;
-    let connect = stage
-        .through()
-        .device(&stage.paired(LEGACY))
-        .scopes(&[READ]);
+    let (stage, connect) = two_places().await;
     let mut first = connect.clone().run().await.admitted();
     let mut second = connect.clone().run().await.admitted();
     // Those that say nothing keep nobody from being told.
