@@ -404,6 +404,10 @@ fn closed(frame: Option<tokio_tungstenite::tungstenite::protocol::CloseFrame>) -
 fn describe(error: &WsError) -> String {
     match error {
         WsError::Http(response) => format!("the gateway answered HTTP {}", response.status()),
+        // The library takes an answer in very many very small pieces for an attack.
+        WsError::AttackAttempt => {
+            "the gateway's answer to the upgrade came in too many small pieces".to_owned()
+        }
         other => other.to_string(),
     }
 }

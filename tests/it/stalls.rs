@@ -1,14 +1,18 @@
 //! Peers that stop in the middle of something and stay: what the other side sees, what is held for them, and that nobody
 //! else waits.
 
+use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use scope_shim::demo::simulated::Profile;
+use scope_shim::demo::simulated::{Options, Profile, SimulatedGateway};
 use scope_shim::ws::Opcode;
 use serde_json::json;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, copy};
+use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use crate::faults::{agree, asked};
@@ -172,6 +176,68 @@ async fn a_client_that_stops_reading_holds_its_gateway_back_and_gets_every_byte_
     gateway.read_exact(&mut heard).await.unwrap();
     assert_eq!(heard, said);
     assert!(client.exactly(written.len()).await == written);
+}
+
+/// The address of a gateway whose every byte comes alone.
+async fn trickling(gateway: SocketAddr) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((shim, _)) = listener.accept().await {
+            tokio::spawn(trickle(shim, gateway));
+        }
+    });
+    addr
+}
+
+async fn trickle(mut shim: TcpStream, gateway: SocketAddr) -> io::Result<()> {
+    let mut gateway = TcpStream::connect(gateway).await?;
+    shim.set_nodelay(true)?;
+    gateway.set_nodelay(true)?;
+    let (mut from_shim, to_shim) = shim.split();
+    let (from_gateway, mut to_gateway) = gateway.split();
+    tokio::select! {
+        over = bytewise(from_gateway, to_shim) => over,
+        over = copy(&mut from_shim, &mut to_gateway) => over.map(drop),
+    }
+}
+
+async fn bytewise(from: ReadHalf<'_>, mut to: WriteHalf<'_>) -> io::Result<()> {
+    let mut from = BufReader::new(from);
+    // The library behind the shim's own session takes a head in single bytes for an attack.
+    let mut line = vec![0];
+    while !matches!(&*line, b"" | b"\r\n") {
+        line.clear();
+        from.read_until(b'\n', &mut line).await?;
+        to.write_all(&line).await?;
+        yield_now().await;
+    }
+    loop {
+        to.write_u8(from.read_u8().await?).await?;
+        yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_that_says_one_byte_at_a_time_is_understood_as_ever() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options {
+        profile: Profile::Literal,
+        state_dir: dir.path().join("state"),
+        ..Options::default()
+    };
+    let gateway = SimulatedGateway::start(options).await.unwrap();
+    let shim = Shim::start(trickling(gateway.addr()).await, &dir, "").await;
+    let stage = Stage { gateway, shim, dir };
+    stage.delegate().await;
+    let repaired = stage.through().device(&stage.paired(LEGACY));
+    let mut session = repaired.scopes(&[READ]).run().await.admitted();
+    assert_eq!(session.letters().await, "r");
+    session.close().await;
+    let refused = stage.through().device(&TestDevice::new()).remote();
+    let refusal = refused.scopes(&[READ]).run().await;
+    assert_eq!(refusal.error.unwrap()["code"], "NOT_PAIRED");
+    goes_on(&stage).await;
 }
 
 /// Far more than anybody needs who is served at once.
