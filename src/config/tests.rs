@@ -313,6 +313,14 @@ fn paths_of_a_file_start_at_the_file() {
 }
 
 #[test]
+fn a_secret_that_is_given_is_not_asked_for() {
+    let case = Case::new("").gateway("{}");
+    assert_eq!(case.codes(), ["gateway-secret-unknown"]);
+    let case = case.with("SCOPE_SHIM_GATEWAY_TOKEN", "hunter2");
+    assert_eq!(case.codes(), Vec::<&str>::new());
+}
+
+#[test]
 fn a_slip_in_a_variables_name_is_a_warning() {
     let case = Case::new("").gateway(GOOD);
     assert_eq!(case.codes(), Vec::<&str>::new());

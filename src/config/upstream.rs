@@ -84,7 +84,7 @@ pub(super) fn read_gateway(reader: &mut Reader<'_>, listen: SocketAddr) -> Gatew
             Some(hint.to_owned()),
         );
     }
-    let auth = auth(reader, &facts);
+    let auth = auth(reader, &mut facts);
     if reader.raw.entry.is_some() && facts.state.is_none() && matches!(auth, GatewayAuth::Unknown) {
         let message = format!("nothing tells the token or password of the gateway at {url}");
         let fix = "give token_file or password_file in its entry, or its state directory";
@@ -205,7 +205,7 @@ fn discovered_url(facts: &GatewayFacts) -> (GatewayUrl, Origin) {
     (url, origin)
 }
 
-fn auth(reader: &mut Reader<'_>, facts: &GatewayFacts) -> GatewayAuth {
+fn auth(reader: &mut Reader<'_>, facts: &mut GatewayFacts) -> GatewayAuth {
     let mut given = Vec::new();
     for (key, file_key, make) in [
         (
@@ -243,6 +243,11 @@ fn auth(reader: &mut Reader<'_>, facts: &GatewayFacts) -> GatewayAuth {
         let hint =
             format!("take one of the two away: the gateway knows one secret, {first} or {second}");
         reader.problem(origin.clone(), message, Some(hint));
+    }
+    if !given.is_empty() {
+        // What the files do not tell, the operator does.
+        let unknown = Warning::GatewaySecretUnknown.as_str();
+        facts.findings.retain(|finding| finding.code != unknown);
     }
     let discovered = || {
         let origin = match &facts.auth {
