@@ -252,8 +252,9 @@ async fn resume_when_switched_on(engine: Arc<Engine>, mut modes: watch::Receiver
 
 /// Where device records are read: the gateway's files where they can be, else the gateway itself.
 fn store(config: &Config, control: &Control, beside: &mut JoinSet<()>) -> Arc<dyn DeviceStore> {
+    let gateway: Arc<dyn DeviceStore> = Arc::new(ControlStore::new(control.clone()));
     let Some(state) = &config.gateway.state else {
-        return Arc::new(ControlStore::new(control.clone()));
+        return gateway;
     };
     if config.gateway.store == StoreKind::Auto
         && let Err(error) = fs::read_dir(state)
@@ -263,17 +264,18 @@ fn store(config: &Config, control: &Control, beside: &mut JoinSet<()>) -> Arc<dy
              left to it",
             state.display()
         );
-        return Arc::new(ControlStore::new(control.clone()));
+        return gateway;
     }
+    let ttl = config.cache.ttl;
     match config.gateway.store {
         StoreKind::Auto => {
-            let store = Arc::new(LastGood::new(AutoStore::new(state), config.cache.ttl));
+            let store = Arc::new(LastGood::new(AutoStore::new(state), gateway, ttl));
             beside.spawn(tell_version(Arc::clone(&store), control.watch()).in_current_span());
             store
         }
-        StoreKind::Json => Arc::new(LastGood::new(JsonStore::new(state), config.cache.ttl)),
-        StoreKind::Sqlite => Arc::new(LastGood::new(SqliteStore::new(state), config.cache.ttl)),
-        StoreKind::Control => Arc::new(ControlStore::new(control.clone())),
+        StoreKind::Json => Arc::new(LastGood::new(JsonStore::new(state), gateway, ttl)),
+        StoreKind::Sqlite => Arc::new(LastGood::new(SqliteStore::new(state), gateway, ttl)),
+        StoreKind::Control => gateway,
     }
 }
 

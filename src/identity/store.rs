@@ -182,3 +182,44 @@ impl StoreError {
         }
     }
 }
+
+#[cfg(test)]
+mod a_pipe {
+    #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+    use std::fs;
+    use std::process::Command;
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// Where a store's file should be is a pipe that nobody writes to: whoever opened it would wait for ever.
+    async fn in_its_place(
+        store: impl DeviceStore,
+        path: &Path,
+    ) -> Result<Arc<Snapshot>, StoreError> {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let made = Command::new("mkfifo").arg(path).status().unwrap();
+        assert!(made.success());
+        let waited = timeout(Duration::from_secs(20), store.snapshot());
+        waited.await.expect("nobody opened it")
+    }
+
+    #[tokio::test]
+    async fn in_the_place_of_a_pairing_file_is_told_and_not_waited_for() {
+        let state = tempfile::tempdir().unwrap();
+        let paired = state.path().join("devices/paired.json");
+        let found = in_its_place(JsonStore::new(state.path()), &paired).await;
+        assert!(matches!(found, Err(StoreError::Unreadable { .. })));
+    }
+
+    #[tokio::test]
+    async fn in_the_place_of_a_database_is_told_and_not_waited_for() {
+        let state = tempfile::tempdir().unwrap();
+        let database = sqlite::database_below(state.path());
+        let found = in_its_place(SqliteStore::new(state.path()), &database).await;
+        assert!(matches!(found, Err(StoreError::Unreadable { .. })));
+    }
+}

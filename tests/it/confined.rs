@@ -1,4 +1,5 @@
 use std::fs;
+use std::net::SocketAddr;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
@@ -6,15 +7,18 @@ use std::process::Stdio;
 
 use rustix::process::{Signal, geteuid};
 use scope_shim::demo::simulated::Profile;
+use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 use crate::command::Bench;
 use crate::modes::{before, said};
+use crate::policing::edit_store;
 use crate::program::{Foundling, Program, configure, free, tell};
-use crate::stage::{TOKEN, eventually};
+use crate::stage::{TOKEN, eventually, until};
 use crate::succession::{installed, serving};
 use crate::support::client::{Connect, LEGACY, READ};
+use crate::support::device::TestDevice;
 
 /// A kernel that cannot confine, or is not asked to, is no place for these tests.
 fn can_confine(program: &Program) -> bool {
@@ -137,6 +141,76 @@ fn status(pid: u32, field: &str) -> String {
         .join(" ")
 }
 
+/// A shim of nobody's beside the gateway's files.
+struct Stranger {
+    program: Child,
+    listen: SocketAddr,
+    dir: PathBuf,
+}
+
+impl Stranger {
+    /// It may read the store and write its own data. The gateway takes the first away whenever it writes the store.
+    async fn start(bench: &Bench) -> Self {
+        let dir = bench.dir.path().to_owned();
+        let (data, state) = (dir.join("data"), dir.join("state"));
+        fs::create_dir(&data).unwrap();
+        chown(&data, Some(NOBODY), Some(NOBODY)).unwrap();
+        for path in [&dir, &state, &state.join("devices")] {
+            permit(path, 0o755);
+        }
+        permit(&state.join("devices/paired.json"), 0o644);
+        let listen = free();
+        let program = Command::new(for_everybody(&dir))
+            .args(["run", "--listen", &listen.to_string(), "--gateway"])
+            .arg(format!("ws://{}", bench.gateway.addr()))
+            .arg("--gateway-state")
+            .arg(state)
+            .arg("--data")
+            .arg(data)
+            .env_clear()
+            .env("SCOPE_SHIM_GATEWAY_TOKEN", TOKEN)
+            .current_dir("/")
+            .uid(NOBODY)
+            .gid(NOBODY)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(dir.join("run.log")).unwrap())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let it = Self {
+            program,
+            listen,
+            dir,
+        };
+        it.says("the delegate is paired").await;
+        it
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.dir.join("run.log")).unwrap()
+    }
+
+    async fn says(&self, what: &str) {
+        eventually(what, || self.log().contains(what).then_some(())).await;
+    }
+
+    fn store(&self) -> PathBuf {
+        self.dir.join("state/devices/paired.json")
+    }
+
+    fn client(&self, device: &TestDevice) -> Connect {
+        Connect::to(self.listen)
+            .token(TOKEN)
+            .device(device)
+            .scopes(&[READ])
+    }
+}
+
+fn permit(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
 #[tokio::test]
 async fn another_user_who_may_read_the_store_and_write_its_own_data_is_all_it_needs_to_be() {
     if !geteuid().is_root() {
@@ -144,63 +218,64 @@ async fn another_user_who_may_read_the_store_and_write_its_own_data_is_all_it_ne
         return;
     }
     let bench = Bench::new(Profile::Literal).await;
-    let dir = bench.dir.path();
     let device = bench.paired(LEGACY);
-    let (data, state, log) = (dir.join("data"), dir.join("state"), dir.join("run.log"));
-    fs::create_dir(&data).unwrap();
-    chown(&data, Some(NOBODY), Some(NOBODY)).unwrap();
-    let open = |path: &Path| {
-        let mode = if path.is_dir() { 0o755 } else { 0o644 };
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-    };
-    let (devices, paired) = (state.join("devices"), state.join("devices/paired.json"));
-    [dir, &*state, &*devices].into_iter().for_each(open);
-    let listen = free();
-    let program = Command::new(for_everybody(dir))
-        .args(["run", "--listen", &listen.to_string(), "--gateway"])
-        .arg(format!("ws://{}", bench.gateway.addr()))
-        .arg("--gateway-state")
-        .arg(&state)
-        .arg("--data")
-        .arg(&data)
-        .env_clear()
-        .env("SCOPE_SHIM_GATEWAY_TOKEN", TOKEN)
-        .current_dir("/")
-        .uid(NOBODY)
-        .gid(NOBODY)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(fs::File::create(&log).unwrap())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let said = || fs::read_to_string(&log).unwrap();
-    eventually("the delegate is paired", || {
-        said().contains("the delegate is paired").then_some(())
-    })
-    .await;
+    let stranger = Stranger::start(&bench).await;
     let names = || {
-        let names = fs::read_dir(&devices).unwrap().flatten();
-        let mut names: Vec<_> = names.map(|entry| entry.file_name()).collect();
+        let names = fs::read_dir(stranger.dir.join("state/devices")).unwrap();
+        let mut names: Vec<_> = names.flatten().map(|entry| entry.file_name()).collect();
         names.sort();
         names
     };
     let before = names();
-    // The gateway keeps its store to itself whenever it writes it.
-    open(&paired);
-    let connect = Connect::to(listen)
-        .token(TOKEN)
-        .device(&device)
-        .scopes(&[READ]);
-    assert_eq!(connect.run().await.label().await, "ok r", "{}", said());
-    let pid = program.id().unwrap();
+    permit(&stranger.store(), 0o644);
+    let mut outcome = stranger.client(&device).run().await;
+    assert_eq!(outcome.label().await, "ok r", "{}", stranger.log());
+    let pid = stranger.program.id().unwrap();
     assert_eq!(status(pid, "Uid:"), vec![NOBODY.to_string(); 4].join(" "));
     assert_eq!(status(pid, "CapEff:"), "0000000000000000");
     assert_eq!(names(), before);
-    assert_eq!(fs::metadata(&paired).unwrap().uid(), 0);
-    if !said().contains("not confined to its own directories") {
+    assert_eq!(fs::metadata(stranger.store()).unwrap().uid(), 0);
+    if !stranger
+        .log()
+        .contains("not confined to its own directories")
+    {
         assert_eq!(status(pid, "NoNewPrivs:"), "1");
     }
+}
+
+#[tokio::test]
+async fn a_store_that_may_not_be_read_any_more_is_told_of_and_keeps_nobody_out() {
+    if !geteuid().is_root() {
+        eprintln!("skipped: only root can start a program as another user");
+        return;
+    }
+    let bench = Bench::new(Profile::Literal).await;
+    let device = bench.paired(LEGACY);
+    let stranger = Stranger::start(&bench).await;
+    permit(&stranger.store(), 0o644);
+    let mut before = stranger.client(&device).run().await;
+    assert_eq!(before.label().await, "ok r", "{}", stranger.log());
+    let problem = format!("{} cannot be read", stranger.store().display());
+    let told = || stranger.log().matches(&problem).count();
+    let told_before = told();
+    permit(&stranger.store(), 0o600);
+    eventually("it is told of", || (told() > told_before).then_some(())).await;
+    let mut meanwhile = stranger.client(&device).run().await;
+    assert_eq!(meanwhile.label().await, "ok r", "{}", stranger.log());
+    let narrow = |records: &mut Value| records[device.id()]["scopes"] = json!(["operator.pairing"]);
+    edit_store(&stranger.dir.join("state"), narrow);
+    let mut session = meanwhile.admitted();
+    let (code, reason) = session.closed().await;
+    assert_eq!(code, 1008);
+    assert!(reason.contains("no longer approved for read"), "{reason}");
+    let newcomer = stranger.client(&device).run().await;
+    assert!(newcomer.session.is_none(), "{}", stranger.log());
+    permit(&stranger.store(), 0o644);
+    let other = stranger.client(&bench.paired(LEGACY));
+    until(&other, "it may be read again", |outcome| {
+        outcome.session.is_some()
+    })
+    .await;
 }
 
 #[tokio::test]

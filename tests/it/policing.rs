@@ -1,3 +1,4 @@
+use std::path::Path;
 use std::time::Duration;
 
 use scope_shim::demo::simulated::Profile;
@@ -69,7 +70,7 @@ async fn a_session_ends_when_its_devices_token_is_revoked() {
 async fn a_session_ends_when_its_device_is_narrowed_below_it() {
     let (stage, device, session, _owner) = scene().await;
     let narrow = |records: &mut Value| records[device.id()]["scopes"] = json!(["operator.pairing"]);
-    edit_store(&stage, narrow);
+    edit_store(&stage.state(), narrow);
     closes(session, "no longer approved for read").await;
 }
 
@@ -79,7 +80,7 @@ async fn a_session_ends_when_its_device_id_gets_another_key() {
     let swap = |records: &mut Value| {
         records[device.id()]["publicKey"] = json!(TestDevice::new().public_key())
     };
-    edit_store(&stage, swap);
+    edit_store(&stage.state(), swap);
     closes(session, "paired anew").await;
 }
 
@@ -91,7 +92,7 @@ async fn a_session_outlives_changes_that_do_not_concern_it() {
         .call("device.pair.remove", json!({"deviceId": other.id()}))
         .await
         .unwrap();
-    edit_store(&stage, |records| {
+    edit_store(&stage.state(), |records| {
         records[device.id()]["scopes"] = json!([WRITE])
     });
     // By the time a session of a removed device would be closed, this one still answers.
@@ -114,7 +115,7 @@ async fn a_session_outlives_changes_that_do_not_concern_it() {
 #[tokio::test]
 async fn a_narrowed_device_gets_no_new_session_within_a_moment() {
     let (stage, device, session, _owner) = scene().await;
-    edit_store(&stage, |records| {
+    edit_store(&stage.state(), |records| {
         records[device.id()]["scopes"] = json!(["operator.pairing"])
     });
     closes(session, "no longer approved").await;
@@ -147,12 +148,15 @@ async fn policing_works_on_the_state_database_too() {
 }
 
 /// Replaces the pairing file whole, as the gateway does.
-fn edit_store(stage: &Stage, edit: impl FnOnce(&mut Value)) {
-    let path = stage.state().join("devices/paired.json");
+/// Writes the gateway's store anew, as readable as it was.
+pub fn edit_store(state: &Path, edit: impl FnOnce(&mut Value)) {
+    let path = state.join("devices/paired.json");
     let mut records: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
     edit(&mut records);
     let draft = path.with_extension("draft");
     std::fs::write(&draft, records.to_string()).unwrap();
+    let mode = std::fs::metadata(&path).unwrap().permissions();
+    std::fs::set_permissions(&draft, mode).unwrap();
     std::fs::rename(draft, path).unwrap();
 }
 

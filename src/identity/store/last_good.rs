@@ -1,18 +1,21 @@
 //! What a store last said, for the time that it cannot be read.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::findings::Findings;
 use super::{BoxFuture, DeviceStore, Snapshot, StoreError};
 
-/// Serves the last good snapshot of a store while the store is damaged, locked or unreadable.
+/// Serves the last good snapshot of a store while the store cannot be read, as long as nobody knows better.
 ///
-/// A gateway of the 2026.2 versions writes its files in place, so a half-written one is a matter of milliseconds. A
-/// store that is gone is believed at once: [`StoreError::Missing`] is never bridged.
+/// A gateway of the 2026.2 versions writes its files in place, so a half-written one is a matter of milliseconds: that
+/// is bridged. After that the gateway itself is asked, which tells of a device that was removed meanwhile; only while it
+/// does not answer either, the last snapshot serves on for a time. A store that is gone is believed at once:
+/// [`StoreError::Missing`] is never bridged.
 pub struct LastGood<S> {
     store: S,
+    gateway: Arc<dyn DeviceStore>,
     ttl: Duration,
     state: Mutex<State>,
 }
@@ -23,11 +26,19 @@ struct State {
     findings: Findings,
 }
 
+impl State {
+    fn good_within(&self, time: Duration) -> Option<Arc<Snapshot>> {
+        let (snapshot, at) = self.good.as_ref()?;
+        (at.elapsed() < time).then(|| Arc::clone(snapshot))
+    }
+}
+
 impl<S: DeviceStore> LastGood<S> {
-    /// Bridges failures of `store` for `ttl` after its last success.
-    pub fn new(store: S, ttl: Duration) -> Self {
+    /// Bridges failures of `store` for `ttl` after its last success where `gateway` cannot be asked, either.
+    pub fn new(store: S, gateway: Arc<dyn DeviceStore>, ttl: Duration) -> Self {
         Self {
             store,
+            gateway,
             ttl,
             state: Mutex::default(),
         }
@@ -38,33 +49,43 @@ impl<S: DeviceStore> LastGood<S> {
         &self.store
     }
 
-    fn settle(
-        &self,
-        outcome: Result<Arc<Snapshot>, StoreError>,
-    ) -> Result<Arc<Snapshot>, StoreError> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let error = match outcome {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn read(&self) -> Result<Arc<Snapshot>, StoreError> {
+        let error = match self.store.snapshot().await {
             Ok(snapshot) => {
+                let mut state = self.state();
                 state.findings.tell([&""; 0]);
                 state.good = Some((Arc::clone(&snapshot), Instant::now()));
                 return Ok(snapshot);
             }
             Err(error) => error,
         };
-        state.findings.tell([&error]);
-        if matches!(error, StoreError::Missing { .. }) {
-            state.good = None;
+        self.state().findings.tell([&error]);
+        match &error {
+            StoreError::Missing { .. } => {
+                self.state().good = None;
+                return Err(error);
+            }
+            StoreError::Corrupt { .. } | StoreError::Locked { .. } => {
+                if let Some(good) = self.state().good_within(A_MOMENT.min(self.ttl)) {
+                    return Ok(good);
+                }
+            }
+            _ => {}
         }
-        match &state.good {
-            Some((snapshot, at)) if at.elapsed() < self.ttl => Ok(Arc::clone(snapshot)),
-            _ => Err(error),
+        match self.gateway.snapshot().await {
+            Ok(snapshot) => Ok(snapshot),
+            Err(_) => self.state().good_within(self.ttl).ok_or(error),
         }
     }
 }
 
 impl<S: DeviceStore> DeviceStore for LastGood<S> {
     fn snapshot(&self) -> BoxFuture<'_, Result<Arc<Snapshot>, StoreError>> {
-        Box::pin(async move { self.settle(self.store.snapshot().await) })
+        Box::pin(self.read())
     }
 
     fn describe(&self) -> String {
@@ -76,25 +97,62 @@ impl<S: DeviceStore> DeviceStore for LastGood<S> {
     }
 }
 
+/// How long a file may be half written, or a database locked, at the most, when all is well.
+const A_MOMENT: Duration = Duration::from_secs(2);
+
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+    use std::fs;
+
+    use tempfile::TempDir;
+
     use super::*;
     use crate::identity::store::JsonStore;
 
-    #[tokio::test]
-    async fn a_damaged_store_is_bridged_until_the_time_is_up_and_a_vanished_one_is_not() {
+    /// What the gateway says when it is asked.
+    struct Asked(Result<Arc<Snapshot>, StoreError>);
+
+    impl Asked {
+        fn silent() -> Arc<Self> {
+            let why = "it is down".to_owned();
+            Arc::new(Self(Err(StoreError::Unanswered { why })))
+        }
+    }
+
+    impl DeviceStore for Asked {
+        fn snapshot(&self) -> BoxFuture<'_, Result<Arc<Snapshot>, StoreError>> {
+            Box::pin(async { self.0.clone() })
+        }
+
+        fn describe(&self) -> String {
+            "the gateway".to_owned()
+        }
+
+        fn watched(&self) -> Vec<PathBuf> {
+            Vec::new()
+        }
+    }
+
+    /// A state directory whose store knows one device.
+    fn state_of_one() -> (TempDir, PathBuf) {
         let state = tempfile::tempdir().unwrap();
         let paired = state.path().join("devices/paired.json");
-        std::fs::create_dir(state.path().join("devices")).unwrap();
-        std::fs::write(&paired, r#"{"d":{"publicKey":"k"}}"#).unwrap();
+        fs::create_dir(state.path().join("devices")).unwrap();
+        fs::write(&paired, r#"{"d":{"publicKey":"k"}}"#).unwrap();
+        (state, paired)
+    }
+
+    #[tokio::test]
+    async fn a_damaged_store_is_bridged_until_the_time_is_up_and_a_vanished_one_is_not() {
+        let (state, paired) = state_of_one();
         let ttl = Duration::from_millis(200);
-        let store = LastGood::new(JsonStore::new(state.path()), ttl);
+        let store = LastGood::new(JsonStore::new(state.path()), Asked::silent(), ttl);
         let good = Instant::now();
         assert_eq!(store.snapshot().await.unwrap().devices.len(), 1);
 
-        std::fs::write(&paired, r#"{"d":{"publ"#).unwrap();
+        fs::write(&paired, r#"{"d":{"publ"#).unwrap();
         assert_eq!(store.snapshot().await.unwrap().devices.len(), 1);
         let error = loop {
             match store.snapshot().await {
@@ -106,10 +164,36 @@ mod tests {
         assert!(good.elapsed() >= ttl);
         assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
 
-        std::fs::write(&paired, r#"{"d":{"publicKey":"k"}}"#).unwrap();
+        fs::write(&paired, r#"{"d":{"publicKey":"k"}}"#).unwrap();
         assert_eq!(store.snapshot().await.unwrap().devices.len(), 1);
-        std::fs::remove_dir_all(state.path()).unwrap();
+        fs::remove_dir_all(state.path()).unwrap();
         let error = store.snapshot().await.unwrap_err();
         assert!(matches!(error, StoreError::Missing { .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn of_a_store_that_cannot_be_read_the_gateway_is_asked_and_believed() {
+        let (state, paired) = state_of_one();
+        let nobody = Arc::new(Asked(Ok(Arc::default())));
+        let ttl = Duration::from_secs(60);
+        let store = LastGood::new(JsonStore::new(state.path()), nobody, ttl);
+        assert_eq!(store.snapshot().await.unwrap().devices.len(), 1);
+        fs::remove_file(&paired).unwrap();
+        fs::create_dir(&paired).unwrap();
+        assert!(store.snapshot().await.unwrap().is_empty());
+        fs::remove_dir(&paired).unwrap();
+        fs::write(&paired, r#"{"d":{"publicKey":"k"}}"#).unwrap();
+        assert_eq!(store.snapshot().await.unwrap().devices.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_store_that_cannot_be_read_is_bridged_while_the_gateway_is_silent() {
+        let (state, paired) = state_of_one();
+        let ttl = Duration::from_secs(60);
+        let store = LastGood::new(JsonStore::new(state.path()), Asked::silent(), ttl);
+        assert_eq!(store.snapshot().await.unwrap().devices.len(), 1);
+        fs::remove_file(&paired).unwrap();
+        fs::create_dir(&paired).unwrap();
+        assert_eq!(store.snapshot().await.unwrap().devices.len(), 1);
     }
 }
