@@ -119,22 +119,36 @@ fn rewriting(c: &mut Criterion) {
 
 fn reloads(c: &mut Criterion) {
     let runtime = Runtime::new().unwrap();
-    let mut group = c.benchmark_group("store: reload, devices");
+    let read = |store: JsonStore| {
+        let snapshot = runtime.block_on(store.snapshot()).unwrap();
+        (store, snapshot)
+    };
+    let mut group = c.benchmark_group("store: first read, devices");
     group.sample_size(10);
     for devices in SIZES {
         let directory = tempfile::tempdir().unwrap();
         write_paired(directory.path(), devices);
-        let read = |store: JsonStore| {
-            let snapshot = runtime.block_on(store.snapshot()).unwrap();
-            assert_eq!(snapshot.devices.len(), devices);
-            (store, snapshot)
+        let fresh = || JsonStore::new(directory.path());
+        group.bench_function(BenchmarkId::from_parameter(devices), |b| {
+            b.iter_batched(fresh, read, BatchSize::PerIteration);
+        });
+    }
+    drop(group);
+    let mut group = c.benchmark_group("store: reload after one has changed, devices");
+    group.sample_size(10);
+    for devices in SIZES {
+        let directory = tempfile::tempdir().unwrap();
+        write_paired(directory.path(), devices);
+        let file = directory.path().join("devices/paired.json");
+        let text = fs::read_to_string(&file).unwrap();
+        let changed = || {
+            fs::write(&file, &text).unwrap();
+            let (store, _) = read(JsonStore::new(directory.path()));
+            fs::write(&file, text.replacen("linux", "darwin", 1)).unwrap();
+            store
         };
         group.bench_function(BenchmarkId::from_parameter(devices), |b| {
-            b.iter_batched(
-                || JsonStore::new(directory.path()),
-                read,
-                BatchSize::PerIteration,
-            );
+            b.iter_batched(changed, read, BatchSize::PerIteration);
         });
     }
 }

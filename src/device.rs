@@ -1,6 +1,7 @@
 //! A device as the gateway knows it: its id, its key and what was approved for it.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::scope::ScopeSet;
 use crate::secret::Secret;
@@ -8,14 +9,14 @@ use crate::text::{escaped, first};
 
 /// A device id: the lower-case hexadecimal SHA-256 of the device's raw Ed25519 public key.
 ///
-/// Any text is held as it came; [`crate::identity::proof`] decides whether it belongs to a key.
+/// Cheap to clone. Any text is held as it came; [`crate::identity::proof`] decides whether it belongs to a key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct DeviceId(String);
+pub struct DeviceId(Arc<str>);
 
 impl DeviceId {
     /// Wraps an id as it was received or stored.
     #[must_use]
-    pub fn new(id: impl Into<String>) -> Self {
+    pub fn new(id: impl Into<Arc<str>>) -> Self {
         Self(id.into())
     }
 

@@ -12,7 +12,8 @@ type Devices = HashMap<DeviceId, Arc<DeviceRecord>>;
 
 /// The text of a `paired.json`.
 pub(crate) fn paired(text: &[u8]) -> Result<(Devices, Vec<String>), String> {
-    json::parse::paired(text)
+    let read = json::parse::paired(text, &json::parse::Known::default())?;
+    Ok((read.devices, read.problems))
 }
 
 /// The text of a `pending.json`.

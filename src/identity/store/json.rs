@@ -7,6 +7,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use self::parse::Known;
 use super::findings::Findings;
 use super::shared::Shared;
 use super::stamp::{self, Stamp};
@@ -36,6 +37,7 @@ struct Reading {
     pending: Option<Stamp>,
     snapshot: Arc<Snapshot>,
     problems: Arc<[String]>,
+    known: Arc<Known>,
 }
 
 impl JsonStore {
@@ -81,29 +83,32 @@ impl Files {
     fn read(&self, previous: Option<Reading>) -> Result<Reading, StoreError> {
         let paired = stamp_of(&self.paired)?;
         let pending = stamp_of(&self.pending)?;
-        if let Some(previous) = previous
+        if let Some(previous) = &previous
             && stamp::unchanged(previous.paired.as_ref(), paired.as_ref())
             && stamp::unchanged(previous.pending.as_ref(), pending.as_ref())
             && (paired.is_some() || self.state.is_dir())
         {
-            return Ok(previous);
+            return Ok(previous.clone());
         }
         let Some((paired, text)) = read_capped(&self.paired)? else {
             return self.empty_or_missing();
         };
-        let (devices, mut problems) = parse::paired(&text).map_err(|what| StoreError::Corrupt {
+        let before = previous.map_or_else(Arc::default, |previous| previous.known);
+        let read = parse::paired(&text, &before).map_err(|what| StoreError::Corrupt {
             path: self.paired.clone(),
             what,
         })?;
+        let mut problems = read.problems;
         let (pending, requests) = self.read_pending(&mut problems);
         Ok(Reading {
             paired: Some(paired),
             pending,
             snapshot: Arc::new(Snapshot {
-                devices,
+                devices: read.devices,
                 pending: requests,
             }),
             problems: problems.into(),
+            known: read.known.into(),
         })
     }
 
@@ -123,6 +128,7 @@ impl Files {
                 ..Snapshot::default()
             }),
             problems: problems.into(),
+            known: Arc::default(),
         })
     }
 

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -17,18 +18,53 @@ use crate::identity::store::wire::{Flaw, PairedEntry, PendingEntry, TokenTable};
 
 type Devices = HashMap<DeviceId, Arc<DeviceRecord>>;
 
-/// The devices of a `paired.json`, and a line for each record that had to be left out.
+/// What a `paired.json` says.
+#[derive(Debug)]
+pub(in crate::identity::store) struct Paired {
+    pub(in crate::identity::store) devices: Devices,
+    /// A line for each record that had to be left out.
+    pub(in crate::identity::store) problems: Vec<String>,
+    /// For the next read.
+    pub(in crate::identity::store) known: Known,
+}
+
+/// The records of one read, found again by what they were read from: a gateway writes the whole file whenever one device
+/// changes.
+#[derive(Debug, Default)]
+pub(in crate::identity::store) struct Known {
+    digest: RandomState,
+    records: HashMap<u64, Arc<DeviceRecord>>,
+}
+
+impl Known {
+    fn digest(&self, (key, entry): &Entry<'_>) -> u64 {
+        self.digest.hash_one((key, entry.get()))
+    }
+
+    /// The record that was read from this very text. Another device's is never taken for it, whatever the digests.
+    fn find(&self, digest: u64, key: &str) -> Option<Arc<DeviceRecord>> {
+        let record = self.records.get(&digest)?;
+        (record.device_id.as_str() == key).then(|| Arc::clone(record))
+    }
+}
+
+/// Reads a `paired.json`; of what stands in it as it did `before`, the record is the same.
 ///
 /// # Errors
 ///
 /// What is wrong with the file as a whole.
-pub(in crate::identity::store) fn paired(text: &[u8]) -> Result<(Devices, Vec<String>), String> {
+pub(in crate::identity::store) fn paired(text: &[u8], before: &Known) -> Result<Paired, String> {
     let entries = entries(text)?;
     let mut devices = Devices::with_capacity(entries.len());
     let mut problems = Vec::new();
-    for ((key, _), record) in entries.iter().zip(records(&entries)) {
+    let mut known = Known {
+        digest: before.digest.clone(),
+        records: HashMap::with_capacity(entries.len()),
+    };
+    for ((key, _), (digest, record)) in entries.iter().zip(records(&entries, before)) {
         match record {
             Ok(record) => {
+                known.records.insert(digest, Arc::clone(&record));
                 devices.insert(record.device_id.clone(), record);
             }
             Err(problem) => {
@@ -38,15 +74,22 @@ pub(in crate::identity::store) fn paired(text: &[u8]) -> Result<(Devices, Vec<St
             }
         }
     }
-    Ok((devices, problems))
+    Ok(Paired {
+        devices,
+        problems,
+        known,
+    })
 }
 
 type Entry<'a> = (String, &'a RawValue);
 type Record = Result<Arc<DeviceRecord>, String>;
 
 /// The record of each entry, in order. A large file is shared out among the processors.
-fn records(entries: &[Entry<'_>]) -> Vec<Record> {
-    let all = |entries: &[Entry<'_>]| entries.iter().map(record).collect::<Vec<_>>();
+fn records(entries: &[Entry<'_>], before: &Known) -> Vec<(u64, Record)> {
+    let all = |entries: &[Entry<'_>]| {
+        let each = entries.iter().map(|entry| record(entry, before));
+        each.collect::<Vec<_>>()
+    };
     if entries.len() <= WORTH_A_THREAD {
         return all(entries);
     }
@@ -72,7 +115,13 @@ fn records(entries: &[Entry<'_>]) -> Vec<Record> {
     })
 }
 
-fn record((key, entry): &Entry<'_>) -> Record {
+fn record(entry: &Entry<'_>, before: &Known) -> (u64, Record) {
+    let digest = before.digest(entry);
+    let known = before.find(digest, &entry.0);
+    (digest, known.map_or_else(|| read(entry), Ok))
+}
+
+fn read((key, entry): &Entry<'_>) -> Record {
     let read = |json: &str| match serde_json::from_str::<PairedEntry<'_, TokenTable<'_>>>(json) {
         Ok(entry) => entry.into_record(Some(key)),
         Err(_) => Err(Flaw::WrongType),

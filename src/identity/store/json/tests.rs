@@ -8,6 +8,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::device::{DeviceId, OperatorToken};
+use crate::identity::store::fuzz::paired;
 
 /// A record as 2026.6.11 writes it.
 const REAL: &str = r#"{
@@ -59,7 +60,7 @@ impl State {
 }
 
 fn only(text: &str) -> Result<Arc<crate::device::DeviceRecord>, Vec<String>> {
-    let (devices, problems) = parse::paired(text.as_bytes()).unwrap();
+    let (devices, problems) = paired(text.as_bytes()).unwrap();
     devices.into_values().next().ok_or(problems)
 }
 
@@ -110,7 +111,7 @@ async fn the_pending_requests_come_along_and_cost_nothing_when_damaged() {
 fn of_two_records_of_one_device_the_last_counts_even_where_it_is_broken() {
     let wide = r#""d":{"publicKey":"k","role":"operator","scopes":["operator.admin"]}"#;
     let broken = r#""d":{"role":"operator","scopes":[]}"#;
-    let read = |text: String| parse::paired(text.as_bytes()).unwrap();
+    let read = |text: String| paired(text.as_bytes()).unwrap();
     let (devices, problems) = read(format!("{{{wide},{broken}}}"));
     assert!(devices.is_empty());
     assert_eq!(problems.len(), 1);
@@ -164,7 +165,7 @@ fn a_field_that_lies_about_its_type_costs_one_record_and_is_told_without_its_con
     ];
     for lie in lies {
         let file = format!(r#"{{"0123456789abcdef":{{{lie}}},"good":{{"publicKey":"k"}}}}"#);
-        let (devices, problems) = parse::paired(file.as_bytes()).unwrap();
+        let (devices, problems) = paired(file.as_bytes()).unwrap();
         assert!(devices.contains_key(&DeviceId::new("good")), "{lie}");
         assert_eq!((devices.len(), problems.len()), (1, 1), "{lie}");
         assert!(
@@ -196,7 +197,7 @@ fn a_name_that_was_cut_in_the_middle_of_a_character_does_not_cost_the_record() {
 #[test]
 fn every_half_written_file_is_an_error_that_says_where_and_tells_no_token() {
     for end in 0..REAL.len() {
-        let what = parse::paired(&REAL.as_bytes()[..end]).unwrap_err();
+        let what = paired(&REAL.as_bytes()[..end]).unwrap_err();
         assert!(what.contains("line") && !what.contains("tok-1"), "{what}");
     }
     for other in [
@@ -208,19 +209,19 @@ fn every_half_written_file_is_an_error_that_says_where_and_tells_no_token() {
         "\u{feff}{}",
         "{}{}",
     ] {
-        assert!(parse::paired(other.as_bytes()).is_err(), "{other}");
+        assert!(paired(other.as_bytes()).is_err(), "{other}");
     }
 }
 
 #[test]
 fn a_deep_file_does_not_exhaust_the_stack() {
     let deep = format!("{}{}", "[".repeat(1_000_000), "]".repeat(1_000_000));
-    let (devices, problems) = parse::paired(format!(r#"{{"d":{deep}}}"#).as_bytes()).unwrap();
+    let (devices, problems) = paired(format!(r#"{{"d":{deep}}}"#).as_bytes()).unwrap();
     assert_eq!((devices.len(), problems.len()), (0, 1));
     let inside = format!(r#"{{"d":{{"publicKey":"k","later":{deep},"displayName":{deep}}}}}"#);
-    let (devices, _) = parse::paired(inside.as_bytes()).unwrap();
+    let (devices, _) = paired(inside.as_bytes()).unwrap();
     assert_eq!(devices.len(), 1);
-    assert!(parse::paired(deep.as_bytes()).is_err());
+    assert!(paired(deep.as_bytes()).is_err());
 }
 
 #[tokio::test]
@@ -312,7 +313,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(10_000))]
 
     #[test]
-    fn no_mutation_of_a_real_file_panics(
+    fn a_mutation_of_a_real_file_is_read_the_same_whatever_was_read_before(
         edits in prop::collection::vec((any::<prop::sample::Index>(), mutation()), 1..6),
     ) {
         let mut text = REAL.as_bytes().to_vec();
@@ -324,8 +325,17 @@ proptest! {
                 Mutation::Flip(mask) => if let Some(byte) = text.get_mut(at) { *byte ^= mask },
             }
         }
-        let _ = parse::paired(&text);
         let _ = parse::pending(&text);
+        let known = parse::paired(REAL.as_bytes(), &Known::default()).unwrap().known;
+        match (paired(&text), parse::paired(&text, &known)) {
+            (Ok((devices, problems)), Ok(read)) => {
+                let snapshot = |devices| Snapshot { devices, ..Snapshot::default() };
+                prop_assert_eq!(problems, read.problems);
+                prop_assert!(snapshot(devices).same_standing(&snapshot(read.devices)));
+            }
+            (Err(why), Err(read)) => prop_assert_eq!(why, read),
+            (alone, _) => prop_assert!(false, "it is read otherwise: {:?}", alone.map(|read| read.1)),
+        }
     }
 }
 
@@ -355,13 +365,32 @@ fn crowd(count: usize) -> String {
     format!("{{\n{}\n}}", records.collect::<Vec<_>>().join(",\n"))
 }
 
+#[tokio::test]
+async fn what_stands_in_the_file_as_before_is_not_read_again() {
+    let state = State::new();
+    let store = state.store();
+    let [before, after] = [crowd(3), crowd(4).replacen("tok-1", "tok-2", 1)];
+    state.write(before);
+    let before = store.snapshot().await.unwrap();
+    state.write(after);
+    let after = store.snapshot().await.unwrap();
+    let id = |index: usize| DeviceId::new(format!("{index:064x}"));
+    let same = |index| Arc::ptr_eq(&before.devices[&id(index)], &after.devices[&id(index)]);
+    assert!(!same(0) && same(1) && same(2));
+    assert!(matches!(
+        &after.devices[&id(0)].operator_token,
+        OperatorToken::Live { token, .. } if token.matches("tok-2")
+    ));
+    assert_eq!(after.devices.len(), 4);
+}
+
 #[test]
 fn of_a_large_file_every_record_arrives_whoever_reads_it() {
     for count in [999, 1_001, 5_003] {
-        let (devices, problems) = parse::paired(crowd(count).as_bytes()).unwrap();
+        let (devices, problems) = paired(crowd(count).as_bytes()).unwrap();
         assert_eq!((devices.len(), problems.len()), (count, 0));
     }
     let text = crowd(5_000).replace("\"publicKey\"", "\"publicKey\":7,\"later\"");
-    let (devices, problems) = parse::paired(text.as_bytes()).unwrap();
+    let (devices, problems) = paired(text.as_bytes()).unwrap();
     assert_eq!((devices.len(), problems.len()), (0, 5_000));
 }
