@@ -11,6 +11,8 @@ source=$(cd "$(dirname "$0")/../.." && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 result=${1:-$(mktemp -d)}
+mkdir -p "$result"
+result=$(cd "$result" && pwd)
 cargo_home=${CARGO_HOME:-$HOME/.cargo}
 
 # In a directory of its own each time, with what a cache of another build could hold kept out of it.
