@@ -118,37 +118,41 @@ fn rewriting(c: &mut Criterion) {
 }
 
 fn reloads(c: &mut Criterion) {
-    let runtime = Runtime::new().unwrap();
-    let read = |store: JsonStore| {
-        let snapshot = runtime.block_on(store.snapshot()).unwrap();
-        (store, snapshot)
-    };
-    let mut group = c.benchmark_group("store: first read, devices");
-    group.sample_size(10);
-    for devices in SIZES {
-        let directory = tempfile::tempdir().unwrap();
-        write_paired(directory.path(), devices);
-        let fresh = || JsonStore::new(directory.path());
-        group.bench_function(BenchmarkId::from_parameter(devices), |b| {
-            b.iter_batched(fresh, read, BatchSize::PerIteration);
-        });
-    }
-    drop(group);
-    let mut group = c.benchmark_group("store: reload after one has changed, devices");
-    group.sample_size(10);
-    for devices in SIZES {
-        let directory = tempfile::tempdir().unwrap();
-        write_paired(directory.path(), devices);
-        let file = directory.path().join("devices/paired.json");
+    reading(c, "store: first read, devices", |_, state| {
+        JsonStore::new(state)
+    });
+    let after_a_change = |runtime: &Runtime, state: &Path| {
+        let file = state.join("devices/paired.json");
+        let store = JsonStore::new(state);
+        runtime.block_on(store.snapshot()).unwrap();
         let text = fs::read_to_string(&file).unwrap();
-        let changed = || {
-            fs::write(&file, &text).unwrap();
-            let (store, _) = read(JsonStore::new(directory.path()));
-            fs::write(&file, text.replacen("linux", "darwin", 1)).unwrap();
-            store
+        let (from, to) = match text.contains("darwin") {
+            true => ("darwin", "linux"),
+            false => ("linux", "darwin"),
+        };
+        fs::write(&file, text.replacen(from, to, 1)).unwrap();
+        store
+    };
+    let name = "store: reload after one has changed, devices";
+    reading(c, name, after_a_change);
+}
+
+/// What it takes to read the store that `prepared` makes of a state directory.
+fn reading(c: &mut Criterion, name: &str, prepared: impl Fn(&Runtime, &Path) -> JsonStore) {
+    let runtime = Runtime::new().unwrap();
+    let mut group = c.benchmark_group(name);
+    group.sample_size(10);
+    for devices in SIZES {
+        let state = tempfile::tempdir().unwrap();
+        write_paired(state.path(), devices);
+        let read = |store: JsonStore| {
+            let snapshot = runtime.block_on(store.snapshot()).unwrap();
+            assert_eq!(snapshot.devices.len(), devices);
+            (store, snapshot)
         };
         group.bench_function(BenchmarkId::from_parameter(devices), |b| {
-            b.iter_batched(changed, read, BatchSize::PerIteration);
+            let prepared = || prepared(&runtime, state.path());
+            b.iter_batched(prepared, read, BatchSize::PerIteration);
         });
     }
 }

@@ -62,6 +62,8 @@ pub struct DeviceRecord {
     pub roles: Vec<String>,
     /// `approvedScopes`, or `scopes` where the store has no such field.
     pub approved_scopes: ScopeSet,
+    /// `scopes`: what was last asked for and approved. The gateway tells it where it does not tell what was approved.
+    pub scopes: ScopeSet,
     /// The token issued for the `operator` role, unless it was revoked.
     pub operator_token: OperatorToken,
     /// When the device was approved, in milliseconds since the epoch.

@@ -15,6 +15,7 @@ pub(crate) fn record(id: &str, key: &str, approved: &[&str]) -> DeviceRecord {
         client_mode: None,
         roles: vec!["operator".to_owned()],
         approved_scopes: approved.iter().copied().collect(),
+        scopes: approved.iter().copied().collect(),
         operator_token: OperatorToken::None,
         approved_at_ms: None,
         last_seen_at_ms: None,

@@ -44,7 +44,7 @@ impl EntitledStill {
         };
         // A store that cannot be read at the moment is no reason to end a session.
         let now = self.engine.resolver.resolve(device).await.ok()?;
-        objection(then, now.as_ref(), device).or_else(|| self.shrunk(now?))
+        objection(then, now.as_ref(), device).or_else(|| self.shrunk(with_its_token(now?, then)))
     }
 
     /// The proxy is asked no more; but the map, and the gateway's list of users, may have changed.
@@ -83,6 +83,17 @@ impl EntitledStill {
         );
         let missing = decide::not_entitled(case);
         (!missing.is_empty()).then(|| format!("{what} {missing}"))
+    }
+}
+
+/// Where the gateway's list stands in for a store, it tells that there is a token and nothing of it; it counts as it was.
+fn with_its_token(now: Arc<DeviceRecord>, then: &DeviceRecord) -> Arc<DeviceRecord> {
+    match now.operator_token {
+        OperatorToken::Withheld => Arc::new(DeviceRecord {
+            operator_token: then.operator_token.clone(),
+            ..DeviceRecord::clone(&now)
+        }),
+        _ => now,
     }
 }
 

@@ -175,6 +175,11 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether it is only this user that may not read it.
+    fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Unreadable { source, .. } if source.kind() == io::ErrorKind::PermissionDenied)
+    }
+
     pub(in crate::identity) fn unreadable(path: impl Into<PathBuf>, source: io::Error) -> Self {
         Self::Unreadable {
             path: path.into(),

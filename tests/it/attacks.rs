@@ -1,6 +1,7 @@
 use scope_shim::demo::simulated::Profile;
 use serde_json::json;
 
+use crate::policing::edit_store;
 use crate::stage::{Stage, TOKEN};
 use crate::support::client::{ADMIN, Connect, FULL, LEGACY, Nonce, READ, WRITE};
 use crate::support::device::{Payload, TestDevice};
@@ -491,14 +492,10 @@ async fn a_record_that_is_narrowed_between_lookup_and_grant_grants_nothing() {
         (stage.gateway.connects().len() > before).then_some(())
     })
     .await;
-    let path = stage.state().join("devices/paired.json");
-    let mut records: serde_json::Value =
-        serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-    records[device.id()]["scopes"] = json!(["operator.pairing"]);
-    records[device.id()]["approvedScopes"] = json!(["operator.pairing"]);
-    let draft = path.with_extension("draft");
-    std::fs::write(&draft, records.to_string()).unwrap();
-    std::fs::rename(draft, &path).unwrap();
+    edit_store(&stage.state(), |records| {
+        records[device.id()]["scopes"] = json!(["operator.pairing"]);
+        records[device.id()]["approvedScopes"] = json!(["operator.pairing"]);
+    });
     delayed.held.send(false).unwrap();
     let outcome = attempt.await.unwrap();
     if let Some(mut session) = outcome.session {

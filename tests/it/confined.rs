@@ -17,7 +17,7 @@ use crate::policing::edit_store;
 use crate::program::{Foundling, Program, configure, free, tell};
 use crate::stage::{TOKEN, eventually, until};
 use crate::succession::{installed, serving};
-use crate::support::client::{Connect, LEGACY, READ};
+use crate::support::client::{Connect, LEGACY, Outcome, READ, Session};
 use crate::support::device::TestDevice;
 
 /// A kernel that cannot confine, or is not asked to, is no place for these tests.
@@ -141,16 +141,30 @@ fn status(pid: u32, field: &str) -> String {
         .join(" ")
 }
 
+/// Only root can start a program as another user.
+fn can_be_another_user() -> bool {
+    let can = geteuid().is_root();
+    if !can {
+        eprintln!("skipped: only root can start a program as another user");
+    }
+    can
+}
+
 /// A shim of nobody's beside the gateway's files.
 struct Stranger {
+    bench: Bench,
+    /// A paired device.
+    device: TestDevice,
     program: Child,
     listen: SocketAddr,
     dir: PathBuf,
 }
 
 impl Stranger {
-    /// It may read the store and write its own data. The gateway takes the first away whenever it writes the store.
-    async fn start(bench: &Bench) -> Self {
+    /// It may read the store and write its own data.
+    async fn start() -> Self {
+        let bench = Bench::new(Profile::Literal).await;
+        let device = bench.paired(LEGACY);
         let dir = bench.dir.path().to_owned();
         let (data, state) = (dir.join("data"), dir.join("state"));
         fs::create_dir(&data).unwrap();
@@ -179,11 +193,16 @@ impl Stranger {
             .spawn()
             .unwrap();
         let it = Self {
+            bench,
+            device,
             program,
             listen,
             dir,
         };
-        it.says("the delegate is paired").await;
+        let paired = || it.log().contains("the delegate is paired").then_some(());
+        eventually("the delegate is paired", paired).await;
+        // The gateway keeps its store to itself whenever it writes it.
+        permit(&it.store(), 0o644);
         it
     }
 
@@ -191,12 +210,21 @@ impl Stranger {
         fs::read_to_string(self.dir.join("run.log")).unwrap()
     }
 
-    async fn says(&self, what: &str) {
-        eventually(what, || self.log().contains(what).then_some(())).await;
-    }
-
     fn store(&self) -> PathBuf {
         self.dir.join("state/devices/paired.json")
+    }
+
+    /// What the device was approved for is taken away, all but one scope.
+    fn narrows(&self, device: &TestDevice) {
+        let narrow =
+            |records: &mut Value| records[device.id()]["scopes"] = json!(["operator.pairing"]);
+        edit_store(&self.dir.join("state"), narrow);
+    }
+
+    async fn closes(&self, session: &mut Session) {
+        let (code, reason) = session.closed().await;
+        assert_eq!(code, 1008, "{}", self.log());
+        assert!(reason.contains("no longer approved for read"), "{reason}");
     }
 
     fn client(&self, device: &TestDevice) -> Connect {
@@ -213,13 +241,10 @@ fn permit(path: &Path, mode: u32) {
 
 #[tokio::test]
 async fn another_user_who_may_read_the_store_and_write_its_own_data_is_all_it_needs_to_be() {
-    if !geteuid().is_root() {
-        eprintln!("skipped: only root can start a program as another user");
+    if !can_be_another_user() {
         return;
     }
-    let bench = Bench::new(Profile::Literal).await;
-    let device = bench.paired(LEGACY);
-    let stranger = Stranger::start(&bench).await;
+    let stranger = Stranger::start().await;
     let names = || {
         let names = fs::read_dir(stranger.dir.join("state/devices")).unwrap();
         let mut names: Vec<_> = names.flatten().map(|entry| entry.file_name()).collect();
@@ -227,8 +252,7 @@ async fn another_user_who_may_read_the_store_and_write_its_own_data_is_all_it_ne
         names
     };
     let before = names();
-    permit(&stranger.store(), 0o644);
-    let mut outcome = stranger.client(&device).run().await;
+    let mut outcome = stranger.client(&stranger.device).run().await;
     assert_eq!(outcome.label().await, "ok r", "{}", stranger.log());
     let pid = stranger.program.id().unwrap();
     assert_eq!(status(pid, "Uid:"), vec![NOBODY.to_string(); 4].join(" "));
@@ -245,37 +269,63 @@ async fn another_user_who_may_read_the_store_and_write_its_own_data_is_all_it_ne
 
 #[tokio::test]
 async fn a_store_that_may_not_be_read_any_more_is_told_of_and_keeps_nobody_out() {
-    if !geteuid().is_root() {
-        eprintln!("skipped: only root can start a program as another user");
+    if !can_be_another_user() {
         return;
     }
-    let bench = Bench::new(Profile::Literal).await;
-    let device = bench.paired(LEGACY);
-    let stranger = Stranger::start(&bench).await;
-    permit(&stranger.store(), 0o644);
-    let mut before = stranger.client(&device).run().await;
+    let stranger = Stranger::start().await;
+    let connect = stranger.client(&stranger.device);
+    let mut before = connect.clone().run().await;
     assert_eq!(before.label().await, "ok r", "{}", stranger.log());
     let problem = format!("{} cannot be read", stranger.store().display());
     let told = || stranger.log().matches(&problem).count();
     let told_before = told();
     permit(&stranger.store(), 0o600);
     eventually("it is told of", || (told() > told_before).then_some(())).await;
-    let mut meanwhile = stranger.client(&device).run().await;
+    let mut meanwhile = connect.clone().run().await;
     assert_eq!(meanwhile.label().await, "ok r", "{}", stranger.log());
-    let narrow = |records: &mut Value| records[device.id()]["scopes"] = json!(["operator.pairing"]);
-    edit_store(&stranger.dir.join("state"), narrow);
-    let mut session = meanwhile.admitted();
-    let (code, reason) = session.closed().await;
-    assert_eq!(code, 1008);
-    assert!(reason.contains("no longer approved for read"), "{reason}");
-    let newcomer = stranger.client(&device).run().await;
+    stranger.narrows(&stranger.device);
+    stranger.closes(&mut meanwhile.admitted()).await;
+    let newcomer = connect.run().await;
     assert!(newcomer.session.is_none(), "{}", stranger.log());
     permit(&stranger.store(), 0o644);
-    let other = stranger.client(&bench.paired(LEGACY));
+    let other = stranger.client(&stranger.bench.paired(LEGACY));
     until(&other, "it may be read again", |outcome| {
         outcome.session.is_some()
     })
     .await;
+}
+
+/// The gateway's own list says less than its store: no token, and not what was approved.
+#[tokio::test]
+async fn a_store_that_may_not_be_read_any_more_ends_no_session_that_nothing_was_taken_from() {
+    if !can_be_another_user() {
+        return;
+    }
+    let stranger = Stranger::start().await;
+    let (by_token, by_approval) = (TestDevice::new(), TestDevice::new());
+    let token = stranger.bench.pair(&by_token, LEGACY);
+    stranger.bench.pair(&by_approval, LEGACY);
+    edit_store(&stranger.dir.join("state"), |records| {
+        let record = &mut records[by_approval.id()];
+        record["approvedScopes"] = json!(LEGACY);
+        record["scopes"] = json!(["operator.pairing"]);
+    });
+    // Where clients of this generation send it.
+    let by_token = stranger.client(&by_token).token(&token);
+    let mut sessions = Vec::new();
+    for connect in [stranger.client(&by_approval), by_token] {
+        permit(&stranger.store(), 0o644);
+        let is_in = |outcome: &Outcome| outcome.session.is_some();
+        sessions.push(until(&connect, "it is let in", is_in).await.admitted());
+    }
+    let mut narrowed = stranger.client(&stranger.device).run().await.admitted();
+    permit(&stranger.store(), 0o600);
+    // When this one is closed, the others were looked at, too.
+    stranger.narrows(&stranger.device);
+    stranger.closes(&mut narrowed).await;
+    for mut session in sessions {
+        assert_eq!(session.letters().await, "r", "{}", stranger.log());
+    }
 }
 
 #[tokio::test]
@@ -300,8 +350,7 @@ const NOBODY: u32 = 64_321;
 
 #[tokio::test]
 async fn another_user_of_this_machine_commands_no_shim_that_is_not_its_own() {
-    if !geteuid().is_root() {
-        eprintln!("skipped: only root can start a program as another user");
+    if !can_be_another_user() {
         return;
     }
     let bench = Bench::new(Profile::Literal).await;

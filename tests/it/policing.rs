@@ -147,8 +147,7 @@ async fn policing_works_on_the_state_database_too() {
     closes(session, "was removed").await;
 }
 
-/// Replaces the pairing file whole, as the gateway does.
-/// Writes the gateway's store anew, as readable as it was.
+/// Replaces the pairing file whole, as the gateway does, as readable as it was.
 pub fn edit_store(state: &Path, edit: impl FnOnce(&mut Value)) {
     let path = state.join("devices/paired.json");
     let mut records: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();

@@ -7,12 +7,11 @@ use std::time::{Duration, Instant};
 use super::findings::Findings;
 use super::{BoxFuture, DeviceStore, Snapshot, StoreError};
 
-/// Serves the last good snapshot of a store while the store cannot be read, as long as nobody knows better.
+/// Serves the last good snapshot of a store while the store is damaged, locked or unreadable.
 ///
-/// A gateway of the 2026.2 versions writes its files in place, so a half-written one is a matter of milliseconds: that
-/// is bridged. After that the gateway itself is asked, which tells of a device that was removed meanwhile; only while it
-/// does not answer either, the last snapshot serves on for a time. A store that is gone is believed at once:
-/// [`StoreError::Missing`] is never bridged.
+/// A gateway of the 2026.2 versions writes its files in place, so a half-written one is a matter of milliseconds. What
+/// only the shim's user may not read is another matter: the gateway can, and is asked, so that whoever is removed or
+/// narrowed meanwhile is. A store that is gone is believed at once: [`StoreError::Missing`] is never bridged.
 pub struct LastGood<S> {
     store: S,
     gateway: Arc<dyn DeviceStore>,
@@ -26,15 +25,8 @@ struct State {
     findings: Findings,
 }
 
-impl State {
-    fn good_within(&self, time: Duration) -> Option<Arc<Snapshot>> {
-        let (snapshot, at) = self.good.as_ref()?;
-        (at.elapsed() < time).then(|| Arc::clone(snapshot))
-    }
-}
-
 impl<S: DeviceStore> LastGood<S> {
-    /// Bridges failures of `store` for `ttl` after its last success where `gateway` cannot be asked, either.
+    /// Bridges failures of `store` for `ttl` after its last success, unless `gateway` knows better.
     pub fn new(store: S, gateway: Arc<dyn DeviceStore>, ttl: Duration) -> Self {
         Self {
             store,
@@ -53,32 +45,46 @@ impl<S: DeviceStore> LastGood<S> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn read(&self) -> Result<Arc<Snapshot>, StoreError> {
-        let error = match self.store.snapshot().await {
+    fn settle(
+        &self,
+        outcome: Result<Arc<Snapshot>, StoreError>,
+    ) -> Result<Arc<Snapshot>, StoreError> {
+        let mut state = self.state();
+        let error = match outcome {
             Ok(snapshot) => {
-                let mut state = self.state();
                 state.findings.tell([&""; 0]);
                 state.good = Some((Arc::clone(&snapshot), Instant::now()));
                 return Ok(snapshot);
             }
             Err(error) => error,
         };
-        self.state().findings.tell([&error]);
-        match &error {
-            StoreError::Missing { .. } => {
-                self.state().good = None;
-                return Err(error);
-            }
-            StoreError::Corrupt { .. } | StoreError::Locked { .. } => {
-                if let Some(good) = self.state().good_within(A_MOMENT.min(self.ttl)) {
-                    return Ok(good);
-                }
-            }
-            _ => {}
+        state.findings.tell([&error]);
+        if matches!(error, StoreError::Missing { .. }) {
+            state.good = None;
         }
-        match self.gateway.snapshot().await {
-            Ok(snapshot) => Ok(snapshot),
-            Err(_) => self.state().good_within(self.ttl).ok_or(error),
+        match &state.good {
+            Some((snapshot, at)) if at.elapsed() < self.ttl => Ok(Arc::clone(snapshot)),
+            _ => Err(error),
+        }
+    }
+
+    /// What the gateway says in the place of a store that it can read and the shim may not.
+    async fn ask(&self) -> Option<Arc<Snapshot>> {
+        let told = self.gateway.snapshot().await.ok()?;
+        let good = self.state().good.clone();
+        Some(match good {
+            Some((known, _)) => Arc::new(told.with_what_is_known(&known)),
+            None => told,
+        })
+    }
+
+    async fn read(&self) -> Result<Arc<Snapshot>, StoreError> {
+        let outcome = self.store.snapshot().await;
+        let forbidden = outcome.as_ref().is_err_and(StoreError::is_forbidden);
+        let settled = self.settle(outcome);
+        match forbidden {
+            true => self.ask().await.map_or(settled, Ok),
+            false => settled,
         }
     }
 }
@@ -97,18 +103,17 @@ impl<S: DeviceStore> DeviceStore for LastGood<S> {
     }
 }
 
-/// How long a file may be half written, or a database locked, at the most, when all is well.
-const A_MOMENT: Duration = Duration::from_secs(2);
-
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
-    use std::fs;
+    use std::{fs, io};
 
     use tempfile::TempDir;
 
     use super::*;
+    use crate::device::{DeviceRecord, OperatorToken};
+    use crate::fixture::record;
     use crate::identity::store::JsonStore;
 
     /// What the gateway says when it is asked.
@@ -171,26 +176,90 @@ mod tests {
         assert!(matches!(error, StoreError::Missing { .. }), "{error}");
     }
 
-    #[tokio::test]
-    async fn of_a_store_that_cannot_be_read_the_gateway_is_asked_and_believed() {
-        let (state, paired) = state_of_one();
-        let nobody = Arc::new(Asked(Ok(Arc::default())));
-        let ttl = Duration::from_secs(60);
-        let store = LastGood::new(JsonStore::new(state.path()), nobody, ttl);
+    /// A store whose files the shim's user may read no more, after it has read them once.
+    struct TakenAway(Mutex<Option<Arc<Snapshot>>>);
+
+    impl DeviceStore for TakenAway {
+        fn snapshot(&self) -> BoxFuture<'_, Result<Arc<Snapshot>, StoreError>> {
+            let denied =
+                || StoreError::unreadable("paired.json", io::ErrorKind::PermissionDenied.into());
+            let outcome = self.0.lock().unwrap().take().ok_or_else(denied);
+            Box::pin(async { outcome })
+        }
+
+        fn describe(&self) -> String {
+            "paired.json".to_owned()
+        }
+
+        fn watched(&self) -> Vec<PathBuf> {
+            Vec::new()
+        }
+    }
+
+    fn of_one(record: DeviceRecord) -> Arc<Snapshot> {
+        let devices = [(record.device_id.clone(), Arc::new(record))];
+        Arc::new(Snapshot {
+            devices: devices.into_iter().collect(),
+            pending: Vec::new(),
+        })
+    }
+
+    /// A store that was read once, and then may not be read any more.
+    async fn taken_away(record: DeviceRecord, gateway: Arc<Asked>) -> LastGood<TakenAway> {
+        let store = TakenAway(Mutex::new(Some(of_one(record))));
+        let store = LastGood::new(store, gateway, Duration::from_secs(60));
         assert_eq!(store.snapshot().await.unwrap().devices.len(), 1);
-        fs::remove_file(&paired).unwrap();
-        fs::create_dir(&paired).unwrap();
+        store
+    }
+
+    #[tokio::test]
+    async fn of_a_store_that_may_not_be_read_the_gateway_is_asked_and_believed() {
+        let nobody = Arc::new(Asked(Ok(Arc::default())));
+        let store = taken_away(record("d", "k", &[]), nobody).await;
         assert!(store.snapshot().await.unwrap().is_empty());
-        fs::remove_dir(&paired).unwrap();
-        fs::write(&paired, r#"{"d":{"publicKey":"k"}}"#).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_store_that_may_not_be_read_is_bridged_while_the_gateway_is_silent() {
+        let store = taken_away(record("d", "k", &[]), Asked::silent()).await;
         assert_eq!(store.snapshot().await.unwrap().devices.len(), 1);
     }
 
     #[tokio::test]
-    async fn a_store_that_cannot_be_read_is_bridged_while_the_gateway_is_silent() {
+    async fn what_the_gateway_leaves_untold_is_as_it_was_until_it_tells_of_another_approval() {
+        let approved = record("d", "k", &["operator.read", "operator.write"]);
+        let stored = DeviceRecord {
+            scopes: ["operator.read"].into_iter().collect(),
+            ..approved
+        };
+        let told = |scope: &'static str| {
+            let told = DeviceRecord {
+                operator_token: OperatorToken::Withheld,
+                ..record("d", "k", &[scope])
+            };
+            Arc::new(Asked(Ok(of_one(told))))
+        };
+        let scopes_once = async |gateway| {
+            let store = taken_away(stored.clone(), gateway).await;
+            let snapshot = store.snapshot().await.unwrap();
+            let record = &snapshot.devices[&stored.device_id];
+            assert!(matches!(record.operator_token, OperatorToken::Withheld));
+            record.approved_scopes.clone()
+        };
+        assert_eq!(
+            scopes_once(told("operator.read")).await,
+            stored.approved_scopes
+        );
+        let narrowed = ["operator.pairing"].into_iter().collect();
+        assert_eq!(scopes_once(told("operator.pairing")).await, narrowed);
+    }
+
+    #[tokio::test]
+    async fn the_gateway_is_not_asked_for_what_it_cannot_read_either() {
         let (state, paired) = state_of_one();
+        let nobody = Arc::new(Asked(Ok(Arc::default())));
         let ttl = Duration::from_secs(60);
-        let store = LastGood::new(JsonStore::new(state.path()), Asked::silent(), ttl);
+        let store = LastGood::new(JsonStore::new(state.path()), nobody, ttl);
         assert_eq!(store.snapshot().await.unwrap().devices.len(), 1);
         fs::remove_file(&paired).unwrap();
         fs::create_dir(&paired).unwrap();

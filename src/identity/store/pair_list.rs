@@ -1,10 +1,13 @@
 //! The gateway's own answer to `device.pair.list`.
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::wire::{PairedEntry, PendingEntry, TokenSummary};
 use super::{Snapshot, StoreError};
+use crate::device::DeviceRecord;
 
 impl Snapshot {
     /// Reads the payload of an answer to `device.pair.list`: `{pending: [..], paired: [..]}`.
@@ -49,6 +52,33 @@ impl Snapshot {
             .collect();
         Ok(snapshot)
     }
+
+    /// The same where a record of the store itself was `known` before: as long as the gateway tells nothing else of a
+    /// device, it is approved for what it was. Of its token no more is said than the gateway says.
+    pub(super) fn with_what_is_known(&self, known: &Self) -> Self {
+        let completed = |told: &Arc<DeviceRecord>| match known.devices.get(&told.device_id) {
+            Some(known) if is_told_of(known, told) => Arc::new(DeviceRecord {
+                operator_token: told.operator_token.clone(),
+                ..DeviceRecord::clone(known)
+            }),
+            _ => Arc::clone(told),
+        };
+        let devices = self.devices.iter();
+        Self {
+            devices: devices
+                .map(|(id, told)| (id.clone(), completed(told)))
+                .collect(),
+            pending: self.pending.clone(),
+        }
+    }
+}
+
+/// Whether what the gateway tells of a device is what its record says.
+fn is_told_of(known: &DeviceRecord, told: &DeviceRecord) -> bool {
+    known.public_key == told.public_key
+        && known.roles == told.roles
+        && known.scopes == told.scopes
+        && known.approved_at_ms == told.approved_at_ms
 }
 
 fn list<'a>(payload: &'a Value, key: &str) -> Option<&'a [Value]> {

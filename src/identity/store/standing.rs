@@ -32,6 +32,7 @@ fn same_record(one: &DeviceRecord, other: &DeviceRecord) -> bool {
         client_mode,
         roles,
         approved_scopes,
+        scopes: _,
         operator_token,
         approved_at_ms,
         last_seen_at_ms: _,

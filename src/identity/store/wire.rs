@@ -122,6 +122,7 @@ impl<T: Tokens> PairedEntry<'_, T> {
             (Some(key), None) => key.to_owned(),
             (None, None) => return Err(Flaw::NoId),
         };
+        let asked = scopes(self.scopes);
         Ok(DeviceRecord {
             device_id: DeviceId::new(device_id),
             public_key: self.public_key.ok_or(Flaw::NoPublicKey)?,
@@ -131,7 +132,11 @@ impl<T: Tokens> PairedEntry<'_, T> {
             client_id: self.client_id,
             client_mode: self.client_mode,
             roles: roles(self.roles, self.role),
-            approved_scopes: scopes(self.approved_scopes.or(self.scopes)),
+            approved_scopes: match self.approved_scopes {
+                None => asked.clone(),
+                approved => scopes(approved),
+            },
+            scopes: asked,
             operator_token: self.tokens.map_or(OperatorToken::None, Tokens::operator),
             approved_at_ms: self.approved_at_ms.0,
             last_seen_at_ms: self.last_seen_at_ms.0,
