@@ -2,6 +2,7 @@
 
 mod places;
 pub mod proxy_protocol;
+mod shift;
 mod taken;
 mod twin;
 
@@ -9,11 +10,12 @@ pub(crate) use taken::look as look_who_listens;
 pub(crate) use twin::bind as bind_twin;
 pub use twin::{listener as twin, of as twin_of};
 
-use places::{Found, Place, Room};
+use places::{Found, Place};
+use shift::Shift;
 
 use std::error::Error;
 use std::io;
-use std::net::{IpAddr, TcpStream as StdStream};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +26,6 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use crate::config::{Config, Problem};
@@ -72,38 +73,20 @@ pub async fn serve(
     tokio::join!(serve_at(listener, &door, &workers), beside);
 }
 
-async fn serve_at(listener: TcpListener, door: &Arc<Door>, workers: &Workers) {
-    let mut room = Room::default();
-    let connections = TaskTracker::new();
-    loop {
-        let accepted = tokio::select! {
-            () = door.closed().cancelled() => break,
-            accepted = accept(&listener, &mut room, door.limits()) => accepted,
-        };
-        let Some((stream, peer, found)) = accepted else {
-            continue;
-        };
-        let Some((worker, load)) = workers.pick() else {
-            return;
-        };
-        let door = Arc::clone(door);
-        connections.spawn_on(
-            async move {
-                if let Err(error) = attend(stream, peer.ip(), door, found, load).await {
-                    debug!(client = %peer.ip(), "a client connection ended: {error}");
-                }
-            },
-            &worker,
-        );
+async fn serve_at(listener: TcpListener, door: &Arc<Door>, workers: &Arc<Workers>) {
+    match listener.into_std() {
+        Ok(listener) => {
+            Shift::new(listener, Arc::clone(door), Arc::clone(workers))
+                .run()
+                .await;
+        }
+        Err(error) => warn!("cannot accept clients: {error}"),
     }
-    drop(listener);
-    connections.close();
-    connections.wait().await;
 }
 
-/// Serves one client, on the worker that it was given to.
+/// Serves one client, on the worker that let it in.
 async fn attend(
-    stream: StdStream,
+    mut stream: TcpStream,
     address: IpAddr,
     door: Arc<Door>,
     found: Found,
@@ -118,7 +101,6 @@ async fn attend(
             (place, true)
         }
     };
-    let mut stream = TcpStream::from_std(stream)?;
     stream.set_nodelay(true)?;
     // Of a peer on this machine the system knows that it is gone.
     if let Some(patience) = limits.vanished_timeout
@@ -145,32 +127,6 @@ type Admission = (Place, Load);
 pub struct Admitted(
     #[expect(dead_code, reason = "held, not read")] Arc<(Admission, Option<Counted>)>,
 );
-
-/// `None` where there was nobody, or how many there may be has changed.
-async fn accept(
-    listener: &TcpListener,
-    room: &mut Room,
-    mut limits: watch::Receiver<Limits>,
-) -> Option<(StdStream, std::net::SocketAddr, Found)> {
-    let most = limits.borrow_and_update().connections;
-    let accepted = async {
-        room.ready(most).await;
-        listener.accept().await
-    };
-    let accepted = tokio::select! {
-        Ok(()) = limits.changed() => return None,
-        accepted = accepted => accepted,
-    };
-    match accepted.and_then(|(stream, peer)| Ok((stream.into_std()?, peer))) {
-        Ok((stream, peer)) => Some((stream, peer, room.find(most))),
-        Err(error) => {
-            // Out of descriptors, mostly: the connection stays in the queue, so a pause is all that helps.
-            warn!("cannot accept a client: {error}");
-            tokio::time::sleep(ACCEPT_PAUSE).await;
-            None
-        }
-    }
-}
 
 /// Who a connection is from; `None` for one that is not to be served.
 async fn client(
@@ -347,6 +303,5 @@ pub(crate) const NO_PLACE: &str = "no_place";
 const REFUSAL_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a client that came in just before the end may take to ask for something.
 const A_MOMENT: Duration = Duration::from_secs(1);
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// What hyper needs at the least.
 const SMALLEST_BUFFER: usize = 8192;

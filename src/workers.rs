@@ -12,17 +12,21 @@ use std::thread;
 
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 /// The threads that serve clients. They end with it, and so does whatever still runs on them.
 #[derive(Debug)]
-pub struct Workers(Vec<Worker>);
+pub struct Workers {
+    each: Vec<Worker>,
+    /// Ends the threads when it is dropped.
+    _lives: Vec<oneshot::Sender<()>>,
+}
 
-#[derive(Debug)]
-struct Worker {
+/// One of them; what is spawned on it ends with [`Workers`].
+#[derive(Clone, Debug)]
+pub struct Worker {
     runtime: Handle,
     load: Arc<AtomicUsize>,
-    /// Ends the thread when it is dropped.
-    _life: oneshot::Sender<()>,
 }
 
 /// Counts as load of a worker for as long as it lives.
@@ -36,23 +40,34 @@ impl Workers {
     ///
     /// When the system has no thread left.
     pub fn start() -> io::Result<Self> {
-        let cores = thread::available_parallelism().map_or(1, usize::from);
-        let workers = (0..cores).map(Worker::start);
-        workers.collect::<io::Result<_>>().map(Self)
+        Self::of(thread::available_parallelism().map_or(1, usize::from))
+    }
+
+    fn of(many: usize) -> io::Result<Self> {
+        let workers = (0..many).map(Worker::start);
+        let (each, lives) = workers.collect::<io::Result<_>>()?;
+        Ok(Self {
+            each,
+            _lives: lives,
+        })
     }
 
     /// The one with the least to do.
     #[must_use]
-    pub fn pick(&self) -> Option<(Handle, Load)> {
-        let least = |worker: &&Worker| worker.load.load(Ordering::Relaxed);
-        let worker = self.0.iter().min_by_key(least)?;
-        worker.load.fetch_add(1, Ordering::Relaxed);
-        Some((worker.runtime.clone(), Load(Arc::clone(&worker.load))))
+    pub fn least_busy(&self) -> Option<&Worker> {
+        self.each.iter().min_by_key(|worker| worker.busy())
+    }
+
+    /// Whether another has so much less to do than this one that it had better take the next client.
+    #[must_use]
+    pub fn is_outdone(&self, worker: &Worker) -> bool {
+        let least = self.least_busy().map_or(0, Worker::busy);
+        worker.busy() > least + least / TOLERATED + 1
     }
 }
 
 impl Worker {
-    fn start(number: usize) -> io::Result<Self> {
+    fn start(number: usize) -> io::Result<(Self, oneshot::Sender<()>)> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
         let (life, over) = oneshot::channel();
@@ -63,11 +78,30 @@ impl Worker {
                 // Lookups that still run in the background need not be waited for.
                 runtime.shutdown_background();
             })?;
-        Ok(Self {
+        let worker = Self {
             runtime: handle,
             load: Arc::default(),
-            _life: life,
-        })
+        };
+        Ok((worker, life))
+    }
+
+    /// Has it do this.
+    pub fn spawn<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<T> {
+        self.runtime.spawn(work)
+    }
+
+    /// One more client that it serves.
+    #[must_use]
+    pub fn load(&self) -> Load {
+        self.load.fetch_add(1, Ordering::Relaxed);
+        Load(Arc::clone(&self.load))
+    }
+
+    fn busy(&self) -> usize {
+        self.load.load(Ordering::Relaxed)
     }
 }
 
@@ -77,6 +111,9 @@ impl Drop for Load {
     }
 }
 
+/// What part of its clients a worker may have more than another, as a divisor.
+const TOLERATED: usize = 8;
+
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
@@ -84,49 +121,55 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_next_client_goes_where_there_is_the_least_to_do() {
-        let workers = Workers(
-            (0..2)
-                .map(|number| Worker::start(number).unwrap())
-                .collect(),
-        );
-        let loads = || -> Vec<usize> {
-            let load = |worker: &Worker| worker.load.load(Ordering::Relaxed);
-            workers.0.iter().map(load).collect()
+    fn the_next_client_goes_where_there_is_clearly_less_to_do() {
+        let workers = Workers::of(2).unwrap();
+        let [one, other] = workers.each.as_slice() else {
+            unreachable!("there are two")
         };
-        let (_, first) = workers.pick().unwrap();
-        let (_, second) = workers.pick().unwrap();
-        assert_eq!(loads(), [1, 1]);
-        drop(first);
-        assert_eq!(loads(), [0, 1]);
-        let (runtime, third) = workers.pick().unwrap();
-        assert_eq!(loads(), [1, 1]);
-        let thread = runtime.spawn(async { thread::current().name().map(str::to_owned) });
-        let thread = runtime.block_on(thread).unwrap();
-        assert_eq!(thread.as_deref(), Some("worker-0"));
-        drop((second, third));
+        let first = one.load();
+        assert!(!workers.is_outdone(one), "one more is no reason to change");
+        let second = one.load();
+        assert!(workers.is_outdone(one) && !workers.is_outdone(other));
+        let least_busy = || {
+            let name = async { thread::current().name().map(str::to_owned) };
+            let worker = workers.least_busy().unwrap();
+            worker.runtime.block_on(worker.spawn(name)).unwrap()
+        };
+        assert_eq!(least_busy().as_deref(), Some("worker-1"));
+        let _third = other.load();
+        assert!(!workers.is_outdone(one));
+        drop((first, second));
+        assert_eq!(least_busy().as_deref(), Some("worker-0"));
+    }
+
+    #[test]
+    fn of_many_clients_an_eighth_more_is_no_reason_to_change() {
+        let workers = Workers::of(2).unwrap();
+        let (one, other) = (&workers.each[0], &workers.each[1]);
+        let _many: Vec<_> = (0..80).map(|_| other.load()).collect();
+        let _more: Vec<_> = (0..91).map(|_| one.load()).collect();
+        assert!(!workers.is_outdone(one));
+        let _one_more = one.load();
+        assert!(workers.is_outdone(one));
     }
 
     #[test]
     fn a_session_that_panics_takes_no_other_with_it() {
-        let workers = Workers(vec![Worker::start(0).unwrap()]);
-        let (runtime, _load) = workers.pick().unwrap();
+        let workers = Workers::of(1).unwrap();
+        let worker = &workers.each[0];
         let (goes_on, told) = oneshot::channel();
-        let other = runtime.spawn(told);
-        let (_, load) = workers.pick().unwrap();
-        let panics = runtime.spawn(async move {
+        let _load = worker.load();
+        let other = worker.spawn(told);
+        let load = worker.load();
+        let panics = worker.spawn(async move {
             let _held = load;
             // A panic without a message on standard error.
             std::panic::resume_unwind(Box::new("a mistake that input reaches"))
         });
-        let ended: Result<(), _> = runtime.block_on(panics);
+        let ended: Result<(), _> = worker.runtime.block_on(panics);
         assert!(ended.unwrap_err().is_panic());
-        assert_eq!(
-            workers.0[0].load.load(Ordering::Relaxed),
-            1,
-            "its place is free"
-        );
+        assert_eq!(worker.busy(), 1, "its place is free");
         goes_on.send("still there").unwrap();
-        assert_eq!(runtime.block_on(other).unwrap(), Ok("still there"));
+        assert_eq!(worker.runtime.block_on(other).unwrap(), Ok("still there"));
     }
 }
