@@ -18,21 +18,23 @@ use super::headers::{self, Attribution, Peer};
 /// The address that a client connected to, before a redirect on this machine led it elsewhere.
 #[must_use]
 pub fn address_asked_for(stream: &TcpStream) -> Option<SocketAddr> {
-    before_redirect(stream).or_else(|| stream.local_addr().ok())
+    let here = stream.local_addr().ok()?;
+    Some(before_redirect(stream, here).unwrap_or(here))
 }
 
 #[cfg(target_os = "linux")]
-fn before_redirect(stream: &TcpStream) -> Option<SocketAddr> {
+fn before_redirect(stream: &TcpStream, here: SocketAddr) -> Option<SocketAddr> {
     use rustix::net::sockopt::{ip_original_dst, ipv6_original_dst};
     // Where nothing tracks connections, the kernel does not know.
     match ip_original_dst(stream) {
         Ok(address) => Some(address.into()),
+        Err(_) if here.is_ipv4() => None,
         Err(_) => Some(ipv6_original_dst(stream).ok()?.into()),
     }
 }
 
 #[cfg(not(target_os = "linux"))]
-const fn before_redirect(_stream: &TcpStream) -> Option<SocketAddr> {
+const fn before_redirect(_stream: &TcpStream, _here: SocketAddr) -> Option<SocketAddr> {
     None
 }
 

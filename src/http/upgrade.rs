@@ -1,6 +1,7 @@
 //! Upgrades: the same request to the gateway, and two plain sockets where it agrees.
 
 use std::io;
+use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -96,11 +97,11 @@ pub(super) async fn serve(
         && let Some(response) = switching(&session.redial.request)
     {
         let begun = Begun::of(front);
-        let deferred = async move {
+        let deferred = in_its_place(async move {
             if let Some(client) = client.await.ok().and_then(wire) {
                 begun.goes_on(session.begin_deferred(client, place).await);
             }
-        };
+        });
         front
             .sessions
             .spawn(deferred.instrument(front.span.clone()));
@@ -125,7 +126,7 @@ pub(super) async fn serve(
         }
         Ok(Opened::Switched(response, gateway)) => {
             let begun = Begun::of(front);
-            let session = async move {
+            let session = in_its_place(async move {
                 let client = match client.await {
                     Ok(client) => wire(client),
                     Err(error) => return debug!("an upgrade came to nothing: {error}"),
@@ -134,11 +135,16 @@ pub(super) async fn serve(
                     return debug!("an upgraded connection is no plain socket");
                 };
                 begun.goes_on(session.begin(client, gateway, place).await);
-            };
+            });
             front.sessions.spawn(session.instrument(front.span.clone()));
             response.map(|()| respond::full(Bytes::new()))
         }
     }
+}
+
+/// A handshake takes some kilobytes, which would be moved half a dozen times before its task has begun.
+fn in_its_place<F: Future<Output = ()>>(handshake: F) -> Pin<Box<F>> {
+    Box::pin(handshake)
 }
 
 /// Where a session that has begun goes on.

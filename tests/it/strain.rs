@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
@@ -53,6 +54,44 @@ async fn a_store_that_is_rewritten_ten_thousand_times_a_minute_is_followed() {
         reason.contains("was removed"),
         "the last of them counts: {reason}"
     );
+}
+
+#[tokio::test]
+async fn sessions_are_shared_out_among_the_processors() {
+    let processors = std::thread::available_parallelism().unwrap().get();
+    let bench = Bench::new(Profile::Literal).await;
+    let program = Program::start(&bench, &before(&bench)).await;
+    let connect = bench.reader(program.listen);
+    let mut sessions = Vec::new();
+    for _ in 0..8 * processors {
+        sessions.push(connect.clone().run().await.admitted());
+    }
+    // A session has two sockets; no other thread waits for so many.
+    let waited_for = sockets_waited_for(program.pid());
+    let busy = waited_for.iter().filter(|sockets| sockets.len() >= 10);
+    assert_eq!(busy.count(), processors, "{waited_for:?}");
+    for mut session in sessions {
+        assert_eq!(session.letters().await, "r");
+    }
+}
+
+/// The sockets that each of a process's epoll instances waits for, by descriptor; an instance may have two descriptors.
+fn sockets_waited_for(pid: u32) -> HashSet<Vec<String>> {
+    let is_socket = |fd: &str| {
+        let file = fs::read_link(format!("/proc/{pid}/fd/{fd}"));
+        file.is_ok_and(|file| file.to_string_lossy().starts_with("socket:"))
+    };
+    let instances = fs::read_dir(format!("/proc/{pid}/fdinfo")).unwrap();
+    let waited_for = instances.flatten().map(|instance| {
+        let targets = fs::read_to_string(instance.path()).unwrap_or_default();
+        let targets = targets.lines().filter_map(|line| line.strip_prefix("tfd:"));
+        let targets = targets.filter_map(|line| line.split_whitespace().next());
+        targets
+            .filter(|fd| is_socket(fd))
+            .map(str::to_owned)
+            .collect()
+    });
+    waited_for.collect()
 }
 
 #[tokio::test]
