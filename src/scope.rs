@@ -186,7 +186,11 @@ impl Display for ScopeSet {
         for (index, scope) in self.iter().enumerate() {
             let separator = if index == 0 { "" } else { ", " };
             f.write_str(separator)?;
-            short(scope).fmt(f)?;
+            match scope.strip_prefix(OPERATOR_PREFIX) {
+                // What is known needs no escaping, and is most of it.
+                Some(known) if bit(scope).is_some() => f.write_str(known)?,
+                _ => short(scope).fmt(f)?,
+            }
         }
         Ok(())
     }
