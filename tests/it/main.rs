@@ -76,7 +76,6 @@ mod strain;
 
 /// Clients behind a bad line, or one that is cut.
 #[cfg(target_os = "linux")]
-#[expect(clippy::print_stderr, reason = "what is skipped is said")]
 mod far;
 #[cfg(target_os = "linux")]
 #[expect(clippy::print_stderr, reason = "what is skipped is said")]
