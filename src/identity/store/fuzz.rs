@@ -12,7 +12,7 @@ type Devices = HashMap<DeviceId, Arc<DeviceRecord>>;
 
 /// The text of a `paired.json`.
 pub(crate) fn paired(text: &[u8]) -> Result<(Devices, Vec<String>), String> {
-    let read = json::parse::paired(text, &json::parse::Known::default())?;
+    let read = json::parse::paired(text, &json::known::Known::default())?;
     Ok((read.devices, read.problems))
 }
 

@@ -1,5 +1,6 @@
 //! `devices/paired.json` and `devices/pending.json`: the store of every gateway up to 2026.7.1.
 
+pub(super) mod known;
 pub(super) mod parse;
 
 use std::fs::File;
@@ -7,7 +8,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use self::parse::Known;
+use self::known::Known;
 use super::findings::Findings;
 use super::shared::Shared;
 use super::stamp::{self, Stamp};

@@ -4,7 +4,6 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -12,6 +11,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::error::Category;
 use serde_json::value::RawValue;
 
+use super::known::{Known, LeftOut, Mark, Piece, Record, Unchanged};
 use crate::device::{DeviceId, DeviceRecord};
 use crate::identity::store::PendingRequest;
 use crate::identity::store::wire::{Flaw, PairedEntry, PendingEntry, TokenTable};
@@ -28,66 +28,69 @@ pub(in crate::identity::store) struct Paired {
     pub(in crate::identity::store) known: Known,
 }
 
-/// The records of one read, found again by what they were read from: a gateway writes the whole file whenever one device
-/// changes.
-#[derive(Debug, Default)]
-pub(in crate::identity::store) struct Known {
-    digest: RandomState,
-    records: HashMap<u64, Arc<DeviceRecord>>,
-}
-
-impl Known {
-    fn digest(&self, (key, entry): &Entry<'_>) -> u64 {
-        self.digest.hash_one((key, entry.get()))
-    }
-
-    /// The record that was read from this very text. Another device's is never taken for it, whatever the digests.
-    fn find(&self, digest: u64, key: &str) -> Option<Arc<DeviceRecord>> {
-        let record = self.records.get(&digest)?;
-        (record.device_id.as_str() == key).then(|| Arc::clone(record))
-    }
-}
-
 /// Reads a `paired.json`; of what stands in it as it did `before`, the record is the same.
 ///
 /// # Errors
 ///
 /// What is wrong with the file as a whole.
 pub(in crate::identity::store) fn paired(text: &[u8], before: &Known) -> Result<Paired, String> {
-    let entries = entries(text)?;
-    let mut devices = Devices::with_capacity(entries.len());
-    let mut problems = Vec::new();
-    let mut known = Known {
-        digest: before.digest.clone(),
-        records: HashMap::with_capacity(entries.len()),
-    };
-    for ((key, _), (digest, record)) in entries.iter().zip(records(&entries, before)) {
-        match record {
-            Ok(record) => {
-                known.records.insert(digest, Arc::clone(&record));
-                devices.insert(record.device_id.clone(), record);
-            }
-            Err(problem) => {
-                // Of two records of one name the gateway reads the last, whatever it is worth.
-                devices.remove(&DeviceId::new(key.as_str()));
-                problems.push(problem);
-            }
-        }
+    let unchanged = before.unchanged(text);
+    let object = unchanged.all_else(text);
+    // Where what changed is no object by itself, the file is none, or is written otherwise than a gateway writes it.
+    let partly = object.as_deref().and_then(|object| {
+        let entries = entries(object).ok()?;
+        let complete = unchanged.is_everything(text) || !entries.list.is_empty();
+        complete.then_some(entries)
+    });
+    match partly {
+        Some(entries) => Ok(unchanged.completed(before, entries)),
+        None => Ok(Unchanged::nothing(before).completed(before, entries(text)?)),
     }
-    Ok(Paired {
-        devices,
-        problems,
-        known,
-    })
 }
 
-type Entry<'a> = (String, &'a RawValue);
-type Record = Result<Arc<DeviceRecord>, String>;
+impl Unchanged<'_> {
+    /// All that the file says, as soon as the rest of it is read.
+    fn completed(&self, before: &Known, rest: Entries<'_>) -> Paired {
+        let read = records(&rest.list, &Reader::new(before, self.moved()));
+        let behind = self.back.map_or(&[][..], |(pieces, _)| pieces);
+        let pieces = self.front.0.iter().cloned();
+        let pieces = pieces.chain(read).chain(behind.iter().cloned());
+        let end = match self.back {
+            Some(_) => before.end(),
+            None => Some(before.mark(rest.end)),
+        };
+        Paired::new(Known::new(before, pieces.collect(), end))
+    }
+}
+
+impl Paired {
+    fn new(known: Known) -> Self {
+        let mut devices = Devices::with_capacity(known.pieces().len());
+        let mut problems = Vec::new();
+        for piece in known.pieces() {
+            match &piece.record {
+                Ok(record) => {
+                    devices.insert(record.device_id.clone(), Arc::clone(record));
+                }
+                Err(left_out) => {
+                    // Of two records of one name the gateway reads the last, whatever it is worth.
+                    devices.remove(&left_out.device);
+                    problems.push(left_out.problem.clone());
+                }
+            }
+        }
+        Self {
+            devices,
+            problems,
+            known,
+        }
+    }
+}
 
 /// The record of each entry, in order. A large file is shared out among the processors.
-fn records(entries: &[Entry<'_>], before: &Known) -> Vec<(u64, Record)> {
+fn records(entries: &[Entry<'_>], reader: &Reader<'_>) -> Vec<Piece> {
     let all = |entries: &[Entry<'_>]| {
-        let each = entries.iter().map(|entry| record(entry, before));
+        let each = entries.iter().map(|entry| reader.piece(entry));
         each.collect::<Vec<_>>()
     };
     if entries.len() <= WORTH_A_THREAD {
@@ -115,23 +118,40 @@ fn records(entries: &[Entry<'_>], before: &Known) -> Vec<(u64, Record)> {
     })
 }
 
-fn record(entry: &Entry<'_>, before: &Known) -> (u64, Record) {
-    let digest = before.digest(entry);
-    let known = before.find(digest, &entry.0);
-    (digest, known.map_or_else(|| read(entry), Ok))
+/// Reads entries, and none that was read before.
+struct Reader<'a> {
+    before: &'a Known,
+    moved: HashMap<Mark, &'a Record>,
 }
 
-fn read((key, entry): &Entry<'_>) -> Record {
+impl<'a> Reader<'a> {
+    const fn new(before: &'a Known, moved: HashMap<Mark, &'a Record>) -> Self {
+        Self { before, moved }
+    }
+
+    fn piece(&self, entry: &Entry<'_>) -> Piece {
+        let mark = self.before.mark(entry.piece);
+        let known = self.moved.get(&mark).map(|record| Record::clone(record));
+        Piece {
+            mark,
+            record: known.unwrap_or_else(|| read(entry)),
+        }
+    }
+}
+
+fn read(entry: &Entry<'_>) -> Record {
     let read = |json: &str| match serde_json::from_str::<PairedEntry<'_, TokenTable<'_>>>(json) {
-        Ok(entry) => entry.into_record(Some(key)),
+        Ok(paired) => paired.into_record(Some(&entry.key)),
         Err(_) => Err(Flaw::WrongType),
     };
-    mended(entry, read).map(Arc::new).map_err(|flaw| {
-        let short = DeviceId::new(key.as_str()).short();
-        format!(
+    mended(entry.value, read).map(Arc::new).map_err(|flaw| {
+        let device = DeviceId::new(entry.key.as_str());
+        let short = device.short();
+        let problem = format!(
             "paired device {}… is left out: {flaw}",
             short.escape_debug()
-        )
+        );
+        Box::new(LeftOut { device, problem })
     })
 }
 
@@ -145,12 +165,12 @@ pub(in crate::identity::store) fn pending(
 ) -> Result<(Vec<PendingRequest>, Vec<String>), String> {
     let mut requests = Vec::new();
     let mut problems = Vec::new();
-    for (key, entry) in entries(text)? {
+    for Entry { key, value, .. } in entries(text)?.list {
         let read = |json: &str| match serde_json::from_str::<PendingEntry>(json) {
             Ok(entry) => entry.into_request(Some(&key)),
             Err(_) => Err(Flaw::WrongType),
         };
-        match mended(entry, read) {
+        match mended(value, read) {
             Ok(request) => requests.push(request),
             Err(flaw) => problems.push(format!("a pending pairing request is left out: {flaw}")),
         }
@@ -158,10 +178,23 @@ pub(in crate::identity::store) fn pending(
     Ok((requests, problems))
 }
 
-/// The entries of the one object that each file consists of, not yet looked into.
-fn entries(text: &[u8]) -> Result<Vec<Entry<'_>>, String> {
-    serde_json::from_slice::<Entries<'_>>(text)
-        .map(|entries| entries.0)
+/// One entry of a file, not yet looked into.
+struct Entry<'a> {
+    key: String,
+    value: &'a RawValue,
+    /// From behind the brace or comma before it to its end.
+    piece: &'a [u8],
+}
+
+/// The entries of the one object that each file consists of, and what comes after the last of them.
+struct Entries<'a> {
+    list: Vec<Entry<'a>>,
+    end: &'a [u8],
+}
+
+fn entries(text: &[u8]) -> Result<Entries<'_>, String> {
+    serde_json::from_slice::<InOrder<'_>>(text)
+        .map(|entries| entries.found_in(text))
         .map_err(|error| {
             let what = match error.classify() {
                 Category::Eof => "it ends too early",
@@ -213,14 +246,39 @@ fn unit(text: &str) -> Option<u16> {
     u16::from_str_radix(digits, 16).ok()
 }
 
-struct Entries<'a>(Vec<Entry<'a>>);
+/// Keys and values in the order of the file.
+struct InOrder<'a>(Vec<(String, &'a RawValue)>);
 
-impl<'de> Deserialize<'de> for Entries<'de> {
+impl<'a> InOrder<'a> {
+    /// Finds the pieces of the text that they come from.
+    fn found_in(self, text: &'a [u8]) -> Entries<'a> {
+        let behind_next = |separator, from: usize| {
+            let found = text[from..].iter().position(|byte| *byte == separator);
+            found.map_or(text.len(), |found| from + found + 1)
+        };
+        let mut begins = behind_next(b'{', 0);
+        let mut end = begins;
+        let mut list = Vec::with_capacity(self.0.len());
+        for (key, value) in self.0 {
+            let bytes = value.get().as_bytes();
+            end = bytes.as_ptr_range().end.addr() - text.as_ptr().addr();
+            let piece = &text[begins..end];
+            list.push(Entry { key, value, piece });
+            begins = behind_next(b',', end);
+        }
+        Entries {
+            list,
+            end: &text[end..],
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for InOrder<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct InOrder;
+        struct Pairs;
 
-        impl<'de> Visitor<'de> for InOrder {
-            type Value = Entries<'de>;
+        impl<'de> Visitor<'de> for Pairs {
+            type Value = InOrder<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object")
@@ -231,11 +289,11 @@ impl<'de> Deserialize<'de> for Entries<'de> {
                 while let Some(entry) = map.next_entry()? {
                     entries.push(entry);
                 }
-                Ok(Entries(entries))
+                Ok(InOrder(entries))
             }
         }
 
-        deserializer.deserialize_map(InOrder)
+        deserializer.deserialize_map(Pairs)
     }
 }
 

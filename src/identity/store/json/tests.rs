@@ -319,24 +319,84 @@ proptest! {
         let mut text = REAL.as_bytes().to_vec();
         for (at, edit) in edits {
             let at = at.index(text.len() + 1);
-            match edit {
-                Mutation::Insert(bytes) => { text.splice(at..at, bytes); }
-                Mutation::Remove(count) => { text.drain(at..(at + count).min(text.len())); }
-                Mutation::Flip(mask) => if let Some(byte) = text.get_mut(at) { *byte ^= mask },
-            }
+            edit.to(&mut text, at);
         }
         let _ = parse::pending(&text);
-        let known = parse::paired(REAL.as_bytes(), &Known::default()).unwrap().known;
-        match (paired(&text), parse::paired(&text, &known)) {
-            (Ok((devices, problems)), Ok(read)) => {
-                let snapshot = |devices| Snapshot { devices, ..Snapshot::default() };
-                prop_assert_eq!(problems, read.problems);
-                prop_assert!(snapshot(devices).same_standing(&snapshot(read.devices)));
+        is_read_the_same(&text, REAL)?;
+    }
+
+    #[test]
+    fn a_file_in_which_records_came_went_and_changed_is_read_the_same_whatever_was_read_before(
+        edits in prop::collection::vec((any::<prop::sample::Index>(), change()), 0..4),
+        damage in prop::option::of((any::<prop::sample::Index>(), mutation())),
+    ) {
+        let before = crowd(6);
+        let inside = before.trim_start_matches('{').trim_end_matches('}');
+        let mut records: Vec<_> = inside.split(",\n  \"0").map(str::to_owned).collect();
+        for (at, edit) in edits {
+            let at = at.index(records.len());
+            match edit {
+                Change::Removed if records.len() > 1 => { records.remove(at); }
+                Change::Removed => {}
+                Change::Again => { let again = records[at].clone(); records.push(again); }
+                Change::Moved => records.rotate_left(at),
+                Change::Other => records[at] = records[at].replace("tok-1", "tok-2"),
+                Change::Broken => records[at] = records[at].replace("\"publicKey\"", "\"key\""),
+                Change::Spaced => records[at].push(' '),
             }
-            (Err(why), Err(read)) => prop_assert_eq!(why, read),
-            (alone, _) => prop_assert!(false, "it is read otherwise: {:?}", alone.map(|read| read.1)),
+        }
+        let mut text = format!("{{{}}}", records.join(",\n  \"0")).into_bytes();
+        if let Some((at, damage)) = damage {
+            let at = at.index(text.len() + 1);
+            damage.to(&mut text, at);
+        }
+        is_read_the_same(&text, &before)?;
+    }
+}
+
+/// As if it were read first.
+fn is_read_the_same(text: &[u8], before: &str) -> Result<(), TestCaseError> {
+    let first = Known::default();
+    let known = parse::paired(before.as_bytes(), &first).unwrap().known;
+    match (paired(text), parse::paired(text, &known)) {
+        (Ok((devices, problems)), Ok(read)) => {
+            let snapshot = |devices| Snapshot {
+                devices,
+                ..Snapshot::default()
+            };
+            prop_assert_eq!(&problems, &read.problems);
+            prop_assert!(snapshot(devices.clone()).same_standing(&snapshot(read.devices)));
+            // And so is the next one, which knows what this one left.
+            let again = parse::paired(text, &read.known).unwrap();
+            prop_assert_eq!(problems, again.problems);
+            prop_assert!(snapshot(devices).same_standing(&snapshot(again.devices)));
+        }
+        (Err(why), Err(read)) => prop_assert_eq!(why, read),
+        (alone, _) => {
+            prop_assert!(
+                false,
+                "it is read otherwise: {:?}",
+                alone.map(|read| read.1)
+            );
         }
     }
+    Ok(())
+}
+
+/// What becomes of a record.
+#[derive(Clone, Copy, Debug)]
+enum Change {
+    Removed,
+    Again,
+    Moved,
+    Other,
+    Broken,
+    Spaced,
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    use Change::{Again, Broken, Moved, Other, Removed, Spaced};
+    prop::sample::select(vec![Removed, Again, Moved, Other, Broken, Spaced])
 }
 
 #[derive(Clone, Debug)]
@@ -344,6 +404,24 @@ enum Mutation {
     Insert(Vec<u8>),
     Remove(usize),
     Flip(u8),
+}
+
+impl Mutation {
+    fn to(self, text: &mut Vec<u8>, at: usize) {
+        match self {
+            Self::Insert(bytes) => {
+                text.splice(at..at, bytes);
+            }
+            Self::Remove(count) => {
+                text.drain(at..(at + count).min(text.len()));
+            }
+            Self::Flip(mask) => {
+                if let Some(byte) = text.get_mut(at) {
+                    *byte ^= mask;
+                }
+            }
+        }
+    }
 }
 
 fn mutation() -> impl Strategy<Value = Mutation> {
