@@ -3,6 +3,9 @@
 Makes a TUN device of each name, here, and says "laid". What goes into one comes out of the other after DELAY seconds, but
 for the share LOSS of the packets. Orders come on standard input, one a line: "cut" loses everything, "mend" no longer,
 "count" has it say how many packets passed and how many were lost. It ends with its input.
+
+Of what one end of a connection sends, no more than two packets are lost in a row: with every loss TCP waits twice as long
+before it tries again, and after eight of them for more than a minute.
 """
 
 import fcntl
@@ -17,12 +20,19 @@ import time
 TUNSETIFF = 0x400454CA
 IFF_TUN, IFF_NO_PI = 0x0001, 0x1000
 LONGEST = 65536
+IN_A_ROW = 2
 
 
 def device(name):
     tun = os.open("/dev/net/tun", os.O_RDWR)
     fcntl.ioctl(tun, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TUN | IFF_NO_PI))
     return tun
+
+
+def sender(packet):
+    """The addresses and the ports, from the one that sent it to the other."""
+    header = (packet[0] & 15) * 4
+    return packet[12:20] + packet[header : header + 4]
 
 
 def say(*words):
@@ -34,6 +44,7 @@ def main():
     delay, loss = map(float, sys.argv[3:5])
     # The same packets are lost every time, as far as the same packets are sent.
     chance = random.Random(20)
+    in_a_row = {}
     under_way = []
     passed = lost = 0
     cut = False
@@ -61,9 +72,12 @@ def main():
             if end not in ready:
                 continue
             packet = os.read(end, LONGEST)
-            if cut or chance.random() < loss:
+            before = in_a_row.get(sender(packet), 0)
+            if cut or (chance.random() < loss and before < IN_A_ROW):
+                in_a_row[sender(packet)] = before + 1
                 lost += 1
                 continue
+            in_a_row[sender(packet)] = 0
             passed += 1
             heapq.heappush(under_way, (now + delay, passed, other, packet))
 
