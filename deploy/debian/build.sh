@@ -20,10 +20,7 @@ install -D -m 755 "$binary" "$root/usr/bin/scope-shim"
 # A Debian package has no debugging symbols in its program.
 strip --strip-unneeded "$root/usr/bin/scope-shim"
 
-mkdir -p "$root/lib/systemd/system"
-for unit in "$deploy"/systemd/*.service "$deploy"/systemd/*.socket; do
-    sed 's|/usr/local/bin/|/usr/bin/|' "$unit" > "$root/lib/systemd/system/$(basename "$unit")"
-done
+install -D -m 644 -t "$root/lib/systemd/system" "$deploy"/systemd/*.service "$deploy"/systemd/*.socket
 install -D -m 644 "$deploy/systemd/sysusers.conf" "$root/usr/lib/sysusers.d/scope-shim.conf"
 install -D -m 644 "$deploy/systemd/scope-shim.toml" "$root/etc/scope-shim/scope-shim.toml"
 

@@ -2,13 +2,16 @@
 
     check.py kubernetes FILE...   the API's schema, strictly, and Pod Security "restricted"
     check.py compose FILE         the Compose specification, and what confines each service
-    check.py dockerfile FILE      the final stage: not root, no shell, a health check
+    check.py dockerfile FILE      the final stage: not root, no shell, a health check of the shim alone
     check.py plist FILE           a property list that launchd takes
 
 Prints one line for each complaint, and ends with 1 if there is one.
 """
 
+import os
 import sys
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
 def kubernetes(files):
@@ -130,6 +133,28 @@ def compose(files):
             yield f"{name}: the shim is root, or may write to its root"
         if "gateway-state:/gateway:ro" not in shim["volumes"]:
             yield f"{name}: the shim may write to the gateway's state"
+        yield from shared(name, document["services"])
+        for secret, said in document.get("secrets", {}).items():
+            # Relative to this file, while the commands in its head are given in the root of the repository.
+            place = os.path.relpath(os.path.join(os.path.dirname(name), said["file"]), ROOT)
+            steps = (f"install -m 700 -d {os.path.dirname(place)}\n", f"> {place}\n")
+            if not all(step in text for step in steps):
+                yield f"{name}: its head does not make the secret {secret} where it is looked for"
+
+
+def shared(name, services):
+    """One network for gateway and shim, that goes with neither, and the shim's port the only way in."""
+    pod = services["pod"]
+    if not pod["image"].startswith("registry.k8s.io/pause:"):
+        yield f"{name}: the pod does more than hold the network"
+    if pod.get("ports") != ["127.0.0.1:18780:18780"]:
+        yield f"{name}: more, or less, is published than the shim's port"
+    for service in sorted(set(services) - {"pod"}):
+        said = services[service]
+        if said.get("network_mode") != "service:pod" or said.get("networks") or said.get("ports"):
+            yield f"{name}: service {service} has a network of its own"
+        if said.get("depends_on", {}).get("pod") != {"condition": "service_started", "restart": True}:
+            yield f"{name}: service {service} does not follow the pod into a new network"
 
 
 def dockerfile(files):
@@ -166,6 +191,10 @@ def dockerfile(files):
                     json.loads(command)
                 except ValueError:
                     yield f"{name}: {command.strip()} needs a shell"
+            health = final["HEALTHCHECK"].split("CMD", 1)[1].strip()
+            # Without --live it would tell of the gateway's faults, too, and what heals by restarting would end the shim.
+            if health != '["/usr/bin/scope-shim", "status", "--live"]':
+                yield f"{name}: {health} asks for more than whether the shim is alive"
             if "RUN" in final:
                 yield f"{name}: runs commands in an empty image"
 

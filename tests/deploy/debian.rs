@@ -48,6 +48,7 @@ fn the_package_brings_what_it_promises_and_starts_nothing() {
         "./usr/bin/scope-shim",
         "./lib/systemd/system/scope-shim.service",
         "./lib/systemd/system/scope-shim.socket",
+        "./lib/systemd/system/scope-shim-intercept.service",
         "./usr/lib/sysusers.d/scope-shim.conf",
         "./etc/scope-shim/scope-shim.toml",
         "./usr/share/bash-completion/completions/scope-shim",

@@ -141,6 +141,8 @@ fn the_images_program_runs_alone_in_its_root() {
         assert!(Instant::now() < deadline, "{}", said());
         sleep(Duration::from_millis(50));
     }
+    // The image's health check.
+    run(&mut contained(dir.path(), &gateway, &["status", "--live"]));
     let answer = run(&mut contained(dir.path(), &gateway, &["unpair"]));
     assert!(answer.starts_with("unpaired: "), "{answer}\n{}", said());
     assert!(

@@ -58,6 +58,8 @@ fn every_command_that_is_mentioned_exists_with_its_flags() {
         .collect();
     let mut seen = 0;
     for (path, content) in artefacts() {
+        // In a Dockerfile or a manifest, every word stands by itself.
+        let content = content.replace("\", \"", " ");
         for words in commands(&content) {
             let said = format!("{path}: scope-shim {}", words.join(" "));
             let name = words[0].trim_end_matches([',', '.', ':']);
@@ -239,5 +241,33 @@ fn every_way_in_has_a_way_out() {
         let cells: Vec<&str> = row.trim_matches('|').split(" | ").collect();
         assert_eq!(cells.len(), 3, "{row}");
         assert!(cells.iter().all(|cell| !cell.trim().is_empty()), "{row}");
+        // Of units that are not there, systemctl disables none of them.
+        let out = cells[2].split(['`', ' ', ';']);
+        for unit in out.filter(|word| word.ends_with(".service") || word.ends_with(".socket")) {
+            assert!(cells[1].contains(&format!("/{unit}`")), "{row}: {unit}");
+        }
     }
+}
+
+/// A link within the README leads to one of its headings.
+#[test]
+fn every_link_to_a_section_leads_somewhere() {
+    let readme = text("README.md");
+    let headings: BTreeSet<String> = readme
+        .lines()
+        .filter_map(|line| line.strip_prefix("## "))
+        .map(|heading| {
+            let kept = |c: &char| c.is_alphanumeric() || matches!(c, ' ' | '-');
+            let plain: String = heading.chars().filter(kept).collect();
+            plain.to_lowercase().replace(' ', "-")
+        })
+        .collect();
+    let mut seen = 0;
+    for (at, opening) in readme.match_indices("](#") {
+        let anchor = readme[at + opening.len()..].split(')').next();
+        let anchor = anchor.unwrap_or_default();
+        assert!(headings.contains(anchor), "{anchor}: {headings:?}");
+        seen += 1;
+    }
+    assert!(seen > 5, "{seen}");
 }
