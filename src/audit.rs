@@ -1,6 +1,6 @@
 //! What the shim approved, for whom, by which rule: one JSON object a line, only ever appended.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -122,7 +122,7 @@ impl Audit {
 
     fn append(&self, entry: &Value) -> io::Result<()> {
         let is_new = !self.path.exists();
-        let mut file = self.open()?;
+        let mut file = private::append(&self.path)?;
         // Half a line, of a disk that was full or a crash, must not swallow this one.
         let gap = if ends_within_a_line(&mut file)? {
             "\n"
@@ -135,14 +135,6 @@ impl Audit {
             Some(data) if is_new => private::settle(data),
             _ => Ok(()),
         }
-    }
-
-    fn open(&self) -> io::Result<File> {
-        let mut options = OpenOptions::new();
-        options.read(true).append(true).create(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        options.open(&self.path)
     }
 }
 

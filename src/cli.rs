@@ -124,9 +124,9 @@ impl Command {
 /// The settings that have a flag; `config/scope-shim.toml` has all of them.
 #[derive(Args, Clone, Debug, Default)]
 #[command(
-    after_help = "Every flag is also a variable, SCOPE_SHIM_ and its name, and a key of the configuration file.\n\
-                        A flag wins over a variable, a variable over the file, the file over what the gateway's own\n\
-                        files tell."
+    after_help = "Each setting is a variable, too (--gateway-state: SCOPE_SHIM_GATEWAY_STATE), and a key of the\n\
+                        configuration file, but for --config and --gateway-name. A flag wins over a variable, a\n\
+                        variable over the file, the file over what the gateway's own files tell."
 )]
 pub struct Settings {
     /// The configuration file [default: scope-shim/scope-shim.toml in ~/.config or /etc, if there]
@@ -134,7 +134,12 @@ pub struct Settings {
     pub config: Option<PathBuf>,
 
     /// The gateway that is meant, where the configuration has several
-    #[arg(long, value_name = "NAME")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "SCOPE_SHIM_GATEWAY_NAME",
+        hide_env = true
+    )]
     pub gateway_name: Option<String>,
 
     /// Where clients connect [default: 127.0.0.1:18780]

@@ -98,6 +98,9 @@ pub enum DelegateError {
         /// Its permission bits.
         mode: u32,
     },
+    /// Somebody else has put it there.
+    #[error(transparent)]
+    Foreign(#[from] private::NotOwn),
     /// The system has no randomness to give.
     #[error("this system gave no random bytes for a new key")]
     NoRandomness,
@@ -409,7 +412,9 @@ fn failed(action: &'static str, path: &Path) -> impl Fn(io::Error) -> DelegateEr
 }
 
 fn read(path: &Path) -> Result<Key, DelegateError> {
-    refuse_exposed(path, &fs::metadata(path).map_err(failed("read", path))?)?;
+    let metadata = fs::metadata(path).map_err(failed("read", path))?;
+    refuse_exposed(path, &metadata)?;
+    private::check_planted(path, &metadata)?;
     let pem = fs::read_to_string(path)
         .map(Zeroizing::new)
         .map_err(failed("read", path))?;

@@ -21,7 +21,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 pub use exempt::{Apart, Exempt, Ids, NotApart};
-pub use nft::{NftError, may_change};
+pub use nft::{NftError, is_in_place, may_change};
 pub use plan::{Plan, Refused, Uncovered};
 pub use proof::{Proof, Unproven};
 pub(crate) use sockets::stranger;

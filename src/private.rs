@@ -65,13 +65,53 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// Makes a file that nobody else can read, where there is none.
 pub(crate) fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path)?;
+    let mut file = created(path, fs::OpenOptions::new().write(true))?;
     file.write_all(bytes)?;
     file.sync_all()
+}
+
+/// Opens a file to be appended to, and makes it for nobody else where there is none. In another user's directory root
+/// follows no link.
+pub(crate) fn append(path: &Path) -> io::Result<fs::File> {
+    let mut options = fs::OpenOptions::new();
+    options.read(true).append(true);
+    match created(path, &mut options) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            options.create_new(false);
+            #[cfg(unix)]
+            if owner_to_be_left(path)?.is_some() {
+                let flags = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+                std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, flags);
+            }
+            options.open(path)
+        }
+        made => made,
+    }
+}
+
+/// What root makes in another user's directory is that user's: a shim that may not read what it was told with `sudo` would
+/// go on as if nobody had told it.
+fn created(path: &Path, options: &mut fs::OpenOptions) -> io::Result<fs::File> {
+    options.create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
+    let file = options.open(path)?;
+    #[cfg(unix)]
+    if let Some((user, group)) = owner_to_be_left(path)? {
+        std::os::unix::fs::fchown(&file, Some(user), Some(group))?;
+    }
+    Ok(file)
+}
+
+/// The user and group of the directory of this file, where that is another user's and this is root.
+#[cfg(unix)]
+fn owner_to_be_left(path: &Path) -> io::Result<Option<(u32, u32)>> {
+    use std::os::unix::fs::MetadataExt as _;
+    let Some(directory) = path.parent().filter(|_| own_user() == 0) else {
+        return Ok(None);
+    };
+    let directory = fs::metadata(directory)?;
+    Ok((directory.uid() != 0).then(|| (directory.uid(), directory.gid())))
 }
 
 /// Has a directory remember the names in it, whatever becomes of the machine. Not every system can be asked for that.
@@ -125,6 +165,26 @@ pub(crate) fn check_file(path: &Path, metadata: &fs::Metadata) -> Result<(), Not
         owner if owner == own => Ok(()),
         owner => Err(foreign(path, owner, own)),
     }
+}
+
+/// Whether a file was put there by somebody who is neither the shim's user nor the one whose directory it lies in.
+#[cfg(unix)]
+pub(crate) fn check_planted(path: &Path, metadata: &fs::Metadata) -> Result<(), NotOwn> {
+    use std::os::unix::fs::MetadataExt as _;
+    let own = own_user();
+    let owner = metadata.uid();
+    let directory = path.parent().and_then(|parent| fs::metadata(parent).ok());
+    let fits =
+        owner == own || owner == 0 || directory.is_some_and(|directory| directory.uid() == owner);
+    if fits {
+        return Ok(());
+    }
+    Err(foreign(path, owner, own))
+}
+
+#[cfg(not(unix))]
+pub(crate) fn check_planted(_path: &Path, _metadata: &fs::Metadata) -> Result<(), NotOwn> {
+    Ok(())
 }
 
 #[cfg(not(unix))]
@@ -182,6 +242,40 @@ mod tests {
         assert_eq!(fs::read(&precious).unwrap(), b"kept");
         assert_eq!(fs::read(&draft).unwrap(), b"new");
         assert_eq!(mode(&draft), 0o600);
+    }
+
+    #[test]
+    fn what_root_makes_in_the_directory_of_a_user_is_that_users() {
+        use std::os::unix::fs::MetadataExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        if chown(dir.path(), Some(64_321), Some(64_322)).is_err() {
+            // Only root can give something away.
+            return;
+        }
+        let [made, begun] = ["made", "begun"].map(|name| dir.path().join(name));
+        write(&made, b"new").unwrap();
+        append(&begun).unwrap().write_all(b"new").unwrap();
+        append(&begun).unwrap().write_all(b", and more").unwrap();
+        for path in [&made, &begun] {
+            let metadata = fs::metadata(path).unwrap();
+            let has = (metadata.uid(), metadata.gid(), mode(path));
+            assert_eq!(has, (64_321, 64_322, 0o600), "{}", path.display());
+        }
+        assert_eq!(fs::read(&begun).unwrap(), b"new, and more");
+    }
+
+    #[test]
+    fn root_appends_nothing_to_what_a_users_link_leads_to() {
+        let dir = tempfile::tempdir().unwrap();
+        if chown(dir.path(), Some(64_321), None).is_err() {
+            // Only root can give something away.
+            return;
+        }
+        let (precious, log) = (dir.path().join("precious"), dir.path().join("log"));
+        fs::write(&precious, "kept").unwrap();
+        symlink(&precious, &log).unwrap();
+        assert!(append(&log).is_err());
+        assert_eq!(fs::read(&precious).unwrap(), b"kept");
     }
 
     #[test]

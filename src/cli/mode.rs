@@ -47,6 +47,13 @@ fn parse(word: &str) -> Result<Mode, String> {
 ///
 /// When the shim does not answer, or does not do it; or where none runs and the configuration cannot be used.
 pub async fn run(target: &Target, options: &Switch) -> Result<Said, Missed> {
+    if let (None, Some(mode)) = (options.to, &options.settings.mode) {
+        let slip = format!(
+            "--mode is what a shim starts with; to switch one, run: scope-shim mode {}",
+            safe(mode)
+        );
+        return Err(Missed::Failed(slip.into()));
+    }
     let client = target.client()?;
     let answer = match options.to {
         None => client.get("/mode").await,

@@ -70,7 +70,7 @@ fn taken(path: &str) -> Option<&'static [&'static str]> {
     Some(match path {
         "run" | "check" => return None,
         "reload" | "upgrade" | "status" | "page" => &["config", "data"],
-        "mode" => &["config", "gateway_name", "data", "mode"],
+        "mode" => &["config", "gateway_name", "data"],
         "devices" | "approve" | "repair" | "explain" => {
             &["config", "gateway_name", "gateway", "gateway_state", "data"]
         }

@@ -26,6 +26,10 @@ pub struct Status {
     #[arg(long, conflicts_with = "json")]
     pub watch: bool,
 
+    /// Only ask whether it runs and answers, whatever else there is to say: for a container's health check
+    #[arg(long, conflicts_with_all = ["watch", "json"])]
+    pub live: bool,
+
     /// Write the whole document as JSON, as config/status.schema.json documents it
     #[arg(long)]
     pub json: bool,
@@ -38,6 +42,11 @@ pub struct Status {
 /// When none runs, or it does not answer.
 pub async fn run(target: &Target, options: &Status, style: Style) -> Result<ExitStatus, Missed> {
     let client = target.client()?;
+    if options.live {
+        let live = client.get("/live").await;
+        live.map_err(|error| target.missed(error))?;
+        return Ok(ExitStatus::Ok);
+    }
     let status = client.get("/status").await;
     let status = status.map_err(|error| target.missed(error))?;
     let shown = show(client, status, options, style).await;

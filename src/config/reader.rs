@@ -173,7 +173,7 @@ impl<'a> Reader<'a> {
             known
                 .iter()
                 .map(String::as_str)
-                .chain(["SCOPE_SHIM_CONFIG"])
+                .chain(["SCOPE_SHIM_CONFIG", "SCOPE_SHIM_GATEWAY_NAME"])
         };
         for name in self.raw.environment.names() {
             // Kubernetes sets SCOPE_SHIM_PORT and more for a service of that name: only a slip is worth a word.

@@ -232,7 +232,7 @@ fn auth(reader: &mut Reader<'_>, facts: &mut GatewayFacts) -> GatewayAuth {
                 Err(why) => {
                     let message = format!("`{file_key}`: {}: {why}", path.display());
                     let hint =
-                        "give a file that holds the secret and that the shim's user can read";
+                        "give a file that holds the secret, or run this as a user who can read it";
                     reader.problem(origin, message, Some(hint.to_owned()));
                 }
             }

@@ -61,6 +61,16 @@ pub(super) fn list() -> Result<Option<InPlace>, NftError> {
     }
 }
 
+/// Whether a redirect is in place; `None` where this process may not know.
+#[must_use]
+pub fn is_in_place() -> Option<bool> {
+    match list() {
+        Ok(table) => Some(table.is_some()),
+        Err(NftError::Missing) => Some(false),
+        Err(_) => None,
+    }
+}
+
 /// Runs commands that put a table in place, all or none.
 pub(super) fn apply(script: &str) -> Result<(), NftError> {
     match run(script) {

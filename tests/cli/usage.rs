@@ -72,9 +72,9 @@ fn run_has_the_flags_that_were_promised() {
           --no-color  Write without colour, as the variable NO_COLOR asks for, too
       -h, --help  Print help
 
-    Every flag is also a variable, SCOPE_SHIM_ and its name, and a key of the configuration file.
-    A flag wins over a variable, a variable over the file, the file over what the gateway's own
-    files tell.
+    Each setting is a variable, too (--gateway-state: SCOPE_SHIM_GATEWAY_STATE), and a key of the
+    configuration file, but for --config and --gateway-name. A flag wins over a variable, a
+    variable over the file, the file over what the gateway's own files tell.
 
     Exit status:
       0  it was told to stop, and did

@@ -3,10 +3,11 @@
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use crate::cli::Style;
 use crate::config::{Config, Environment};
+#[cfg(target_os = "linux")]
+use crate::intercept;
 use crate::text::safe;
 
 /// The steps that are left, in order.
@@ -86,13 +87,24 @@ impl Left {
 }
 
 /// Before all else: with it in place, clients reach the shim whatever they are told.
+#[cfg(target_os = "linux")]
 fn intercept() -> Option<String> {
-    let listed = Command::new("nft").args(["list", "tables"]).output().ok()?;
-    let tables = String::from_utf8_lossy(&listed.stdout);
-    let ours = tables.contains("scope_shim") || tables.contains("scope-shim");
-    ours.then(|| "take the redirect away: scope-shim intercept down, and systemctl disable --now scope-shim-intercept where that \
-         unit put it there"
-            .to_owned())
+    let unit = "systemctl disable --now scope-shim-intercept where that unit put it there";
+    match intercept::is_in_place() {
+        Some(false) => None,
+        Some(true) => Some(format!(
+            "take the redirect away: scope-shim intercept down, and {unit}"
+        )),
+        None => Some(format!(
+            "only root can see whether a redirect is in place; if one was ever put there: sudo scope-shim intercept down, and \
+             {unit}"
+        )),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+const fn intercept() -> Option<String> {
+    None
 }
 
 /// Before anything goes that the device could leave by.
@@ -155,15 +167,23 @@ fn services(root: &Path, environment: &Environment) -> Vec<String> {
         "lib/systemd/system",
         "usr/lib/systemd/system",
     ];
-    let there = |directory: &&str| root.join(directory).join(UNIT).exists();
-    if system.iter().any(there) {
-        steps.push("systemctl disable --now scope-shim.socket scope-shim.service".to_owned());
-    }
+    let system = system.map(|directory| root.join(directory));
     let user = environment
         .config_directory()
-        .map(|config| config.join("systemd/user").join(UNIT));
-    if user.is_some_and(|unit| unit.exists()) {
-        steps.push("systemctl --user disable --now scope-shim.service".to_owned());
+        .map(|config| config.join("systemd/user"));
+    for (directories, command) in [
+        (&system[..], "systemctl"),
+        (user.as_slice(), "systemctl --user"),
+    ] {
+        // One that is not there would keep the others from being ended. The socket first: it would start the service again.
+        let there = UNITS.into_iter().filter(|unit| {
+            let mut directories = directories.iter();
+            directories.any(|directory| directory.join(unit).exists())
+        });
+        let units = there.collect::<Vec<_>>().join(" ");
+        if !units.is_empty() {
+            steps.push(format!("{command} disable --now {units}"));
+        }
     }
     let agents = environment
         .home()
@@ -233,7 +253,7 @@ fn remove(data: Option<&PathBuf>, file: Option<&PathBuf>) -> Option<String> {
     (!shown.is_empty()).then(|| format!("remove {}", shown.join(" and ")))
 }
 
-const UNIT: &str = "scope-shim.service";
+const UNITS: [&str; 2] = ["scope-shim.socket", "scope-shim.service"];
 const AGENT: &str = "ai.scope-shim.plist";
 
 #[cfg(test)]
@@ -253,14 +273,25 @@ mod tests {
         assert_eq!(package(root.path()), None);
         let units = root.path().join("etc/systemd/system");
         fs::create_dir_all(&units).unwrap();
-        fs::write(units.join(UNIT), "").unwrap();
+        for unit in UNITS {
+            fs::write(units.join(unit), "").unwrap();
+        }
+        let of_user = home.join(".config/systemd/user");
+        fs::create_dir_all(&of_user).unwrap();
+        fs::write(of_user.join("scope-shim.service"), "").unwrap();
         let agents = home.join("Library/LaunchAgents");
         fs::create_dir_all(&agents).unwrap();
         fs::write(agents.join(AGENT), "").unwrap();
         let steps = services(root.path(), &environment);
-        assert_eq!(steps.len(), 2);
-        assert!(steps[0].starts_with("systemctl disable --now"), "{steps:?}");
-        assert!(steps[1].starts_with("launchctl bootout"), "{steps:?}");
+        let [system, user, agent] = &steps[..] else {
+            unreachable!("{steps:?}")
+        };
+        assert_eq!(
+            system,
+            "systemctl disable --now scope-shim.socket scope-shim.service"
+        );
+        assert_eq!(user, "systemctl --user disable --now scope-shim.service");
+        assert!(agent.starts_with("launchctl bootout"), "{agent}");
     }
 
     #[test]

@@ -100,7 +100,7 @@ fn secrets_are_not_repeated_wherever_they_are_wrong() {
     DIR/shim.toml:4:12: `gateway.password`: `gateway.token` is given, too; expected one of the two
       hint: take one of the two away: the gateway knows one secret, gateway.token or gateway.password
     DIR/shim.toml:5:14: `gateway.token_file`: DIR/none: No such file or directory (os error 2)
-      hint: give a file that holds the secret and that the shim's user can read
+      hint: give a file that holds the secret, or run this as a user who can read it
     "#);
 
     let case = Case::new("[gateway]\ntoken = 'hunter2'")
@@ -152,7 +152,7 @@ fn a_secret_file_is_read_without_its_line_end() {
     fs::write(case.directory.path().join("secret"), "\n").unwrap();
     insta::assert_snapshot!(case.problems(), @r#"
     DIR/shim.toml:2:17: `gateway.password_file`: DIR/secret: expected a secret, found nothing
-      hint: give a file that holds the secret and that the shim's user can read
+      hint: give a file that holds the secret, or run this as a user who can read it
     "#);
 }
 
