@@ -160,7 +160,7 @@ impl Candidate {
     #[must_use]
     pub fn is_repair(&self) -> bool {
         let paired = self.record.as_ref();
-        paired.is_some_and(|record| record.is_operator())
+        paired.is_some_and(|record| record.is_operator() && !record.is_revoked())
             && self.has_its_own_key()
             && self.is_operator()
             && !self.request.scopes.is_empty()

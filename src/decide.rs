@@ -52,6 +52,8 @@ pub enum Pass {
     WantsDevice,
     /// On this gateway a session by device token manages its own device only; the delegate's would manage all.
     ConfinedToken,
+    /// The gateway alone knows whether the device's token still holds; what it refuses for want of scopes is asked for again.
+    TokenFirst,
     /// The delegate is not paired, or not for these scopes.
     NoDelegate(ScopeSet),
 }
@@ -94,7 +96,7 @@ pub fn decide(case: Case<'_>) -> Decision {
 
 /// The same, with every step told to `trace`.
 pub fn decide_traced<T: Trace>(case: Case<'_>, trace: &mut T) -> Decision {
-    rewrite_unless(case, foresee, trace)
+    rewrite_unless(case, foresee, token_first(case), trace)
 }
 
 /// Decides again after the gateway refused, or granted less than was asked for.
@@ -105,12 +107,13 @@ pub fn decide_again(case: Case<'_>) -> Decision {
 
 /// The same, with every step told to `trace`.
 pub fn decide_again_traced<T: Trace>(case: Case<'_>, trace: &mut T) -> Decision {
-    rewrite_unless(case, refused, trace)
+    rewrite_unless(case, refused, false, trace)
 }
 
 fn rewrite_unless<T: Trace>(
     case: Case<'_>,
     cause: impl FnOnce(Case<'_>, &mut T) -> Option<Rewrite>,
+    token_first: bool,
     trace: &mut T,
 ) -> Decision {
     let decision = match obstacle(case, trace) {
@@ -119,6 +122,7 @@ fn rewrite_unless<T: Trace>(
             None => Decision::Pass(Pass::Accepted),
             Some(cause) => match delegate_lacks(case, trace) {
                 Some(pass) => Decision::Pass(pass),
+                None if token_first => Decision::Pass(Pass::TokenFirst),
                 None => Decision::Rewrite(cause),
             },
         },
@@ -131,6 +135,18 @@ fn rewrite_unless<T: Trace>(
         )
     });
     decision
+}
+
+/// Whether a rewritten handshake could let in whom the gateway locked out.
+fn token_first(case: Case<'_>) -> bool {
+    let by_token = matches!(
+        case.identity,
+        Identity::Device {
+            credential: Credential::DeviceToken,
+            ..
+        }
+    );
+    by_token && case.profile.judges_device_tokens()
 }
 
 /// What a session is not entitled to for want of an approval, or because a cap alone stands against it.
@@ -469,6 +485,9 @@ impl std::fmt::Display for Decision {
             Self::Pass(Pass::ConfinedToken) => {
                 f.write_str("a session by device token may manage its own device only")
             }
+            Self::Pass(Pass::TokenFirst) => f.write_str(
+                "the gateway is asked first: it alone knows whether the device's token still holds",
+            ),
             Self::Pass(Pass::NoDelegate(_)) => {
                 f.write_str("the shim's own device is not paired for this yet")
             }

@@ -96,4 +96,11 @@ impl DeviceRecord {
     pub fn is_operator(&self) -> bool {
         self.roles.iter().any(|role| role == "operator")
     }
+
+    /// Whether its token was revoked. From 2026.4.21 that takes the role away until somebody approves it anew; before,
+    /// whoever has the gateway's secret gets another token.
+    #[must_use]
+    pub const fn is_revoked(&self) -> bool {
+        matches!(self.operator_token, OperatorToken::Revoked)
+    }
 }

@@ -27,7 +27,7 @@ use crate::device::DeviceId;
 use crate::diagnosis::newcomers::Newcomers;
 use crate::explain::{CaseTrace, Taken, Traces};
 use crate::gateway::{GatewayAuth, GatewayFacts};
-use crate::handshake::message::{Claims, Connect, Refusal};
+use crate::handshake::message::{Claims, Connect, OPERATOR, Refusal};
 use crate::identity::Resolver;
 use crate::identity::identify::{Circumstances, Credential, Identity};
 use crate::invocation::Invocation;
@@ -267,7 +267,10 @@ impl Engine {
     pub fn learn(&self, refusal: Option<&Refusal>, claims: &Claims) {
         let lesson = match refusal {
             None => Lesson::ClearsDeviceLess(claims.client_id.clone(), claims.client_mode.clone()),
-            Some(refusal) if refusal.reason.as_deref() != Some("metadata-upgrade") => {
+            Some(refusal)
+                if refusal.wants_pairing()
+                    && refusal.reason.as_deref() != Some("metadata-upgrade") =>
+            {
                 Lesson::ComparesLiterally
             }
             Some(_) => return,
@@ -277,13 +280,16 @@ impl Engine {
 
     /// Takes back the pairing request that a refused handshake left with the gateway, when the shim has healed it.
     ///
-    /// Only a request of this device for nothing but what it may hold anyway; anything else is for a human to see.
+    /// Only a request of this device for nothing but what it may hold anyway, as an operator alone: a gateway puts requests
+    /// of one device for several roles together. Anything else is for a human to see.
     pub async fn withdraw(&self, request_id: &str, device: &DeviceId, entitled: &ScopeSet) {
         let Ok(listing) = approval::look(&mut &self.control).await else {
             return;
         };
         let needless = listing.request(request_id).is_some_and(|request| {
-            request.device_id == *device && entitled.implies_all(&request.scopes)
+            let operator_alone = request.roles.iter().all(|role| role == OPERATOR);
+            let own = request.device_id == *device && operator_alone;
+            own && !request.roles.is_empty() && entitled.implies_all(&request.scopes)
         });
         if needless {
             let own = json!({"requestId": request_id});

@@ -207,6 +207,17 @@ impl Profile {
         Some(Duration::from_secs(seconds))
     }
 
+    /// Whether it alone can say that a device's token still holds: from 2026.6.11. A browser's dies with the shared secret
+    /// that it was issued under, which the store does not show. One that only is too narrow is refused with a code of its
+    /// own then (`AUTH_SCOPE_MISMATCH`).
+    #[must_use]
+    pub fn judges_device_tokens(&self) -> bool {
+        !self.early
+            && self
+                .version
+                .is_some_and(|version| version >= Version::v2026(6, 11))
+    }
+
     /// Whether a session that authenticated with its device's token may manage other devices: up to 2026.3.24.
     #[must_use]
     pub fn device_tokens_manage_others(&self) -> bool {

@@ -144,7 +144,8 @@ async fn known_now(engine: &Engine, asking: Asking<'_>) -> Option<Identity> {
         return None;
     };
     let record = engine.resolver.resolve(&then.device_id).await.ok()??;
-    (record.public_key == then.public_key && record.is_operator()).then_some(Identity::Device {
+    let is_same = record.public_key == then.public_key;
+    (is_same && record.is_operator() && !record.is_revoked()).then_some(Identity::Device {
         record,
         credential: *credential,
         payload: *payload,

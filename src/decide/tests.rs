@@ -324,6 +324,21 @@ fn a_device_token_grants_what_it_was_issued_for_and_no_more() {
 }
 
 #[test]
+fn a_device_token_is_the_gateways_to_judge_where_it_may_have_died_with_the_shared_secret() {
+    let mut moved = asks(&[WRITE]);
+    moved.platform = "darwin".into();
+    let identity = device(record(&[WRITE]), Credential::DeviceToken);
+    assert_eq!(
+        decided(&moved, &identity, &later(5, 7)),
+        Decision::Rewrite(Rewrite::PinnedMetadata)
+    );
+    assert_eq!(
+        decided(&moved, &identity, &later(6, 11)),
+        Decision::Pass(Pass::TokenFirst)
+    );
+}
+
+#[test]
 fn a_device_token_session_that_manages_pairing_keeps_its_own_device() {
     let mut moved = asks(&[PAIRING]);
     moved.platform = "darwin".into();
@@ -647,7 +662,7 @@ proptest! {
         let (mut before, mut after) = (anything.clone(), anything);
         (before.again, after.again) = (false, true);
         match (before.decide(), after.decide()) {
-            (Decision::Rewrite(_), again) => prop_assert_eq!(again, Decision::Rewrite(Rewrite::Refused)),
+            (Decision::Rewrite(_) | Decision::Pass(Pass::TokenFirst), again) => prop_assert_eq!(again, Decision::Rewrite(Rewrite::Refused)),
             (Decision::Pass(Pass::Accepted), again) => {
                 let open = matches!(
                     again,

@@ -6,6 +6,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
 use super::{Engine, Visit, case};
+use crate::config::DeviceLess;
 use crate::decide;
 use crate::delegation::Check;
 use crate::device::{DeviceId, DeviceRecord, OperatorToken};
@@ -36,15 +37,30 @@ impl EntitledStill {
     async fn check(&self) -> Option<String> {
         let (then, device) = match &self.identity {
             Identity::User { name, .. } => return self.unmapped(name),
-            Identity::Device { record, .. } | Identity::HostDevice(record) => {
+            Identity::Device { record, .. } => (record, &record.device_id),
+            Identity::HostDevice(record) => {
+                if let Some(objection) = self.device_less() {
+                    return Some(objection);
+                }
                 (record, &record.device_id)
             }
-            // Nothing was approved for it, so nothing can be taken back.
-            Identity::FreshLocal | Identity::Unknown(_) => return None,
+            // Nothing was approved for it, so only what the operator allows can be less than it was.
+            Identity::FreshLocal => {
+                let lacking = || self.lacking(&self.identity, "the policy no longer allows");
+                return self.device_less().or_else(lacking);
+            }
+            Identity::Unknown(_) => return None,
         };
         // A store that cannot be read at the moment is no reason to end a session.
         let now = self.engine.resolver.resolve(device).await.ok()?;
         objection(then, now.as_ref(), device).or_else(|| self.shrunk(with_its_token(now?, then)))
+    }
+
+    /// Whether the operator has no client without a device repaired any more.
+    fn device_less(&self) -> Option<String> {
+        let rules = self.engine.rules();
+        let off = rules.policy.device_less(&self.claims.client_id) == DeviceLess::Off;
+        off.then(|| "the policy no longer has clients without a device repaired".to_owned())
     }
 
     /// The proxy is asked no more; but the map, and the gateway's list of users, may have changed.
@@ -110,9 +126,7 @@ fn objection(
         return Some(format!("device {device} was paired anew; reconnect"));
     }
     let had_token = matches!(then.operator_token, OperatorToken::Live { .. });
-    let has_token = !matches!(
-        now.operator_token,
-        OperatorToken::Revoked | OperatorToken::None
-    );
-    (had_token && !has_token).then(|| format!("the token of device {device} was revoked"))
+    let has_none = matches!(now.operator_token, OperatorToken::None);
+    (now.is_revoked() || (had_token && has_none))
+        .then(|| format!("the token of device {device} was revoked"))
 }

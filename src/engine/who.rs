@@ -120,6 +120,7 @@ impl Who<'_> {
             None => None,
         };
         match record.filter(|record| record.is_operator()) {
+            Some(record) if record.is_revoked() => Err(Unidentified::Revoked),
             Some(record) => Ok(Identity::HostDevice(record)),
             None if self.facts.auto_approve_local.unwrap_or(true) => Ok(Identity::FreshLocal),
             None => Err(Unidentified::NothingSilent),

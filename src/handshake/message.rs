@@ -377,6 +377,12 @@ impl Refusal {
         }
     }
 
+    /// Whether the device's own token was found too narrow, and to hold otherwise.
+    #[must_use]
+    pub fn says_token_is_narrow(&self) -> bool {
+        self.details_code.as_deref() == Some("AUTH_SCOPE_MISMATCH")
+    }
+
     /// Whether the device's own token was found too narrow: said as such from 2026.6.11, before that as a mismatch.
     #[must_use]
     pub fn blames_device_token(&self) -> bool {

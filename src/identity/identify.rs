@@ -80,6 +80,11 @@ pub enum Unidentified {
     /// Paired, but only as a node.
     #[error("its device is not approved as an operator")]
     NotAnOperator,
+    /// Somebody took its token away.
+    #[error(
+        "the token of its device was revoked, and whether it comes in is for the gateway to say"
+    )]
+    Revoked,
     /// Neither the shared secret nor the device's token.
     #[error("its credential is for the gateway to judge")]
     Credential,
@@ -146,6 +151,9 @@ pub fn recognise(
     }
     if !record.is_operator() {
         return Identity::Unknown(Unidentified::NotAnOperator);
+    }
+    if record.is_revoked() {
+        return Identity::Unknown(Unidentified::Revoked);
     }
     match credential(&claims.auth, &record, gateway_auth) {
         Some(credential) => Identity::Device {

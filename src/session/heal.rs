@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use tokio::time::timeout_at;
 use tracing::Instrument as _;
 
 use super::delegate::Delegated;
@@ -13,6 +14,7 @@ use crate::engine::Judgement;
 use crate::handshake::drive::{Exchange, Request};
 use crate::handshake::message::Refusal;
 use crate::identity::{Credential, Identity};
+use crate::profile::Profile;
 
 impl Session {
     /// The gateway refused: healed where the session is entitled, or becomes so; else explained.
@@ -25,7 +27,8 @@ impl Session {
         report: &mut Report<'_>,
     ) -> io::Result<Option<Established>> {
         let claims = &request.connect.claims;
-        if may_be_healed(&refused.refusal, &judgement.identity) {
+        let profile = self.engine.control.standing().profile;
+        if may_be_healed(&refused.refusal, &judgement.identity, &profile) {
             let healing = self.heal(&mut exchange, request, judgement).await?;
             if let Some((again, delegated)) = healing {
                 report.healed(&again);
@@ -61,7 +64,7 @@ impl Session {
             return Ok(None);
         }
         let deadline = exchange.deadline();
-        let Ok(mut fresh) = self.redial.open().await else {
+        let Ok(Ok(mut fresh)) = timeout_at(deadline, self.redial.open()).await else {
             return Ok(None);
         };
         let Ok(Some(nonce)) = Exchange::fresh_nonce(&mut fresh, deadline).await else {
@@ -115,15 +118,22 @@ impl Session {
 
 /// Whether a refusal is one that an entitled session should not have met: a wider scope, another platform, or a
 /// token of its own that was found too narrow.
-pub(super) fn may_be_healed(refusal: &Refusal, identity: &Identity) -> bool {
+///
+/// A token that does not hold any more is refused for good reason. Where the gateway has no word of its own for one that
+/// is only too narrow, it cannot be any other: it is the one that the store has.
+pub(super) fn may_be_healed(refusal: &Refusal, identity: &Identity, profile: &Profile) -> bool {
     match identity {
         Identity::Device { credential, .. } => {
             let upgrade = matches!(
                 refusal.reason.as_deref(),
                 None | Some("scope-upgrade" | "metadata-upgrade")
             );
+            let narrow = match profile.judges_device_tokens() {
+                true => refusal.says_token_is_narrow(),
+                false => refusal.blames_device_token(),
+            };
             (refusal.wants_pairing() && upgrade)
-                || (refusal.blames_device_token() && *credential == Credential::DeviceToken)
+                || (narrow && *credential == Credential::DeviceToken)
         }
         Identity::User { .. }
         | Identity::HostDevice(_)

@@ -77,7 +77,8 @@ impl Session {
         refused: &Refused,
         report: &mut Report<'_>,
     ) {
-        if may_be_healed(&refused.refusal, &judgement.identity)
+        let profile = self.engine.control.standing().profile;
+        if may_be_healed(&refused.refusal, &judgement.identity, &profile)
             && self.may_ask_again(request, judgement)
         {
             report.would(Would::Heal);

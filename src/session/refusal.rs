@@ -81,7 +81,9 @@ impl Session {
     async fn record(&self, claims: &Claims, identity: &Identity) -> Option<Arc<DeviceRecord>> {
         match identity {
             Identity::Device { record, .. } => Some(Arc::clone(record)),
-            Identity::Unknown(Unidentified::Credential | Unidentified::NotAnOperator) => {
+            Identity::Unknown(
+                Unidentified::Credential | Unidentified::NotAnOperator | Unidentified::Revoked,
+            ) => {
                 let id = DeviceId::new(claims.device.as_ref()?.id.as_str());
                 self.engine.resolver.resolve(&id).await.ok().flatten()
             }

@@ -67,6 +67,45 @@ async fn a_session_ends_when_its_devices_token_is_revoked() {
 }
 
 #[tokio::test]
+async fn a_device_whose_token_was_revoked_gets_nothing_back_by_way_of_the_shim() {
+    for profile in [Profile::Pending, Profile::Latest] {
+        let stage = Stage::new(profile).await;
+        let device = stage.paired(&[READ]);
+        let owner = stage.direct().device(&stage.paired(FULL)).scopes(FULL);
+        let mut owner = owner.platform("linux").run().await.admitted();
+        let params = json!({"deviceId": device.id(), "role": "operator"});
+        owner.call("device.token.revoke", params).await.unwrap();
+        let (direct, through) = stage.both(|connect| {
+            let connect = connect.device(&device).scopes(&[READ]).remote();
+            connect.platform("another")
+        });
+        let (direct, through) = (direct.run().await, through.run().await);
+        assert!(direct.session.is_none(), "{profile:?}");
+        assert!(through.session.is_none(), "{profile:?}: {through:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_browsers_token_that_died_with_the_shared_secret_stays_dead() {
+    let stage = Stage::new(Profile::Latest).await;
+    let device = TestDevice::new();
+    let token = stage.pair(&device, &[READ]);
+    let database = rusqlite::Connection::open(stage.state().join("state/openclaw.sqlite")).unwrap();
+    let stale = "UPDATE device_pairing_paired SET tokens_json = json_set(tokens_json, '$.operator.issuer', \
+                 json('{\"kind\": \"shared-gateway-auth\", \"generation\": \"0\"}'))";
+    assert_eq!(database.execute(stale, []).unwrap(), 1);
+    for platform in ["linux", "another"] {
+        let (direct, through) = stage.both(|connect| {
+            let connect = connect.without_token().device_token(&token);
+            connect.device(&device).scopes(&[READ]).platform(platform)
+        });
+        let (direct, through) = (direct.run().await, through.run().await);
+        assert_eq!(direct.detail(), "AUTH_DEVICE_TOKEN_MISMATCH", "{platform}");
+        assert_eq!(through.detail(), "AUTH_DEVICE_TOKEN_MISMATCH", "{platform}");
+    }
+}
+
+#[tokio::test]
 async fn a_session_ends_when_its_device_is_narrowed_below_it() {
     let (stage, device, session, _owner) = scene().await;
     let narrow = |records: &mut Value| records[device.id()]["scopes"] = json!(["operator.pairing"]);

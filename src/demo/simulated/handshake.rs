@@ -13,7 +13,7 @@ use super::claims::{Claims, Device};
 use super::locality::Ingress;
 use super::profile::Profile;
 use super::proof;
-use super::records::{State, Token, TokenFault};
+use super::records::{GENERATION, State, Token, TokenFault};
 use super::refusal::Refusal;
 use super::scopes;
 
@@ -297,7 +297,7 @@ impl Run<'_, '_> {
         let browser =
             self.claims().client_id == "openclaw-control-ui" || self.claims().is_webchat();
         (browser && method.is_shared())
-            .then(|| json!({ "kind": "shared-gateway-auth", "generation": "1" }))
+            .then(|| json!({ "kind": "shared-gateway-auth", "generation": GENERATION }))
     }
 
     /// `hello-ok.auth`. Up to 2026.7 its scopes are those of the token, not of the session.

@@ -228,7 +228,9 @@ impl State {
         let device = self.paired.get_mut(device_id).ok_or(TokenFault::Mismatch)?;
         let baseline = scopes::normalize(profile, device.baseline());
         let entry = device.tokens.get_mut(role).ok_or(TokenFault::Mismatch)?;
-        if entry.revoked_at_ms.is_some() || entry.token != token.trim() {
+        let issuer = entry.issuer.as_ref();
+        let outlived = issuer.is_some_and(|issuer| issuer["generation"] != GENERATION);
+        if entry.revoked_at_ms.is_some() || entry.token != token.trim() || outlived {
             return Err(TokenFault::Mismatch);
         }
         let approved =
@@ -333,4 +335,6 @@ impl State {
     }
 }
 
+/// Which of the shared secrets that there were the gateway runs with.
+pub(super) const GENERATION: &str = "1";
 const PENDING_LIFETIME_MS: i64 = 5 * 60 * 1000;

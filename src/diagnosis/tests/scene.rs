@@ -135,7 +135,10 @@ impl Scene {
 
     /// Nobody that the shim can vouch for.
     pub(super) fn unknown(mut self, why: Unidentified) -> Self {
-        if !matches!(why, Unidentified::Credential | Unidentified::NotAnOperator) {
+        if !matches!(
+            why,
+            Unidentified::Credential | Unidentified::NotAnOperator | Unidentified::Revoked
+        ) {
             self.record = None;
         }
         self.identity = Identity::Unknown(why);

@@ -175,16 +175,25 @@ fn any_other_credential_is_the_gateways_to_judge() {
     let mut setup_code = with_token("shared");
     setup_code.auth.bootstrap_token = Some("b".into());
     assert_eq!(recognised(&setup_code, record(), &auth), judged);
-    for token in [
-        OperatorToken::None,
-        OperatorToken::Revoked,
-        OperatorToken::Withheld,
-    ] {
+    for token in [OperatorToken::None, OperatorToken::Withheld] {
         let record = DeviceRecord {
             operator_token: token,
             ..record()
         };
         assert_eq!(recognised(&with_token("its own"), record, &auth), judged);
+    }
+}
+
+#[test]
+fn a_device_whose_token_was_revoked_is_the_gateways_to_judge_whatever_it_authenticates_with() {
+    let auth = token_mode();
+    for token in ["shared", "its own", "wrong"] {
+        let record = DeviceRecord {
+            operator_token: OperatorToken::Revoked,
+            ..record()
+        };
+        let judged = Err(Unidentified::Revoked);
+        assert_eq!(recognised(&with_token(token), record, &auth), judged);
     }
 }
 
