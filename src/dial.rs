@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsStream;
 
 use crate::config::{Gateway, GatewayUrl};
@@ -171,10 +171,15 @@ impl Dialer {
 
     async fn connect(&self, source: Option<IpAddr>) -> Result<TcpStream, DialError> {
         let mut last = DialError::Connect(io::ErrorKind::AddrNotAvailable.into());
-        for address in self.targets(source).await? {
-            match connect_from(source, address).await {
-                Ok(stream) => return Ok(stream),
-                Err(error) => last = error,
+        let deadline = Instant::now() + self.connect_timeout;
+        let targets = self.targets(source).await?;
+        for (left, address) in (1..=targets.len() as u32).rev().zip(targets) {
+            // One that swallows everything leaves time for the others.
+            let share = deadline.saturating_duration_since(Instant::now()) / left;
+            match timeout(share, connect_from(source, address)).await {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(error)) => last = error,
+                Err(_) => last = DialError::Timeout(self.connect_timeout),
             }
         }
         Err(last)

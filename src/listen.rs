@@ -10,7 +10,7 @@ pub(crate) use taken::look as look_who_listens;
 pub(crate) use twin::bind as bind_twin;
 pub use twin::{listener as twin, of as twin_of};
 
-use places::{Found, Place};
+use places::{Found, Place, Room};
 use shift::Shift;
 
 use std::error::Error;
@@ -62,21 +62,22 @@ pub async fn serve(
     workers: Arc<Workers>,
 ) {
     let address = listener.local_addr().ok().and_then(twin_of);
+    let room = Room::default();
     let beside = async {
         let listener = match twin {
             Some(listener) => listener,
             None => twin::bind(address?, door.closed()).await?,
         };
-        serve_at(listener, &door, &workers).await;
+        serve_at(listener, room.clone(), &door, &workers).await;
         Some(())
     };
-    tokio::join!(serve_at(listener, &door, &workers), beside);
+    tokio::join!(serve_at(listener, room.clone(), &door, &workers), beside);
 }
 
-async fn serve_at(listener: TcpListener, door: &Arc<Door>, workers: &Arc<Workers>) {
+async fn serve_at(listener: TcpListener, room: Room, door: &Arc<Door>, workers: &Arc<Workers>) {
     match listener.into_std() {
         Ok(listener) => {
-            Shift::new(listener, Arc::clone(door), Arc::clone(workers))
+            Shift::new(listener, room, Arc::clone(door), Arc::clone(workers))
                 .run()
                 .await;
         }
@@ -201,7 +202,6 @@ async fn serve_connection(
     let served = http1::Builder::new()
         .preserve_header_case(true)
         .auto_date_header(false)
-        .half_close(true)
         .max_buf_size(limits.header_bytes.max(SMALLEST_BUFFER))
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)

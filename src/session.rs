@@ -225,8 +225,12 @@ impl Session {
             let repeat = self.engine.breaker.repeated(self.trace(), &known).await;
             if self.patience_with(&known).is_some() {
                 let waited = self.waited(&mut exchange, &request, &judgement, &known, &mut report);
-                if let Some(delegated) = Box::pin(waited).await? {
+                let waited = Box::pin(waited).await;
+                // It is over for this one, also where the client has left.
+                if !matches!(waited, Ok(None)) {
                     self.engine.breaker.answered(self.trace()).await;
+                }
+                if let Some(delegated) = waited? {
                     return Ok(Established::delegated(exchange, delegated));
                 }
             }

@@ -132,7 +132,8 @@ impl<'c> Exchange<'c> {
         loop {
             match scanner.next(&self.client.wire.unread) {
                 Err(_) => return Ok(Opening::Untouched(Untouched::NotFrames)),
-                Ok(Some(Item::Control { raw, .. })) => {
+                Ok(Some(Item::Control { opcode, raw })) => {
+                    challenge.client_closes |= opcode == Opcode::Close;
                     let client = &mut self.client.wire;
                     client.hand_on(raw, &mut self.gateway).await?;
                     continue;
@@ -197,13 +198,18 @@ impl<'c> Exchange<'c> {
         self.gateway.send(&bytes).await
     }
 
+    /// Drops the client's own bytes: they were never sent, and another request goes in their place.
+    pub fn forget(&mut self, request: &Request) {
+        let _ = self.client.wire.unread.split_to(request.raw);
+    }
+
     /// Sends `message` in the place of the client's own bytes.
     ///
     /// # Errors
     ///
     /// When the gateway's socket fails.
     pub async fn send_instead(&mut self, request: &Request, message: &[u8]) -> io::Result<()> {
-        let _ = self.client.wire.unread.split_to(request.raw);
+        self.forget(request);
         self.gateway.send(&request.controls).await?;
         self.send_message(message).await
     }
@@ -266,7 +272,8 @@ impl<'c> Exchange<'c> {
             let room = self.client.wire.unread.len() < self.limits.connect_frame;
             tokio::select! {
                 read = self.gateway.read_more() => {
-                    if read? == 0 {
+                    // However it went: a first answer may still be in hand.
+                    if !matches!(read, Ok(1..)) {
                         return Ok(Answered::Nothing);
                     }
                 }
@@ -440,6 +447,8 @@ struct Watched {
     hopeless: bool,
     /// The gateway has said that it closes.
     closing: bool,
+    /// The client has said so first.
+    client_closes: bool,
 }
 
 impl Watched {
@@ -449,6 +458,7 @@ impl Watched {
             challenge: None,
             hopeless: false,
             closing: false,
+            client_closes: false,
         }
     }
 
@@ -479,10 +489,10 @@ impl Watched {
         bytes.len()
     }
 
-    /// A client answers a close frame, and may be the first to hang up then.
+    /// Whoever is told first that the other closes answers that, and may be the first to hang up then.
     const fn left(&self, by_gateway: bool) -> Left {
         Left {
-            by_gateway: by_gateway || self.closing,
+            by_gateway: (by_gateway || self.closing) && !self.client_closes,
             challenged: self.challenge.is_some(),
         }
     }

@@ -192,9 +192,11 @@ impl Trust {
 /// The headers in which well-known proxies name whom they have authenticated: a gateway may take its users from any of
 /// them, also where the shim cannot read its configuration.
 fn names_a_user(name: &str) -> bool {
-    const FAMILIES: [&str; 8] = [
+    const FAMILIES: [&str; 10] = [
         "tailscale-",
+        "remote-",
         "x-remote-",
+        "x-webauth-",
         "x-auth-request-",
         "x-authentik-",
         "x-pomerium-",
@@ -202,7 +204,7 @@ fn names_a_user(name: &str) -> bool {
         "x-ms-client-principal",
         "cf-access-",
     ];
-    name == "remote-user" || FAMILIES.iter().any(|family| name.starts_with(family))
+    FAMILIES.iter().any(|family| name.starts_with(family))
 }
 
 impl Attribution {

@@ -1,4 +1,4 @@
-//! The places for clients at one address: how many there are may change while some are taken.
+//! The places for clients at one door: how many there are may change while some are taken.
 //!
 //! Whoever finds none waits in the system's queue, for others come and go. Where nobody goes for a while, waiting is of no
 //! use, and it is better to be told so: for that, too, there are places.
@@ -9,8 +9,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-/// The places at one address, and those for clients that are told that there is none.
-#[derive(Debug, Default)]
+/// The places at one door, and those for clients that are told that there is none. A clone has the same places.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Room {
     places: Places,
     refusals: Places,
@@ -46,9 +46,9 @@ impl Room {
 
     /// What the client finds that has come now.
     pub(super) fn find(&self, most: usize) -> Found {
-        match self.places.are_free(most) {
-            true => Found::Place(self.places.take()),
-            false => Found::Refusal(self.refusals.take()),
+        match self.places.take_one_of(most) {
+            Some(place) => Found::Place(place),
+            None => Found::Refusal(self.refusals.take()),
         }
     }
 }
@@ -72,6 +72,16 @@ impl Places {
     /// Asked, not waited for: whoever polls gets "not yet" from a task that has had its share of the thread, too.
     fn are_free(&self, most: usize) -> bool {
         *self.0.borrow() < most
+    }
+
+    /// One of so many, if one is free: another address of the door may be taking it just now.
+    fn take_one_of(&self, most: usize) -> Option<Place> {
+        let taken = self.0.send_if_modified(|taken| {
+            let free = *taken < most;
+            *taken += usize::from(free);
+            free
+        });
+        taken.then(|| Place(self.clone()))
     }
 
     fn take(&self) -> Place {
@@ -105,6 +115,19 @@ mod tests {
         assert!(free(2) && !free(1));
         drop(second);
         assert!(free(1));
+    }
+
+    #[tokio::test]
+    async fn what_is_taken_at_one_address_of_a_door_is_taken_at_the_other() {
+        let mut here = Room::default();
+        let mut there = here.clone();
+        let found = here.find(1);
+        assert!(matches!(found, Found::Place(_)));
+        assert!(matches!(there.find(1), Found::Refusal(_)));
+        drop(found);
+        there.ready(1).await;
+        here.ready(1).await;
+        assert!(matches!(there.find(1), Found::Place(_)));
     }
 
     #[tokio::test(start_paused = true)]

@@ -31,11 +31,16 @@ pub(super) struct Shift {
 
 impl Shift {
     /// Before the first client.
-    pub(super) fn new(listener: StdListener, door: Arc<Door>, workers: Arc<Workers>) -> Self {
+    pub(super) fn new(
+        listener: StdListener,
+        room: Room,
+        door: Arc<Door>,
+        workers: Arc<Workers>,
+    ) -> Self {
         Self {
             listener,
             next: None,
-            room: Room::default(),
+            room,
             connections: TaskTracker::new(),
             door,
             workers,

@@ -136,6 +136,7 @@ impl Session {
             return Ok(None);
         };
         report.refused(known.refusal());
+        exchange.forget(request);
         let healed = self.heal(exchange, request, &widened).await?;
         Ok(healed.map(|(again, delegated)| {
             report.approved(&again);

@@ -86,6 +86,12 @@ impl Scanner {
             else {
                 return Err(FrameError::TooLarge { limit: self.limit });
             };
+            // Headers and control frames within a message are kept, too.
+            if self.scanned.saturating_add(frame_len)
+                > self.limit.saturating_mul(2).saturating_add(SLACK)
+            {
+                return Err(FrameError::TooLarge { limit: self.limit });
+            }
             let Some(frame) = unseen.get(..frame_len) else {
                 return Ok(None);
             };
@@ -152,6 +158,9 @@ impl Scanner {
         })
     }
 }
+
+/// What headers and control frames may come to, beside as much again as the message, in bytes.
+const SLACK: usize = 4 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -254,6 +263,25 @@ mod tests {
             scanner.next(&bytes),
             Err(FrameError::TooLarge { limit: 1024 })
         );
+    }
+
+    #[test]
+    fn a_message_that_never_ends_may_not_be_drawn_out_with_frames_of_other_kinds() {
+        let begun = fragment(encode(Opcode::Text, b"x", KEY), 0x1, false);
+        let ping = encode(Opcode::Ping, &[0; 125], KEY);
+        let nothing = fragment(encode(Opcode::Text, b"", KEY), 0x0, false);
+        for frame in [ping, nothing] {
+            let mut scanner = Scanner::new(Sender::Client, 1024);
+            let mut bytes = begun.clone();
+            let refused = loop {
+                match scanner.next(&bytes) {
+                    Ok(None) => bytes.extend_from_slice(&frame),
+                    outcome => break outcome,
+                }
+                assert!(bytes.len() < 10_000, "it goes on and on");
+            };
+            assert_eq!(refused, Err(FrameError::TooLarge { limit: 1024 }));
+        }
     }
 
     #[test]

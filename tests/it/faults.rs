@@ -1,4 +1,5 @@
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use scope_shim::demo::simulated::Profile;
 use scope_shim::ws::Opcode;
@@ -6,6 +7,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::stage::{Shim, Stage, until};
 use crate::support::client::{LEGACY, READ};
@@ -248,6 +250,21 @@ async fn a_gateway_that_never_answers_a_passed_request_is_left_to_it() {
         1000,
         "its close frame is what the client sees"
     );
+}
+
+#[tokio::test]
+async fn a_plain_request_that_its_client_gives_up_ends_at_the_gateway() {
+    let (listener, shim, _dir) = scripted().await;
+    let mut client = RawClient::connect(shim.addr).await;
+    client
+        .write(b"GET /stream HTTP/1.1\r\nHost: localhost\r\nX-Odd-Case: 1\r\n\r\n")
+        .await;
+    let mut gateway = asked(&listener).await;
+    drop(client);
+    let mut end = Vec::new();
+    let ended = timeout(Duration::from_secs(10), gateway.read_to_end(&mut end));
+    let _ = ended.await.expect("the gateway learns it");
+    assert!(end.is_empty());
 }
 
 #[tokio::test]

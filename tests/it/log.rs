@@ -7,6 +7,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use scope_shim::demo::simulated::Profile;
 use scope_shim::explain::Kept;
+use scope_shim::ws::Opcode;
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::net::unix::pipe::Receiver;
 use tokio::time::{sleep, timeout};
@@ -16,7 +17,7 @@ use crate::modes::before;
 use crate::program::{Program, configure, fetch, free};
 use crate::stage::{TOKEN, eventually};
 use crate::support::client::{Connect, LEGACY, READ};
-use crate::wire::RawClient;
+use crate::wire::{RawClient, masked};
 
 /// A program whose log goes into a pipe that is full, and that nobody reads.
 struct Unread {
@@ -165,6 +166,18 @@ async fn a_handshake_that_ends_before_its_request_is_told_with_who_ended_it() {
     let line = told("the client left without a connect request").await;
     assert!(line.contains("from=127.0.0.1"), "{line}");
     assert!(line.contains("challenged=true"), "{line}");
+    // One that closes in order is answered by the gateway, which may be the first to hang up then.
+    let mut polite = RawClient::upgrade(program.listen, "/", b"").await;
+    polite.nonce().await;
+    polite.write(&masked(Opcode::Close, b"\x03\xe8")).await;
+    assert_eq!(polite.closed().await.0, 1000);
+    eventually("it is told like the other", || {
+        let log = program.log();
+        let told = log.matches("the client left without a connect request");
+        (told.count() == 2).then_some(())
+    })
+    .await;
+    assert!(!program.log().contains("no-answer"));
     let mut waiting = RawClient::upgrade(program.listen, "/", b"").await;
     waiting.nonce().await;
     bench.gateway.stop().await;
