@@ -149,6 +149,9 @@ pub enum CallError {
     /// The control connection is down.
     #[error("the shim has no session with the gateway at the moment")]
     NotConnected,
+    /// The session ended because the gateway has removed its device.
+    #[error("the gateway has removed the shim's own device")]
+    DelegateRemoved,
     /// The gateway said no.
     #[error("the gateway answered {}: {}", .0.code, .0.message)]
     Refused(Refusal),
@@ -390,6 +393,8 @@ impl Keeper {
             if let Err(error) = self.settings.delegate.look_again() {
                 debug!("the delegate goes on with the key that it has: {error}");
             }
+            // What was said of the device that the last session was in the name of.
+            let _ = self.lost.notified().now_or_never();
             let opened = tokio::select! {
                 opened = Session::open(&self.settings, &wanted) => opened,
                 () = retirement(&mut self.retired) => continue,

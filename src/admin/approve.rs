@@ -44,6 +44,7 @@ pub(super) async fn approve(shim: &Shim, asked: &Asked) -> Answer {
     let approved = approve_unchanged(&mut &engine.control, &engine.audit, Rule::Page, &waiting)
         .await
         .map_err(failed)?;
+    engine.telemetry.approved(Rule::Page);
     engine.resolver.invalidate();
     Ok(json!({"approved": shown(&waiting, &approved)}))
 }

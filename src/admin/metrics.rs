@@ -1,5 +1,6 @@
 //! The metrics, in the text format 0.0.4 of Prometheus: what was counted, and how things stand at this moment.
 
+use futures_util::future::try_join_all;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
 use prometheus::core::Collector;
@@ -192,8 +193,9 @@ impl Now {
                 .set(count);
             let stats = traffic.get(name).copied().unwrap_or_default();
             self.traffic(name, stats)?;
-            self.gateway(served).await?;
         }
+        // All at once, as in `status`.
+        try_join_all(fleet.served.iter().map(|served| self.gateway(served))).await?;
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use serde_json::{Map, Value, json};
 use tokio::time::timeout;
 
@@ -29,11 +30,12 @@ pub(super) async fn status(shim: &Shim) -> Value {
     let fleet = shim.fleet();
     let reached = Ready::look(&fleet).await.0;
     let reached = reached.iter().all(|(_, reached)| reached.is_ok());
-    let mut gateways = Vec::new();
-    for (served, config) in fleet.each() {
+    // All at once: whoever asks waits for one that hangs, and not for each of them.
+    let gateways = fleet.each().map(|(served, config)| {
         let listen = fleet.door(config);
-        gateways.push(gateway(shim, served, config, listen).await);
-    }
+        gateway(shim, served, config, listen)
+    });
+    let gateways = join_all(gateways).await;
     let live = telemetry.live().sessions();
     let shown = live.iter().rev().take(MOST_SESSIONS).rev();
     let recent = telemetry.recent();

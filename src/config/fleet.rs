@@ -225,6 +225,21 @@ fn overlap(first: &Config, second: &Config) -> bool {
         && (first.ip().is_unspecified() || second.ip().is_unspecified())
 }
 
+impl Config {
+    /// Whether the shim would be its own gateway.
+    #[must_use]
+    pub(crate) fn loops_to_itself(&self) -> Option<Problem> {
+        self_proxy::is_itself(self.listen, &self.gateway.url).then(|| {
+            let message = format!(
+                "`gateway.url`: {} is where the shim itself listens",
+                self.gateway.url
+            );
+            let hint = Some("give the gateway's own address".to_owned());
+            problem(&self.origin("gateway.url"), message, hint)
+        })
+    }
+}
+
 /// The gateway's own listening address is checked before; here are those of the others.
 fn loops<'a>(config: &Config, others: impl Iterator<Item = &'a Config>) -> Option<Problem> {
     let mut others = others.filter(|other| other.listen != config.listen);

@@ -279,6 +279,11 @@ pub(super) fn read_file(path: &Path) -> Result<String, String> {
     let file = fs::File::open(path).map_err(|error| error.to_string())?;
     let read = file.take(MOST_BYTES + 1).read_to_end(&mut bytes);
     read.map_err(|error| error.to_string())?;
+    if bytes.is_empty() && !path.is_file() {
+        return Err(
+            "nothing comes out of it; a pipe can be read only once, so give a file".to_owned(),
+        );
+    }
     if bytes.len() as u64 > MOST_BYTES {
         return Err(format!("larger than {} KiB", MOST_BYTES / 1024));
     }

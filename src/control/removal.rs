@@ -139,8 +139,8 @@ impl Own {
     async fn remove(&self, session: &mut Once, device: &DeviceId, removal: &mut Removal) {
         let params = json!({"deviceId": device.as_str()});
         match session.call("device.pair.remove", params).await {
-            // A session that ends over the removal of its own device has done its work.
-            Ok(_) | Err(CallError::NotConnected) => {
+            // A session that ends over the removal of its own device has done its work. One that is lost may not have.
+            Ok(_) | Err(CallError::DelegateRemoved) => {
                 removal.removed.push(device.as_str().to_owned());
             }
             Err(CallError::Refused(refusal)) if refusal.message.contains("unknown deviceId") => {}

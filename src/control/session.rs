@@ -111,7 +111,7 @@ impl Session {
             }
         };
         let nonce = loop {
-            let payload = next_payload(&mut socket).await.map_err(OpenError::Failed)?;
+            let payload = next_payload(&mut socket).await.map_err(never_opened)?;
             if let Some(challenge) = challenge(&payload) {
                 break challenge.nonce;
             }
@@ -119,7 +119,7 @@ impl Session {
         let request = connect_request(settings, client, scopes, &nonce);
         socket.send(Message::text(request)).await.map_err(failed)?;
         loop {
-            let payload = next_payload(&mut socket).await.map_err(OpenError::Failed)?;
+            let payload = next_payload(&mut socket).await.map_err(never_opened)?;
             match Answer::parse(&payload, CONNECT_ID) {
                 None => {}
                 Some(Answer::Refused { refusal, .. }) => return Err(OpenError::Refused(refusal)),
@@ -220,7 +220,10 @@ impl Session {
         loop {
             let payload = next_payload(&mut self.socket)
                 .await
-                .map_err(|_| CallError::NotConnected)?;
+                .map_err(|ended| match ended {
+                    Ended::DelegateRemoved => CallError::DelegateRemoved,
+                    _ => CallError::NotConnected,
+                })?;
             if let Some(answer) = Answer::parse(&payload, method) {
                 return result(answer);
             }
@@ -329,17 +332,12 @@ fn evidence(hello: &Value) -> Evidence {
     }
 }
 
-async fn next_payload(socket: &mut WebSocketStream<Stream>) -> Result<Vec<u8>, String> {
+async fn next_payload(socket: &mut WebSocketStream<Stream>) -> Result<Vec<u8>, Ended> {
     loop {
         match socket.next().await {
-            None => return Err("the gateway closed the connection".to_owned()),
-            Some(Err(error)) => return Err(describe(&error)),
-            Some(Ok(Message::Close(Some(frame)))) => {
-                return Err(format!(
-                    "the gateway closed with {}: {}",
-                    frame.code, frame.reason
-                ));
-            }
+            None => return Err(closed(None)),
+            Some(Err(error)) => return Err(Ended::Lost(describe(&error))),
+            Some(Ok(Message::Close(frame))) => return Err(closed(frame)),
             Some(Ok(Message::Text(text))) => return Ok(text.as_bytes().to_vec()),
             Some(Ok(Message::Binary(bytes))) => return Ok(bytes.to_vec()),
             Some(Ok(_)) => {}
@@ -399,6 +397,13 @@ fn closed(frame: Option<tokio_tungstenite::tungstenite::protocol::CloseFrame>) -
         )),
         None => Ended::Lost("the gateway closed the connection".to_owned()),
     }
+}
+
+fn never_opened(ended: Ended) -> OpenError {
+    OpenError::Failed(match ended {
+        Ended::Lost(why) => why,
+        _ => "the gateway has removed the shim's own device".to_owned(),
+    })
 }
 
 fn describe(error: &WsError) -> String {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
+use tokio::task::spawn_blocking;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument as _;
 
@@ -48,11 +49,13 @@ async fn run(resolver: Resolver, watcher: Watcher) {
     let mut directories = watcher(&files, Arc::clone(&woken));
     loop {
         // Before the read: what changes after it raises an event.
-        let poll = if directories.watch() {
-            SAFETY_POLL
-        } else {
-            POLL
+        let watching = spawn_blocking(move || directories.watched());
+        // It fails only when the runtime ends.
+        let Ok((watched, followed)) = watching.await else {
+            return;
         };
+        directories = watched;
+        let poll = if followed { SAFETY_POLL } else { POLL };
         let began = Instant::now();
         resolver.refresh().await;
         // A gateway may write its database all the time; reading along must stay the smaller part of the work.

@@ -342,7 +342,7 @@ const OUTCOMES: [Outcome; 9] = [
 /// The label of each decision.
 const DECISIONS: [&str; 5] = ["pass", "rewrite", "would_rewrite", "answer", "other"];
 const OTHER_DECISION: usize = DECISIONS.len() - 1;
-const RULES: [Rule; 3] = [Rule::EntitledRepair, Rule::LocalUpgrade, Rule::Command];
+const RULES: [Rule; 3] = [Rule::EntitledRepair, Rule::LocalUpgrade, Rule::Page];
 const STATUSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 /// From what a gateway on this machine takes at best to the limit of a handshake.
 const HANDSHAKE_SECONDS: [f64; 13] = [

@@ -2,6 +2,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use rustix::process::Signal;
+use scope_shim::admin::Client;
 use scope_shim::demo::simulated::{Options, Profile, SimulatedGateway};
 use serde_json::json;
 use tokio::time::timeout;
@@ -11,7 +12,7 @@ use crate::modes::{before, said};
 use crate::program::{Program, ask, configure, fetch, free};
 use crate::reshaping::Reshaped;
 use crate::stage::{TOKEN, eventually, until};
-use crate::support::client::{Connect, FULL, LEGACY, PAIRING, READ, WRITE};
+use crate::support::client::{Connect, FULL, LEGACY, PAIRING, READ, Session, WRITE};
 
 /// The same configuration with other lines.
 fn edit(bench: &Bench, listen: SocketAddr, top: &str, sections: &str) {
@@ -45,6 +46,66 @@ async fn what_the_operator_allows_holds_at_once_also_for_sessions_under_way() {
     assert_eq!(code, 1008, "{reason}");
     assert_eq!(reading.letters().await, "r");
     assert!(connect.scopes(&[WRITE]).run().await.session.is_none());
+}
+
+#[tokio::test]
+async fn what_the_operator_allows_holds_at_once_for_clients_without_a_device_too() {
+    let bench = Bench::new(Profile::Literal).await;
+    let program = Program::start(&bench, &before(&bench)).await;
+    let connect = Connect::to(program.listen).token(TOKEN);
+    let mut reading = connect.clone().scopes(&[READ]).run().await.admitted();
+    let writing = connect.clone().scopes(&[WRITE]).run().await.admitted();
+    let closes = async |mut session: Session, why: &str| {
+        let closed = timeout(Duration::from_secs(1), session.closed()).await;
+        let (code, reason) = closed.expect("closed within a second");
+        assert_eq!(code, 1008, "{reason}");
+        assert!(reason.contains(why), "{reason}");
+    };
+    let cap = "[policy]\nmax_scopes = [\"operator.read\"]\n";
+    edit(&bench, program.listen, "", cap);
+    said(&bench, &["reload"]).await;
+    closes(writing, "the policy no longer allows write").await;
+    assert_eq!(reading.letters().await, "r");
+    let off = "[policy]\ndevice_less = \"off\"\n";
+    edit(&bench, program.listen, "", off);
+    said(&bench, &["reload"]).await;
+    closes(reading, "without a device").await;
+}
+
+#[tokio::test]
+async fn a_file_that_says_nothing_any_more_takes_nothing_back() {
+    let bench = Bench::new(Profile::Literal).await;
+    let program = Program::start(&bench, &before(&bench)).await;
+    let cap = "[policy]\nmax_scopes = [\"operator.read\"]\n";
+    edit(&bench, program.listen, "", cap);
+    said(&bench, &["reload"]).await;
+    configure(&bench, "");
+    let socket = bench.dir.path().join("data/admin.sock");
+    let refused = Client::at(&socket).post("/reload", &json!({})).await;
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("says nothing any more"), "{refused}");
+    let connect = bench.reader(program.listen).scopes(&[WRITE]);
+    assert!(connect.run().await.session.is_none());
+}
+
+#[tokio::test]
+async fn a_reload_does_not_make_the_shim_its_own_gateway() {
+    let bench = Bench::new(Profile::Literal).await;
+    let program = Program::start(&bench, &before(&bench)).await;
+    let connect = bench.reader(program.listen);
+    // Where it listens takes a restart; where the gateway is does not.
+    let here = format!("ws://{}", program.listen);
+    let gateway = format!("ws://{}", bench.gateway.addr());
+    let text = format!("listen = \"{}\"\n{}", free(), before(&bench));
+    assert!(text.contains(&gateway), "{text}");
+    configure(&bench, &text.replace(&gateway, &here));
+    let outcome = said(&bench, &["reload"]).await;
+    assert!(
+        outcome.contains("where the shim itself listens"),
+        "{outcome}"
+    );
+    assert!(outcome.contains("this takes a restart"), "{outcome}");
+    connect.run().await.admitted();
 }
 
 #[tokio::test]

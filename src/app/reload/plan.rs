@@ -40,6 +40,9 @@ impl Plan {
     /// When what was read does not go together with what keeps its old value until a restart.
     pub(super) fn of(fleet: &Fleet, read: Vec<Config>) -> Result<(Self, Reloaded), Problems> {
         let mut reloaded = Reloaded::default();
+        if let Some(emptied) = emptied(fleet, &read) {
+            return Err(Problems(vec![emptied]));
+        }
         let gone = fleet.each().filter(|(served, _)| {
             let mut still = read.iter();
             !still.any(|config| config.name == served.name)
@@ -58,6 +61,7 @@ impl Plan {
             }
         }
         let mut clashes = Config::clashes(&configs);
+        clashes.extend(configs.iter().filter_map(Config::loops_to_itself));
         if clashes.is_empty() {
             return Ok((Self { wanted, gone }, reloaded));
         }
@@ -109,6 +113,26 @@ impl Wanted {
             before: Some(before),
         }
     }
+}
+
+/// A file that said something and is empty now is one that somebody is just writing, or a pipe that was read before: nobody
+/// takes back everything in this way.
+fn emptied(fleet: &Fleet, read: &[Config]) -> Option<Problem> {
+    let says = |config: &Config| {
+        let mut settings = config.settings.iter();
+        settings.any(|setting| matches!(setting.origin, Origin::File { .. }))
+    };
+    let file = read.first()?.file.as_ref()?;
+    let same = |config: &&Config| config.file.as_ref() == Some(file);
+    let said = fleet.configs.iter().filter(same).any(says);
+    (said && !read.iter().any(says)).then(|| Problem {
+        origin: Origin::Default,
+        message: format!(
+            "{} says nothing any more, and did when it was read last",
+            file.display()
+        ),
+        hint: Some("write it again; to go back to the defaults, restart scope-shim".to_owned()),
+    })
 }
 
 /// The shim's own device, at a gateway that it does not stand before any more.

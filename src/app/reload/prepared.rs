@@ -92,6 +92,10 @@ impl Prepared {
         if let Some(config) = self.configs.first() {
             crate::log::change(config.log);
         }
+        // First: one that has only another name now holds those of its old one to what is allowed.
+        for (served, config) in self.gone {
+            shim.reloads.passed(config, &served.front().engine);
+        }
         let mut served = Vec::new();
         for step in self.steps {
             served.push(step.perform(shim).await);
@@ -113,9 +117,6 @@ impl Prepared {
         }
         for door in closing {
             doors::close(&door, &fleet.doors, &shim.sockets);
-        }
-        for (served, config) in self.gone {
-            shim.reloads.passed(config, &served.front().engine);
         }
         shim.fleet.store(Arc::new(fleet));
     }

@@ -72,7 +72,7 @@ impl AutoStore {
     async fn pick(&self) -> Result<(Form, Arc<Snapshot>), StoreError> {
         let hint = self.hint();
         if hint == Hint::ReadsJson
-            || (hint == Hint::Unknown && self.file_is_there("paired.json")?)
+            || (hint == Hint::Unknown && self.is_any_there(&["paired.json"]).await?)
         {
             return Ok((Form::Json, self.json.snapshot().await?));
         }
@@ -82,25 +82,36 @@ impl AutoStore {
         };
         match tables {
             // 2026.6.11 and 2026.7.1 create the tables, and then keep to the files.
-            Some(tables) if tables.is_empty() && self.any_file_is_there()? => {}
+            Some(tables) if tables.is_empty() && self.is_any_there(&FILES).await? => {}
             Some(tables) => return Ok((Form::Sqlite, tables)),
             None => {}
         }
         Ok((Form::Json, self.json.snapshot().await?))
     }
 
-    fn any_file_is_there(&self) -> Result<bool, StoreError> {
-        Ok(self.file_is_there("paired.json")? || self.file_is_there("pending.json")?)
-    }
-
-    /// A file system that answers this slowly enough to matter would have stopped the gateway already.
-    fn file_is_there(&self, name: &str) -> Result<bool, StoreError> {
-        let path = self.state.join("devices").join(name);
-        match path.metadata() {
-            Ok(_) => Ok(true),
-            Err(error) if stamp::is_absence(&error) => Ok(false),
-            Err(error) => Err(StoreError::unreadable(path, error)),
-        }
+    /// Whether one of the files is there. Asked where nobody is held up: a file system on the network may not answer.
+    async fn is_any_there(&self, names: &'static [&'static str]) -> Result<bool, StoreError> {
+        let devices = self.state.join("devices");
+        let look = {
+            let devices = devices.clone();
+            move || {
+                for path in names.iter().map(|name| devices.join(name)) {
+                    match path.metadata() {
+                        Ok(_) => return Ok(true),
+                        Err(error) if stamp::is_absence(&error) => {}
+                        Err(error) => return Err(StoreError::unreadable(path, error)),
+                    }
+                }
+                Ok(false)
+            }
+        };
+        let looked = tokio::task::spawn_blocking(look).await;
+        looked.unwrap_or_else(|stopped| {
+            Err(StoreError::unreadable(
+                devices,
+                std::io::Error::other(stopped),
+            ))
+        })
     }
 
     fn log(&self, form: Form) {
@@ -170,6 +181,8 @@ impl fmt::Display for Form {
     }
 }
 
+/// The files of the older form.
+const FILES: [&str; 2] = ["paired.json", "pending.json"];
 const FIRST_WITH_SQLITE: (u32, u32) = (2026, 8);
 
 #[cfg(test)]

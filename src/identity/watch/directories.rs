@@ -78,8 +78,13 @@ impl Directories {
         }
     }
 
-    /// Sets the watches that are missing. Returns whether every change raises an event from now on.
-    pub(super) fn watch(&mut self) -> bool {
+    /// Sets the watches that are missing, and says whether every change raises an event from now on. Blocks.
+    pub(super) fn watched(mut self) -> (Self, bool) {
+        let complete = self.watch();
+        (self, complete)
+    }
+
+    fn watch(&mut self) -> bool {
         let Some(watcher) = &mut self.watcher else {
             return false;
         };
