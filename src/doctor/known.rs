@@ -124,8 +124,8 @@ pub const LAST_SILENT: Version = Version::v2026(2, 26);
 pub const FIRST_TALKATIVE: Version = Version::v2026(2, 27);
 /// The last version that compares scope names literally, in part or in whole.
 pub const LAST_LITERAL: Version = Version::v2026(2, 21);
-/// The last version that keeps its pairing records in files.
-pub const LAST_WITH_FILES: Version = Version::v2026(7, 31);
+/// No later version keeps its pairing records in files: 2026.7.35 does.
+pub const LAST_WITH_FILES: Version = Version::v2026(7, 99);
 /// The first version that keeps its pairing records in a database; 2026.7.1 still has files.
 pub const FIRST_WITH_DATABASE: Version = Version::v2026(8, 0);
 
