@@ -18,7 +18,6 @@ use crate::audit::{Audit, Rule};
 use crate::config::{Capped, Policy};
 use crate::control::{CallError, Calls};
 use crate::device::{DeviceId, DeviceRecord};
-use crate::handshake::message::OPERATOR;
 use crate::identity::proof::{device_id, raw_public_key};
 use crate::identity::store::PendingRequest;
 use crate::scope::ScopeSet;
@@ -149,20 +148,13 @@ impl Candidate {
         self.held().union(&self.request.scopes)
     }
 
-    /// Whether it asks as an operator and nothing else.
-    #[must_use]
-    pub fn is_operator(&self) -> bool {
-        let roles = &self.request.roles;
-        !roles.is_empty() && roles.iter().all(|role| role == OPERATOR)
-    }
-
     /// Whether a paired operator asks with the key that was paired, for operator scopes and nothing else.
     #[must_use]
     pub fn is_repair(&self) -> bool {
         let paired = self.record.as_ref();
         paired.is_some_and(|record| record.is_operator() && !record.is_revoked())
             && self.has_its_own_key()
-            && self.is_operator()
+            && self.request.is_operator()
             && !self.request.scopes.is_empty()
     }
 
@@ -195,14 +187,17 @@ impl Candidate {
             || host == Some(&self.request.device_id),
             |record| record.is_operator(),
         );
-        known && self.is_operator() && self.is_from_here() && !self.request.scopes.is_empty()
+        known
+            && self.request.is_operator()
+            && self.is_from_here()
+            && !self.request.scopes.is_empty()
     }
 
     /// What the client has to do once it is approved: every approval makes the gateway issue another device token
     /// (2026.2.17 to 2026.9.6).
     #[must_use]
     pub fn next_step(&self) -> &'static str {
-        if !self.is_operator() {
+        if !self.request.is_operator() {
             "it has to connect again"
         } else if self.record.is_some() {
             "the client has to connect again, with the gateway's shared secret as the command line does: the approval \

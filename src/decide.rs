@@ -139,14 +139,7 @@ fn rewrite_unless<T: Trace>(
 
 /// Whether a rewritten handshake could let in whom the gateway locked out.
 fn token_first(case: Case<'_>) -> bool {
-    let by_token = matches!(
-        case.identity,
-        Identity::Device {
-            credential: Credential::DeviceToken,
-            ..
-        }
-    );
-    by_token && case.profile.judges_device_tokens()
+    case.identity.is_by_device_token() && case.profile.judges_device_tokens()
 }
 
 /// What a session is not entitled to for want of an approval, or because a cap alone stands against it.
@@ -421,14 +414,7 @@ fn metadata_differs(claims: &Claims, record: &DeviceRecord) -> bool {
 /// Why the delegate could not ask for the same; `None` where it can.
 fn delegate_lacks(case: Case<'_>, trace: &mut impl Trace) -> Option<Pass> {
     let requested = granted(case);
-    let device_token = matches!(
-        case.identity,
-        Identity::Device {
-            credential: Credential::DeviceToken,
-            ..
-        }
-    );
-    let confined = device_token
+    let confined = case.identity.is_by_device_token()
         && requested.names(PAIRING)
         && !requested.names(ADMIN)
         && !case.profile.device_tokens_manage_others();

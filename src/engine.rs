@@ -27,9 +27,9 @@ use crate::device::DeviceId;
 use crate::diagnosis::newcomers::Newcomers;
 use crate::explain::{CaseTrace, Taken, Traces};
 use crate::gateway::{GatewayAuth, GatewayFacts};
-use crate::handshake::message::{Claims, Connect, OPERATOR, Refusal};
+use crate::handshake::message::{Claims, Connect, Refusal};
 use crate::identity::Resolver;
-use crate::identity::identify::{Circumstances, Credential, Identity};
+use crate::identity::identify::{Circumstances, Identity};
 use crate::invocation::Invocation;
 use crate::profile::Lesson;
 use crate::rewrite::SharedSecret;
@@ -254,13 +254,10 @@ impl Engine {
     /// The secret to send instead of a device token, which is of no use to the delegate.
     #[must_use]
     pub fn replacement_auth(&self, identity: &Identity) -> Option<SharedSecret> {
-        match identity {
-            Identity::Device {
-                credential: Credential::DeviceToken,
-                ..
-            } => shared_secret(&self.rules().auth),
-            _ => None,
+        if !identity.is_by_device_token() {
+            return None;
         }
+        shared_secret(&self.rules().auth)
     }
 
     /// What one session found out the hard way, the next need not: the gateway refused it, or cleared its scopes.
@@ -280,16 +277,16 @@ impl Engine {
 
     /// Takes back the pairing request that a refused handshake left with the gateway, when the shim has healed it.
     ///
-    /// Only a request of this device for nothing but what it may hold anyway, as an operator alone: a gateway puts requests
-    /// of one device for several roles together. Anything else is for a human to see.
+    /// Only a request of this device for nothing but what it may hold anyway, as an operator alone; anything else is for a
+    /// human to see.
     pub async fn withdraw(&self, request_id: &str, device: &DeviceId, entitled: &ScopeSet) {
         let Ok(listing) = approval::look(&mut &self.control).await else {
             return;
         };
         let needless = listing.request(request_id).is_some_and(|request| {
-            let operator_alone = request.roles.iter().all(|role| role == OPERATOR);
-            let own = request.device_id == *device && operator_alone;
-            own && !request.roles.is_empty() && entitled.implies_all(&request.scopes)
+            request.device_id == *device
+                && request.is_operator()
+                && entitled.implies_all(&request.scopes)
         });
         if needless {
             let own = json!({"requestId": request_id});

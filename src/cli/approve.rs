@@ -349,7 +349,7 @@ fn again(listing: &Listing, id: &str) -> Option<Candidate> {
 fn beyond_local(candidate: &Candidate) -> &'static str {
     if !candidate.is_from_here() {
         "it came from another machine"
-    } else if !candidate.is_operator() {
+    } else if !candidate.request.is_operator() {
         "it asks for another role than operator"
     } else if candidate.request.scopes.is_empty() {
         "it asks for no scope"

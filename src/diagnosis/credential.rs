@@ -9,13 +9,12 @@ use super::text::{LONGEST_PLACE, Secrets};
 use crate::device::OperatorToken;
 use crate::findings::Code;
 use crate::gateway::GatewayAuth;
-use crate::identity::{Credential, Identity};
 use crate::profile::ScopeCheck;
 use crate::scope::ScopeSet;
 use crate::text::brief;
 
 pub(super) fn explain(case: &Case<'_>, said: Said) -> Draft {
-    if uses_device_token(case) {
+    if case.identity.is_by_device_token() {
         return match case.delegated {
             true => own_secret_is_stale(case),
             false => own_token(case),
@@ -298,16 +297,6 @@ pub(super) fn rate_limited(case: &Case<'_>) -> Draft {
         format!("locked out after wrong credentials from {who}; wait {wait}"),
     )
     .evidence("retryAfterMs", after)
-}
-
-fn uses_device_token(case: &Case<'_>) -> bool {
-    matches!(
-        case.identity,
-        Identity::Device {
-            credential: Credential::DeviceToken,
-            ..
-        }
-    )
 }
 
 fn sent(case: &Case<'_>) -> Vec<&'static str> {

@@ -96,14 +96,22 @@ impl Known {
         match (&self.exact, self.at_least, self.at_most) {
             (Some((version, from)), ..) => format!("OpenClaw {version}, as {from} says"),
             (None, Some(low), Some(high)) => {
-                format!("OpenClaw {low} to {high}, by what is seen of it")
+                format!("OpenClaw {low} to {}, by what is seen of it", last(high))
             }
             (None, Some(low), None) => format!("OpenClaw {low} or later, by what is seen of it"),
             (None, None, Some(high)) => {
-                format!("OpenClaw {high} or earlier, by what is seen of it")
+                format!("OpenClaw {} or earlier, by what is seen of it", last(high))
             }
             (None, None, None) => "an OpenClaw whose version nothing tells".to_owned(),
         }
+    }
+}
+
+/// The last of a month has a number that nobody has given out.
+fn last(version: Version) -> String {
+    match version == LAST_WITH_FILES {
+        true => "2026.7".to_owned(),
+        false => version.to_string(),
     }
 }
 

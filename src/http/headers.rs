@@ -6,7 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use hyper::HeaderMap;
-use hyper::header::{HeaderName, HeaderValue};
+use hyper::header::{CONNECTION, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
 use crate::config::ProxyProtocol;
@@ -309,7 +309,7 @@ pub fn has_loopback_host(headers: &HeaderMap) -> bool {
 /// gateway decides by, lest a client take away what the shim has just said of it.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
-        .get_all(hyper::header::CONNECTION)
+        .get_all(CONNECTION)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
@@ -321,6 +321,24 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
     for name in HOP_BY_HOP {
         headers.remove(name);
+    }
+}
+
+/// The same for an upgrade, whose `Connection` goes on: what it names goes no further than the next proxy, and a client must
+/// not have a header end there that the gateway decides by.
+pub(super) fn nominate_nothing(headers: &mut HeaderMap) {
+    let harmless = |value: &HeaderValue| {
+        value.to_str().is_ok_and(|value| {
+            let mut options = value.split(',').map(str::trim);
+            options.all(|option| {
+                ["upgrade", "keep-alive"]
+                    .iter()
+                    .any(|known| option.eq_ignore_ascii_case(known))
+            })
+        })
+    };
+    if !headers.get_all(CONNECTION).iter().all(harmless) {
+        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     }
 }
 
@@ -365,6 +383,20 @@ mod tests {
 
     const LOOPBACK: &str = "127.0.0.1";
     const LAN: &str = "192.168.1.7";
+
+    #[test]
+    fn an_upgrade_names_no_header_that_would_end_at_the_next_proxy() {
+        for (sent, goes_on) in [
+            ("Upgrade", "Upgrade"),
+            ("keep-alive, Upgrade", "keep-alive, Upgrade"),
+            ("Upgrade, X-Forwarded-For", "Upgrade"),
+            ("x-openclaw-scopes,upgrade", "Upgrade"),
+        ] {
+            let mut headers = headers(&[("connection", sent)]);
+            nominate_nothing(&mut headers);
+            assert_eq!(headers[CONNECTION], goes_on, "{sent}");
+        }
+    }
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
         pairs

@@ -204,26 +204,8 @@ fn for_gateway(request: Request<Incoming>) -> Request<Empty<Bytes>> {
     parts.headers.remove(SEC_WEBSOCKET_EXTENSIONS);
     parts.headers.remove(CONTENT_LENGTH);
     parts.headers.remove(TRANSFER_ENCODING);
-    nominate_nothing(&mut parts.headers);
+    headers::nominate_nothing(&mut parts.headers);
     Request::from_parts(parts, Empty::new())
-}
-
-/// A header that `Connection` names goes no further than the next proxy. A client must not have one that the gateway goes
-/// by end there.
-fn nominate_nothing(headers: &mut HeaderMap) {
-    let harmless = |value: &HeaderValue| {
-        value.to_str().is_ok_and(|value| {
-            let mut options = value.split(',').map(str::trim);
-            options.all(|option| {
-                ["upgrade", "keep-alive"]
-                    .iter()
-                    .any(|known| option.eq_ignore_ascii_case(known))
-            })
-        })
-    };
-    if !headers.get_all(CONNECTION).iter().all(harmless) {
-        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-    }
 }
 
 /// Tells a client that there is no place for it.

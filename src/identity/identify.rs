@@ -50,6 +50,18 @@ impl Identity {
             Self::User { .. } | Self::FreshLocal | Self::Unknown(_) => None,
         }
     }
+
+    /// Whether a device authenticates with the token that the gateway issued to it.
+    #[must_use]
+    pub const fn is_by_device_token(&self) -> bool {
+        matches!(
+            self,
+            Self::Device {
+                credential: Credential::DeviceToken,
+                ..
+            }
+        )
+    }
 }
 
 /// What a device authenticates with.

@@ -24,6 +24,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::device::{DeviceId, DeviceRecord};
+use crate::handshake::message::OPERATOR;
 use crate::scope::ScopeSet;
 
 pub use auto::AutoStore;
@@ -114,6 +115,14 @@ pub struct PendingRequest {
     pub ts_ms: Option<u64>,
     /// The address it came from, where the gateway took it for remote.
     pub remote_ip: Option<String>,
+}
+
+impl PendingRequest {
+    /// Whether it asks as an operator and nothing else: a gateway puts requests of one device for several roles together.
+    #[must_use]
+    pub fn is_operator(&self) -> bool {
+        !self.roles.is_empty() && self.roles.iter().all(|role| role == OPERATOR)
+    }
 }
 
 /// Why a store cannot be read, by who has to act.

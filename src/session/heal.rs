@@ -27,8 +27,7 @@ impl Session {
         report: &mut Report<'_>,
     ) -> io::Result<Option<Established>> {
         let claims = &request.connect.claims;
-        let profile = self.engine.control.standing().profile;
-        if may_be_healed(&refused.refusal, &judgement.identity, &profile) {
+        if self.may_heal(&refused, judgement) {
             let healing = self.heal(&mut exchange, request, judgement).await?;
             if let Some((again, delegated)) = healing {
                 report.healed(&again);
@@ -86,6 +85,12 @@ impl Session {
         Ok(None)
     }
 
+    /// Whether it is a refusal that this session should not have met.
+    pub(super) fn may_heal(&self, refused: &Refused, judgement: &Judgement) -> bool {
+        let profile = self.engine.control.standing().profile;
+        may_be_healed(&refused.refusal, &judgement.identity, &profile)
+    }
+
     /// Whether the delegate may ask for it after all.
     pub(super) fn may_ask_again(&self, request: &Request, judgement: &Judgement) -> bool {
         matches!(
@@ -121,7 +126,7 @@ impl Session {
 ///
 /// A token that does not hold any more is refused for good reason. Where the gateway has no word of its own for one that
 /// is only too narrow, it cannot be any other: it is the one that the store has.
-pub(super) fn may_be_healed(refusal: &Refusal, identity: &Identity, profile: &Profile) -> bool {
+fn may_be_healed(refusal: &Refusal, identity: &Identity, profile: &Profile) -> bool {
     match identity {
         Identity::Device { credential, .. } => {
             let upgrade = matches!(

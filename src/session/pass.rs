@@ -4,7 +4,6 @@ use std::io;
 
 use serde_json::Value;
 
-use super::heal::may_be_healed;
 use super::report::Report;
 use super::{Established, Refused, Session};
 use crate::config::Mode;
@@ -77,10 +76,7 @@ impl Session {
         refused: &Refused,
         report: &mut Report<'_>,
     ) {
-        let profile = self.engine.control.standing().profile;
-        if may_be_healed(&refused.refusal, &judgement.identity, &profile)
-            && self.may_ask_again(request, judgement)
-        {
+        if self.may_heal(refused, judgement) && self.may_ask_again(request, judgement) {
             report.would(Would::Heal);
         }
         let diagnosis = self.explain(request, judgement, refused, report).await;

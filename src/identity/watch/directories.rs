@@ -80,13 +80,8 @@ impl Directories {
 
     /// Sets the watches that are missing, and says whether every change raises an event from now on. Blocks.
     pub(super) fn watched(mut self) -> (Self, bool) {
-        let complete = self.watch();
-        (self, complete)
-    }
-
-    fn watch(&mut self) -> bool {
         let Some(watcher) = &mut self.watcher else {
-            return false;
+            return (self, false);
         };
         let mut followed = HashSet::new();
         let mut complete = true;
@@ -119,7 +114,7 @@ impl Directories {
                 complete = false;
             }
         }
-        complete
+        (self, complete)
     }
 }
 
