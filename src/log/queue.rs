@@ -327,6 +327,8 @@ mod tests {
         stage.fails();
         stage.says("c");
         assert_eq!(stage.written(), "c");
+        // The attempt to tell of them, which fails, comes after the line itself.
+        assert!(stage.queue.drain(Duration::from_secs(20)));
         stage.lets(2);
         stage.says("d");
         assert_eq!([stage.written(), stage.written()], ["d", "2 lost"]);
