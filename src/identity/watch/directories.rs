@@ -29,7 +29,7 @@ struct Directory {
 }
 
 impl Directories {
-    /// Prepares watches that wake `woken`; [`watch`](Self::watch) sets them.
+    /// Prepares watches that wake `woken`; [`watched`](Self::watched) sets them.
     pub(super) fn new(files: &[PathBuf], woken: Arc<Notify>) -> Self {
         let names = names(files);
         let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
