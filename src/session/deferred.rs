@@ -19,6 +19,7 @@ use crate::engine::Judgement;
 use crate::handshake::drive::{Deferred, Exchange, Opening, Request, Untouched, say_no};
 use crate::handshake::message::{Challenge, Connect};
 use crate::http::pacing::NoPlace;
+use crate::identity::{Credential, Identity};
 use crate::profile::Version;
 use crate::relay::Client;
 use crate::ws::Close;
@@ -98,8 +99,25 @@ impl Session {
                 }
             }
         }
+        if is_bound(&request) && self.is_known_to_be_good(&judgement) {
+            let (claims, identity) = (&request.connect.claims, &judgement.identity);
+            judgement = self.engine.judge_again(claims, identity, &self.visit);
+        }
         let mut report = self.report(&request, &mut judgement, started);
-        self.go_on(deferred, &request, judgement, &mut report).await
+        self.go_on(deferred, &request, &judgement, &mut report)
+            .await
+    }
+
+    /// Whether all that the gateway would go by is known here: the device's own key, and the secret, or a token that the
+    /// store vouches for. Of a user and of any other token the gateway alone knows what they are worth.
+    fn is_known_to_be_good(&self, judgement: &Judgement) -> bool {
+        let profile = self.engine.control.standing().profile;
+        match judgement.identity {
+            Identity::Device { credential, .. } => {
+                credential == Credential::Shared || !profile.judges_device_tokens()
+            }
+            _ => false,
+        }
     }
 
     async fn judge(&self, request: &Request, challenge: &Challenge) -> Judgement {
@@ -114,29 +132,21 @@ impl Session {
     }
 
     /// No repeat: it needs the gateway after all. What the client signed is the shim's nonce, so the delegate has to
-    /// ask for it; where it may not, the client has to come back and sign the gateway's.
+    /// ask for it; where that is not for the delegate to ask before the gateway was, the client has to come back and sign
+    /// the gateway's.
     async fn go_on(
         &self,
         deferred: Deferred<'_>,
         request: &Request,
-        mut judgement: Judgement,
+        judgement: &Judgement,
         report: &mut Report<'_>,
     ) -> io::Result<Option<Established>> {
-        let claims = &request.connect.claims;
-        let signed = claims.device.as_ref();
-        let bound = signed.is_some_and(|device| {
-            device
-                .nonce
-                .as_deref()
-                .is_some_and(|nonce| !nonce.is_empty())
-        });
-        if bound {
-            let identity = &judgement.identity;
-            judgement = self.engine.judge_again(claims, identity, &self.visit);
-            if !matches!(judgement.decision, Decision::Rewrite(_)) {
-                report.sent_back();
-                return self.send_back(deferred.client, &request.connect).await;
-            }
+        let rewrites = matches!(judgement.decision, Decision::Rewrite(_));
+        if is_bound(request) && !rewrites {
+            report.sent_back("asked to come back, to speak with the gateway");
+            return self
+                .send_back(deferred.client, &request.connect, MISTAKEN)
+                .await;
         }
         let Joined {
             exchange,
@@ -149,11 +159,11 @@ impl Session {
                 return Err(error);
             }
         };
-        if matches!(judgement.decision, Decision::Rewrite(_)) {
-            self.delegate(exchange, request, &judgement, &nonce, report)
+        if rewrites {
+            self.delegate(exchange, request, judgement, &nonce, report)
                 .await
         } else {
-            self.pass(Mode::On, exchange, request, &judgement, report)
+            self.pass(Mode::On, exchange, request, judgement, report)
                 .await
         }
     }
@@ -188,11 +198,13 @@ impl Session {
             .unwrap_or_else(|| io::ErrorKind::TimedOut.into()))
     }
 
-    /// Closes in the way that makes a client of its kind come back at once.
-    async fn send_back(
+    /// Closes in the way that makes a client of its kind come back at once; `why` is for somebody whose command does not
+    /// try again by itself.
+    pub(super) async fn send_back(
         &self,
         client: &mut Client,
         connect: &Connect,
+        why: &str,
     ) -> io::Result<Option<Established>> {
         self.engine
             .breaker
@@ -201,14 +213,14 @@ impl Session {
         let claims = &connect.claims;
         let version = claims.client_version.as_deref().and_then(Version::parse);
         if version.is_none_or(|version| version < FIRST_TO_WAIT) {
-            let close = Close::new(SERVICE_RESTART, MISTAKEN);
+            let close = Close::new(SERVICE_RESTART, why);
             return end(client, &close).await;
         }
         // The one refusal that commands from 2026.5.7 on repeat silently (run with 2026.5.7, 2026.6.11 and 2026.9.6).
         let wait = json!({
             "type": "res", "id": claims.request_id, "ok": false,
             "error": {
-                "code": "UNAVAILABLE", "message": MISTAKEN,
+                "code": "UNAVAILABLE", "message": why,
                 "retryable": true, "retryAfterMs": u64::try_from(COME_BACK.as_millis()).unwrap_or_default(),
                 "details": {"reason": "startup-sidecars"},
             },
@@ -231,6 +243,13 @@ async fn hold(deferred: &mut Deferred<'_>, known: &Remembered, delay: Duration) 
     }
 }
 
+/// Whether the client has signed the nonce that it was given.
+fn is_bound(request: &Request) -> bool {
+    let device = request.connect.claims.device.as_ref();
+    let nonce = device.and_then(|device| device.nonce.as_deref());
+    nonce.is_some_and(|nonce| !nonce.is_empty())
+}
+
 /// A challenge of the shim's own, as gateways send it.
 fn challenge() -> io::Result<Challenge> {
     let mut bytes = [0; 16];
@@ -241,7 +260,6 @@ fn challenge() -> io::Result<Challenge> {
     })
 }
 
-/// What somebody reads whose command does not try again by itself.
 const MISTAKEN: &str =
     "scope-shim: please try again; this was mistaken for a client that keeps being refused";
 /// The first version whose commands wait for a gateway that is starting.

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use super::report::Report;
 use super::{Established, Refused, Session, end};
 use crate::clock;
+use crate::config::Mode;
 use crate::delegation::Delegation;
 use crate::engine::{EntitledStill, Judgement};
 use crate::handshake::drive::{Answered, Exchange, Request};
@@ -36,8 +37,16 @@ impl Session {
     ) -> io::Result<Option<Established>> {
         let connect = self.narrowed(request, judgement);
         let message = self.rewritten(&connect, judgement, nonce);
+        // It may have waited for the gateway, and the delegate may be gone from there.
+        if self.engine.mode.get() != Mode::On || self.engine.control.standing().is_retired() {
+            report.sent_back("switched off meanwhile");
+            return self
+                .send_back(exchange.client, &request.connect, SWITCHED_OFF)
+                .await;
+        }
         exchange.send_instead(request, &message).await?;
-        match self.accepted(&mut exchange, &connect, judgement).await? {
+        let accepted = self.accepted(&mut exchange, &connect, judgement, report);
+        match accepted.await? {
             Ok(delegated) => {
                 report.accepted();
                 Ok(Established::delegated(exchange, delegated))
@@ -100,6 +109,7 @@ impl Session {
         exchange: &mut Exchange<'_>,
         connect: &Connect,
         judgement: &Judgement,
+        report: &mut Report<'_>,
     ) -> io::Result<Result<Delegated, Option<(Value, Refusal)>>> {
         let claims = &connect.claims;
         let check = Arc::new(EntitledStill {
@@ -113,6 +123,7 @@ impl Session {
         match exchange.answer(&claims.request_id).await? {
             Answered::Hello(hello) => {
                 if let Some(objection) = delegation.objection().await {
+                    report.objected(&objection);
                     let close = Close::new(POLICY_VIOLATION, format!("scope-shim: {objection}"));
                     let _ = exchange.client.close(Vec::new(), &close).await;
                     return Err(io::Error::new(io::ErrorKind::PermissionDenied, objection));
@@ -129,3 +140,6 @@ impl Session {
         }
     }
 }
+
+/// What somebody reads whose command does not try again by itself.
+const SWITCHED_OFF: &str = "scope-shim: please try again; it was switched off meanwhile";

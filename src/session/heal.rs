@@ -28,7 +28,7 @@ impl Session {
     ) -> io::Result<Option<Established>> {
         let claims = &request.connect.claims;
         if self.may_heal(&refused, judgement) {
-            let healing = self.heal(&mut exchange, request, judgement).await?;
+            let healing = self.heal(&mut exchange, request, judgement, report).await?;
             if let Some((again, delegated)) = healing {
                 report.healed(&again);
                 self.engine.learn(Some(&refused.refusal), claims);
@@ -40,7 +40,7 @@ impl Session {
             .approval(&mut exchange, claims, judgement, &refused.refusal)
             .await?
         {
-            let healing = self.heal(&mut exchange, request, &widened).await?;
+            let healing = self.heal(&mut exchange, request, &widened, report).await?;
             if let Some((again, delegated)) = healing {
                 report.approved(&again);
                 return Ok(Established::delegated(exchange, delegated));
@@ -57,6 +57,7 @@ impl Session {
         exchange: &mut Exchange<'_>,
         request: &Request,
         judgement: &Judgement,
+        report: &mut Report<'_>,
     ) -> io::Result<Option<(Judgement, Delegated)>> {
         let again = self.again(request, judgement);
         if !matches!(again.decision, Decision::Rewrite(_)) {
@@ -77,7 +78,7 @@ impl Session {
         let message = self.rewritten(&connect, judgement, &nonce);
         let sent = exchange.send_message(&message).await;
         if sent.is_ok()
-            && let Ok(delegated) = self.accepted(exchange, &connect, judgement).await?
+            && let Ok(delegated) = self.accepted(exchange, &connect, judgement, report).await?
         {
             return Ok(Some((again, delegated)));
         }

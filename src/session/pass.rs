@@ -41,7 +41,8 @@ impl Session {
                     report.would(Would::Heal);
                 }
                 if mode == Mode::On && lacks {
-                    let healing = Box::pin(self.heal(&mut exchange, request, judgement)).await?;
+                    let healing =
+                        Box::pin(self.heal(&mut exchange, request, judgement, report)).await?;
                     if let Some((again, delegated)) = healing {
                         report.healed(&again);
                         self.engine.learn(None, claims);

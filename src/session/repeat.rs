@@ -137,7 +137,7 @@ impl Session {
         };
         report.refused(known.refusal());
         exchange.forget(request);
-        let healed = self.heal(exchange, request, &widened).await?;
+        let healed = self.heal(exchange, request, &widened, report).await?;
         Ok(healed.map(|(again, delegated)| {
             report.approved(&again);
             delegated

@@ -115,14 +115,17 @@ impl<'a> Report<'a> {
         self.outcome = Outcome::Repeated;
     }
 
-    /// The shim expected a repeat, and this was none.
-    pub(super) fn sent_back(&mut self) {
+    /// The shim asked for it to come back: it is no repeat as was expected, or was switched off under way.
+    pub(super) fn sent_back(&mut self, because: &str) {
         self.outcome = Outcome::SentBack;
         "answer".clone_into(&mut self.decision);
-        self.why = format!(
-            "{}; asked to come back, to speak with the gateway",
-            self.why
-        );
+        self.why = format!("{}; {because}", self.why);
+    }
+
+    /// The gateway accepted what its device, or the policy, did not cover any more by then.
+    pub(super) fn objected(&mut self, objection: &str) {
+        self.outcome = Outcome::Refused;
+        self.answer = format!("scope-shim closed it: {objection}");
     }
 
     pub(super) fn diagnosed(&mut self, diagnosis: &Diagnosis) {
@@ -206,7 +209,7 @@ impl Report<'_> {
             from: take(&mut self.from),
             who: take(&mut self.who),
             client: take(&mut self.client),
-            requested: self.requested.clone(),
+            requested: brief(&self.requested),
             approved: take(&mut self.approved),
             decision: take(&mut self.decision),
             why: brief(&self.why),
@@ -238,11 +241,11 @@ impl Drop for Report<'_> {
             from = %over.from,
             who = %over.who,
             client = %over.client,
-            requested = %self.requested,
+            requested = %over.requested,
             approved = %over.approved,
             decision = %over.decision,
-            why = %self.why,
-            answer = %self.answer,
+            why = %over.why,
+            answer = %over.answer,
             on_would = self.would.as_ref().map(tracing::field::display),
             finding = self.finding.as_ref().map(|finding| tracing::field::display(finding.code)),
             fix = self.finding.as_ref().and_then(|finding| finding.command.as_deref()).map(tracing::field::display),

@@ -1,11 +1,16 @@
+use std::time::Duration;
+
 use scope_shim::admin::Client;
 use scope_shim::demo::simulated::Profile;
 use serde_json::json;
+use tokio::time::sleep;
 
 use crate::stage::{Stage, eventually};
 use crate::support::client::{Connect, FULL};
 use crate::support::device::TestDevice;
 
+/// Between two attempts of one client.
+const PAUSE: Duration = Duration::from_millis(800);
 const PASSWORD: &str = "past-the-proxy";
 const USERS: &str = r#"
 [policy.users."alice@example.com"]
@@ -239,6 +244,17 @@ async fn a_device_that_the_gateway_wants_paired_is_to_be_paired() {
         outcome.message().starts_with("pairing required"),
         "{outcome:?}"
     );
+    // Nor does another one come in as its repeat.
+    let page = |device: &TestDevice| {
+        let page = page(&stage, "alice@example.com").client("gateway-client", "ui");
+        page.device(device)
+    };
+    let loops = page(&TestDevice::new());
+    for connect in [loops.clone(), loops, page(&TestDevice::new())] {
+        sleep(PAUSE).await;
+        let outcome = connect.run().await;
+        assert!(outcome.session.is_none(), "{outcome:?}");
+    }
 }
 
 #[tokio::test]
