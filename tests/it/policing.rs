@@ -8,24 +8,34 @@ use scope_shim::ws::{Close, Opcode};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::degraded::{pair, wire};
-use crate::stage::Stage;
+use crate::stage::{Stage, until};
 use crate::support::client::{FULL, LEGACY, READ, Session, WRITE};
 use crate::support::device::TestDevice;
 
 /// A delegated session of a legacy device, and an owner who manages it.
 async fn scene() -> (Stage, TestDevice, Session, Session) {
-    let stage = Stage::new(Profile::Literal).await;
+    scene_on(Stage::new(Profile::Literal).await).await
+}
+
+/// The same before a gateway whose files nobody reads.
+async fn scene_without_files() -> (Stage, TestDevice, Session, Session) {
+    let stage = Stage::with(Profile::Literal, |setup| {
+        setup.config =
+            "[gateway]\nstore = \"control\"\n[policy]\nentitled_repairs = \"off\"\n".into();
+    });
+    let stage = stage.await;
+    stage.delegate().await;
+    scene_on(stage).await
+}
+
+async fn scene_on(stage: Stage) -> (Stage, TestDevice, Session, Session) {
     let device = stage.paired(LEGACY);
-    let session = stage
-        .through()
-        .device(&device)
-        .scopes(&[READ])
-        .run()
-        .await
-        .admitted();
+    let connect = stage.through().device(&device).scopes(&[READ]);
+    let session = until(&connect, "it is known", |outcome| outcome.session.is_some());
+    let session = session.await.admitted();
     let owner = stage
         .direct()
         .device(&stage.paired(FULL))
@@ -35,6 +45,9 @@ async fn scene() -> (Stage, TestDevice, Session, Session) {
         .admitted();
     (stage, device, session, owner)
 }
+
+/// Between two attempts of one client.
+const PAUSE: Duration = Duration::from_millis(800);
 
 /// The session is closed within a second, by 1008, with a reason that says why.
 async fn closes(mut session: Session, why: &str) {
@@ -64,6 +77,25 @@ async fn a_session_ends_when_its_devices_token_is_revoked() {
     let params = json!({"deviceId": device.id(), "role": "operator"});
     owner.call("device.token.revoke", params).await.unwrap();
     closes(session, "was revoked").await;
+}
+
+#[tokio::test]
+async fn it_ends_as_soon_where_the_gateway_has_to_be_asked_and_nobody_comes_in_anew() {
+    for (method, more, why) in [
+        ("device.pair.remove", None, "was removed"),
+        ("device.token.revoke", Some("operator"), "was revoked"),
+    ] {
+        let (stage, device, session, mut owner) = scene_without_files().await;
+        let mut params = json!({"deviceId": device.id()});
+        if let Some(role) = more {
+            params["role"] = role.into();
+        }
+        owner.call(method, params).await.unwrap();
+        closes(session, why).await;
+        let again = stage.through().device(&device).scopes(&[READ]).remote();
+        let again = again.run().await;
+        assert!(again.session.is_none(), "{method}: {again:?}");
+    }
 }
 
 #[tokio::test]
@@ -102,6 +134,21 @@ async fn a_browsers_token_that_died_with_the_shared_secret_stays_dead() {
         let (direct, through) = (direct.run().await, through.run().await);
         assert_eq!(direct.detail(), "AUTH_DEVICE_TOKEN_MISMATCH", "{platform}");
         assert_eq!(through.detail(), "AUTH_DEVICE_TOKEN_MISMATCH", "{platform}");
+    }
+    // As often as somebody likes, by a client that goes on by itself, and never quite the same.
+    stage.delegate().await;
+    for attempt in 0..3 {
+        sleep(PAUSE).await;
+        let connect = stage.through().client("gateway-client", "ui");
+        let connect = connect.without_token().device_token(&token);
+        let connect = connect.device(&device).scopes(&[READ]).platform("linux");
+        let connect = match attempt {
+            0 => connect,
+            1 => connect.tampered(|params| params["locale"] = json!("de")),
+            _ => connect.tampered(|params| params["locale"] = json!("fr")),
+        };
+        let outcome = connect.run().await;
+        assert!(outcome.session.is_none(), "attempt {attempt}: {outcome:?}");
     }
 }
 
