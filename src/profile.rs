@@ -7,6 +7,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
+use crate::device::{DeviceRecord, OperatorToken};
+
 /// A gateway version, `2026.3.13` being `Version { year: 2026, month: 3, patch: 13 }`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version {
@@ -216,6 +218,14 @@ impl Profile {
             && self
                 .version
                 .is_some_and(|version| version >= Version::v2026(6, 11))
+    }
+
+    /// Whether a device that was approved counts for nothing, as it has no token: from 2026.4.21, which tells apart what
+    /// was approved and what is in effect (`listEffectivePairedDeviceRoles`). Before, whoever has the gateway's secret gets
+    /// a token.
+    #[must_use]
+    pub fn takes_role_from(&self, record: &DeviceRecord) -> bool {
+        !self.device_tokens_manage_others() && matches!(record.operator_token, OperatorToken::None)
     }
 
     /// Whether a session that authenticated with its device's token may manage other devices: up to 2026.3.24.

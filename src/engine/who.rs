@@ -57,7 +57,7 @@ impl Who<'_> {
             }
             None => match user() {
                 Some(user) => return user,
-                None => self.local(claims, circumstances).await,
+                None => self.local(claims, circumstances, profile).await,
             },
         };
         match found.unwrap_or_else(Identity::Unknown) {
@@ -81,7 +81,7 @@ impl Who<'_> {
         let rules = proof_rules(profile);
         let (id, payload) =
             identify::prove(claims, device, nonce, moment.now_ms, rules, circumstances)?;
-        self.proven(claims, device, &id, payload).await
+        self.proven(claims, device, &id, payload, profile).await
     }
 
     /// The same for a device whose proof holds.
@@ -95,10 +95,11 @@ impl Who<'_> {
         device: &DeviceProof,
         id: &DeviceId,
         payload: PayloadVersion,
+        profile: &Profile,
     ) -> Result<Identity, Unidentified> {
         let record = self.record(id).await?;
         Ok(identify::recognise(
-            claims, device, payload, record, self.auth,
+            claims, device, payload, record, self.auth, profile,
         ))
     }
 
@@ -111,6 +112,7 @@ impl Who<'_> {
         &self,
         claims: &Claims,
         circumstances: Circumstances,
+        profile: &Profile,
     ) -> Result<Identity, Unidentified> {
         let device_less = self.policy.device_less(&claims.client_id);
         identify::stands_for_host(claims, circumstances, self.auth, device_less)?;
@@ -120,7 +122,9 @@ impl Who<'_> {
             None => None,
         };
         match record.filter(|record| record.is_operator()) {
-            Some(record) if record.is_revoked() => Err(Unidentified::Revoked),
+            Some(record) if record.is_revoked() || profile.takes_role_from(&record) => {
+                Err(Unidentified::Revoked)
+            }
             Some(record) => Ok(Identity::HostDevice(record)),
             None if self.facts.auto_approve_local.unwrap_or(true) => Ok(Identity::FreshLocal),
             None => Err(Unidentified::NothingSilent),

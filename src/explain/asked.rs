@@ -184,7 +184,13 @@ impl<'a> Asker<'a> {
         let identity = match (&record, &claims.device) {
             (Some(record), Some(device)) => self
                 .who()
-                .proven(&claims, device, &record.device_id, PayloadVersion::V2)
+                .proven(
+                    &claims,
+                    device,
+                    &record.device_id,
+                    PayloadVersion::V2,
+                    &self.profile,
+                )
                 .await
                 .unwrap_or_else(Identity::Unknown),
             _ => self.identify(&claims, &visit).await,

@@ -9,6 +9,7 @@ use crate::device::{DeviceId, DeviceRecord, OperatorToken};
 use crate::gateway::GatewayAuth;
 use crate::handshake::message::{AuthClaims, Claims, DeviceProof};
 use crate::identity::proof::{self, PayloadVersion, ProofError, ProofRules};
+use crate::profile::Profile;
 use crate::scope::ScopeSet;
 use crate::secret::Secret;
 
@@ -92,9 +93,9 @@ pub enum Unidentified {
     /// Paired, but only as a node.
     #[error("its device is not approved as an operator")]
     NotAnOperator,
-    /// Somebody took its token away.
+    /// Somebody took its token away, or it has none where the gateway goes by that.
     #[error(
-        "the token of its device was revoked, and whether it comes in is for the gateway to say"
+        "its device has no token that holds, and whether it comes in is for the gateway to say"
     )]
     Revoked,
     /// Neither the shared secret nor the device's token.
@@ -153,6 +154,7 @@ pub fn recognise(
     payload: PayloadVersion,
     record: Option<Arc<DeviceRecord>>,
     gateway_auth: &GatewayAuth,
+    profile: &Profile,
 ) -> Identity {
     let Some(record) = record else {
         return Identity::Unknown(Unidentified::NotPaired);
@@ -164,7 +166,7 @@ pub fn recognise(
     if !record.is_operator() {
         return Identity::Unknown(Unidentified::NotAnOperator);
     }
-    if record.is_revoked() {
+    if record.is_revoked() || profile.takes_role_from(&record) {
         return Identity::Unknown(Unidentified::Revoked);
     }
     match credential(&claims.auth, &record, gateway_auth) {

@@ -5,6 +5,7 @@
 use super::*;
 use crate::config::UserPolicy;
 use crate::fixture;
+use crate::profile::Version;
 use crate::scope::ScopeSet;
 
 const LOCAL: Circumstances = Circumstances {
@@ -113,6 +114,16 @@ fn recognised(
     record: DeviceRecord,
     auth: &GatewayAuth,
 ) -> Result<Credential, Unidentified> {
+    let profile = Profile::of_version(Version::v2026(9, 6));
+    recognised_by(&profile, claims, record, auth)
+}
+
+fn recognised_by(
+    profile: &Profile,
+    claims: &Claims,
+    record: DeviceRecord,
+    auth: &GatewayAuth,
+) -> Result<Credential, Unidentified> {
     let device = DeviceProof {
         id: "d".into(),
         public_key: KEY.into(),
@@ -126,6 +137,7 @@ fn recognised(
         PayloadVersion::V2,
         Some(Arc::new(record)),
         auth,
+        profile,
     ) {
         Identity::Device { credential, .. } => Ok(credential),
         Identity::Unknown(why) => Err(why),
@@ -175,12 +187,29 @@ fn any_other_credential_is_the_gateways_to_judge() {
     let mut setup_code = with_token("shared");
     setup_code.auth.bootstrap_token = Some("b".into());
     assert_eq!(recognised(&setup_code, record(), &auth), judged);
-    for token in [OperatorToken::None, OperatorToken::Withheld] {
+    let withheld = DeviceRecord {
+        operator_token: OperatorToken::Withheld,
+        ..record()
+    };
+    assert_eq!(recognised(&with_token("its own"), withheld, &auth), judged);
+}
+
+#[test]
+fn a_device_without_a_token_is_nobody_where_the_gateway_goes_by_tokens() {
+    for (month, patch, expected) in [
+        (9, 6, Err(Unidentified::Revoked)),
+        (4, 21, Err(Unidentified::Revoked)),
+        (3, 24, Ok(Credential::Shared)),
+        (2, 19, Ok(Credential::Shared)),
+    ] {
+        let profile = Profile::of_version(Version::v2026(month, patch));
         let record = DeviceRecord {
-            operator_token: token,
+            operator_token: OperatorToken::None,
             ..record()
         };
-        assert_eq!(recognised(&with_token("its own"), record, &auth), judged);
+        let claims = with_token("shared");
+        let found = recognised_by(&profile, &claims, record, &token_mode());
+        assert_eq!(found, expected, "2026.{month}.{patch}");
     }
 }
 
@@ -228,7 +257,14 @@ fn an_unpaired_device_is_nobody() {
         signed_at_ms: 0,
         nonce: None,
     };
-    let identity = recognise(&claims, &device, PayloadVersion::V2, None, &token_mode());
+    let identity = recognise(
+        &claims,
+        &device,
+        PayloadVersion::V2,
+        None,
+        &token_mode(),
+        &Profile::of_version(Version::v2026(9, 6)),
+    );
     assert!(matches!(
         identity,
         Identity::Unknown(Unidentified::NotPaired)
