@@ -267,7 +267,7 @@ pub fn scope_cap(headers: &HeaderMap) -> Option<ScopeSet> {
     Some(
         values
             .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split([',', ' ']))
+            .flat_map(|value| value.split(','))
             .map(str::trim)
             .filter(|scope| !scope.is_empty())
             .collect(),
