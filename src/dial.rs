@@ -170,19 +170,10 @@ impl Dialer {
     }
 
     async fn connect(&self, source: Option<IpAddr>) -> Result<TcpStream, DialError> {
-        let mut last = DialError::Connect(io::ErrorKind::AddrNotAvailable.into());
         let deadline = Instant::now() + self.connect_timeout;
         let targets = self.targets(source).await?;
-        for (left, address) in (1..=targets.len() as u32).rev().zip(targets) {
-            // One that swallows everything leaves time for the others.
-            let share = deadline.saturating_duration_since(Instant::now()) / left;
-            match timeout(share, connect_from(source, address)).await {
-                Ok(Ok(stream)) => return Ok(stream),
-                Ok(Err(error)) => last = error,
-                Err(_) => last = DialError::Timeout(self.connect_timeout),
-            }
-        }
-        Err(last)
+        let first = first_of(source, targets, deadline).await;
+        first.map_err(|error| error.unwrap_or(DialError::Timeout(self.connect_timeout)))
     }
 
     /// The gateway's addresses; with a source, those of its family. A gateway bound to loopback listens on both
@@ -211,6 +202,26 @@ impl Dialer {
         }
         Ok(targets)
     }
+}
+
+/// A connection to the first address that accepts one, or why the last did not; `None` where it swallows everything.
+async fn first_of(
+    source: Option<IpAddr>,
+    targets: Vec<SocketAddr>,
+    deadline: Instant,
+) -> Result<TcpStream, Option<DialError>> {
+    let nowhere = io::ErrorKind::AddrNotAvailable;
+    let mut last = Some(DialError::Connect(nowhere.into()));
+    for (left, address) in (1..=targets.len() as u32).rev().zip(targets) {
+        // One that swallows everything leaves time for the others.
+        let share = deadline.saturating_duration_since(Instant::now()) / left;
+        match timeout(share, connect_from(source, address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => last = Some(error),
+            Err(_) => last = None,
+        }
+    }
+    Err(last)
 }
 
 async fn connect_from(source: Option<IpAddr>, target: SocketAddr) -> Result<TcpStream, DialError> {
@@ -249,3 +260,37 @@ const fn leave_port_to_connect(_socket: &TcpSocket) {}
 /// How long a gateway on another machine may be out of reach before its connections end: as long as a client by default
 /// (`limits.vanished_timeout`).
 const OUT_OF_REACH: Duration = Duration::from_secs(120);
+
+// Other systems refuse what comes to a full queue.
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+    use super::*;
+
+    /// Somebody who listens and lets nobody in: the system drops what comes once as many wait as may.
+    async fn swallower() -> (tokio::net::TcpListener, Vec<TcpStream>) {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let listener = socket.listen(0).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut waiting = Vec::new();
+        let patience = Duration::from_millis(300);
+        while let Ok(stream) = timeout(patience, TcpStream::connect(address)).await {
+            waiting.push(stream.unwrap());
+        }
+        (listener, waiting)
+    }
+
+    #[tokio::test]
+    async fn an_address_that_swallows_everything_leaves_time_for_the_others() {
+        let (swallower, _waiting) = swallower().await;
+        let well = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (dead, alive) = (swallower.local_addr().unwrap(), well.local_addr().unwrap());
+        let soon = || Instant::now() + Duration::from_secs(2);
+        let reached = first_of(None, vec![dead, alive], soon()).await.unwrap();
+        assert_eq!(reached.peer_addr().unwrap(), alive);
+        let swallowed = first_of(None, vec![dead], soon()).await.unwrap_err();
+        assert!(swallowed.is_none(), "{swallowed:?}");
+    }
+}

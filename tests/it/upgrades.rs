@@ -212,8 +212,10 @@ async fn a_repeat_waits_as_well() {
     early.expect_err("it waits");
     let approve = json!({"requestId": stage.pending()[0]["requestId"]});
     owner.call("device.pair.approve", approve).await.unwrap();
-    let mut outcome = waiting.await.unwrap();
-    assert_eq!(outcome.label().await, "ok rwAap");
+    let mut session = waiting.await.unwrap().admitted();
+    let next = session.answered_under("next").await;
+    assert_eq!(next, "next", "its request came to the gateway once");
+    assert_eq!(session.letters().await, "rwAap");
 }
 
 #[tokio::test]
