@@ -34,6 +34,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+#[cfg(unix)]
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
@@ -185,30 +187,63 @@ fn tokens(data: &Path) -> Result<Tokens, TokenError> {
 
 #[cfg(unix)]
 async fn listen_on_socket(admin: &Admin, path: &Path, surface: Surface, takes_over: bool) {
-    let held = Arc::clone(&admin.socket);
-    let keep = move |socket| *held.lock().unwrap_or_else(PoisonError::into_inner) = Some(socket);
-    match socket::Socket::bind(path, takes_over).await {
-        Ok((socket, listener)) => {
-            keep(socket);
-            tokio::spawn(serve::serve(listener, surface));
+    let mut door = Door {
+        held: Arc::clone(&admin.socket),
+        path: path.to_owned(),
+        surface,
+        serving: None,
+    };
+    if let Err(error) = door.open(takes_over).await {
+        warn!(
+            "no admin socket at {}: {error}; until there is, the other commands cannot reach this shim",
+            path.display()
+        );
+    }
+    let stop = door.surface.stop.clone();
+    tokio::spawn(stop.run_until_cancelled_owned(door.stay_open()));
+}
+
+/// The way in through a socket.
+#[cfg(unix)]
+struct Door {
+    held: Arc<Mutex<Option<socket::Socket>>>,
+    path: PathBuf,
+    surface: Surface,
+    serving: Option<JoinHandle<()>>,
+}
+
+#[cfg(unix)]
+impl Door {
+    async fn open(&mut self, takes_over: bool) -> std::io::Result<()> {
+        let (socket, listener) = socket::Socket::bind(&self.path, takes_over).await?;
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(socket);
+        let serving = tokio::spawn(serve::serve(listener, self.surface.clone()));
+        // Nobody comes through one whose name is gone.
+        if let Some(before) = self.serving.replace(serving) {
+            before.abort();
         }
-        Err(error) => {
-            warn!(
-                "no admin socket at {}: {error}; until there is, the other commands cannot reach this shim",
-                path.display()
-            );
-            let path = path.to_owned();
-            tokio::spawn(surface.stop.clone().run_until_cancelled_owned(async move {
-                loop {
-                    tokio::time::sleep(TRY_AGAIN).await;
-                    if let Ok((socket, listener)) = socket::Socket::bind(&path, false).await {
-                        info!("admin socket at {}", path.display());
-                        keep(socket);
-                        return serve::serve(listener, surface).await;
-                    }
-                }
-            }));
+        Ok(())
+    }
+
+    /// Opens it when it could not be opened before, and again when somebody has removed the socket.
+    async fn stay_open(mut self) {
+        loop {
+            let is_open = self.serving.is_some();
+            tokio::time::sleep(if is_open { LOOK_AFTER } else { TRY_AGAIN }).await;
+            // It is the successor's place then, whether it is in it or not.
+            let left = is_open && self.surface.shim.successor().is_some();
+            if left || (is_open && !self.is_gone()) {
+                continue;
+            }
+            if self.open(false).await.is_ok() {
+                info!("admin socket at {}", self.path.display());
+            }
         }
+    }
+
+    fn is_gone(&self) -> bool {
+        let there = std::fs::symlink_metadata(&self.path);
+        there.is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
     }
 }
 
@@ -252,3 +287,6 @@ fn announce(listener: &TcpListener, surface: &Surface) {
 
 /// A shim that runs beside one that drains takes its place when that has ended.
 const TRY_AGAIN: Duration = Duration::from_millis(200);
+/// How often is looked whether the socket is still there.
+#[cfg(unix)]
+const LOOK_AFTER: Duration = Duration::from_secs(1);

@@ -119,6 +119,12 @@ impl Command {
             _ => None,
         }
     }
+
+    /// Whether it is carried out in a session of its own with the gateway, whatever the shim that runs does.
+    #[must_use]
+    pub const fn asks_the_gateway(&self) -> bool {
+        matches!(self, Self::Approve(_) | Self::Repair(_))
+    }
 }
 
 /// The settings that have a flag; `config/scope-shim.toml` has all of them.

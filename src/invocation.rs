@@ -51,6 +51,14 @@ impl Invocation {
         Self(given.collect())
     }
 
+    /// The same with another value for an option.
+    #[must_use]
+    pub fn with(mut self, flag: &'static str, value: String) -> Self {
+        self.0.retain(|given| given.flag != flag);
+        self.0.extend(Self::of_flags([(flag, value)]).0);
+        self
+    }
+
     /// The same for one of several gateways.
     #[must_use]
     pub fn for_gateway(mut self, name: &str) -> Self {

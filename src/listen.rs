@@ -3,7 +3,7 @@
 mod places;
 pub mod proxy_protocol;
 mod shift;
-mod taken;
+pub(crate) mod taken;
 mod twin;
 
 pub(crate) use taken::look as look_who_listens;

@@ -86,16 +86,16 @@ fn main() -> ExitCode {
     status.into()
 }
 
-/// A command that says nothing of a shim that runs elsewhere does not mean the one that does not run here.
+/// A command that would not reach what it means is not carried out.
 #[cfg(target_os = "linux")]
 fn objection(command: &Command) -> Option<String> {
-    let settings = command.about_a_shim()?;
+    command.about_a_shim()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
     runtime
         .ok()?
-        .block_on(scope_shim::cli::elsewhere::objection(settings))
+        .block_on(scope_shim::cli::elsewhere::objection(command))
 }
 
 #[cfg(not(target_os = "linux"))]

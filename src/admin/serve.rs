@@ -28,7 +28,7 @@ use crate::http::respond::error;
 /// What is served to those who come in by one gate.
 #[derive(Clone, Debug)]
 pub(super) struct Surface {
-    shim: Arc<Shim>,
+    pub(super) shim: Arc<Shim>,
     pub(super) gate: Arc<Gate>,
     pub(super) stop: CancellationToken,
     places: Arc<Semaphore>,

@@ -1,51 +1,130 @@
-//! A shim that runs on this machine, but not where a command that names no place looks for it.
+//! Why a command is not carried out that would not reach the shim, or the gateway, that is meant.
 //!
 //! What a refused client is told has room for `scope-shim approve <id>` and no more. Where the shim was started with
 //! `--data` or `--config`, the bare command would find no shim, make a key of its own, and pair it: a second device of
-//! the shim at the gateway, which nobody asked for. So it does nothing, and tells the command that means the one that runs.
+//! the shim at the gateway, which nobody asked for. Where it was started with `--gateway`, the command would pair with
+//! another gateway. And where its configuration was edited since, `mode off` would switch nothing. So each does nothing, and
+//! tells the command that means the one that runs.
 //!
 //! Which ones run is told by the kernel, on Linux. What processes of other users say of themselves
 //! is only ever part of a command that runs as that user: whoever pastes it lends them no power.
 
-use std::path::{Path, PathBuf};
+mod process;
 
-use clap::Parser as _;
+use std::path::Path;
 
-use super::{Cli, Command, Settings, Target};
-use crate::admin::ClientError;
-use crate::config::{Config, Environment};
-use crate::invocation::Invocation;
+use serde_json::Value;
 
-/// Why the command of this process is not carried out: it names no shim, none answers where it looks, and others run.
-pub async fn objection(settings: &Settings) -> Option<String> {
+use super::{Command, Settings, Target};
+use crate::admin::{Client, ClientError};
+use crate::config::{Config, Environment, GatewayUrl};
+use crate::invocation::{Invocation, quoted};
+use crate::text::safe;
+use process::{Other, Process, Running, Whose};
+
+/// Why the command of this process is not carried out.
+pub async fn objection(command: &Command) -> Option<String> {
+    let settings = command.about_a_shim()?;
     let environment = Environment::of_process();
-    if settings.names_a_place(&environment) {
-        return None;
-    }
     let target = Target::of(settings);
     let data = target.data()?;
-    let asked = target.client().ok()?.get("/live").await;
-    if !matches!(asked, Err(ClientError::NotRunning { .. })) {
-        return None;
-    }
-    let others = others(data, &environment);
     let words: Vec<String> = std::env::args().skip(1).collect();
-    (!others.is_empty()).then(|| text(&others, data, &words))
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match target.client().ok()?.get("/status").await {
+        Err(ClientError::NotRunning { socket, .. }) => {
+            let running = Running::look(data, &environment);
+            if let Some(deaf) = running.here.iter().find(|process| process.listens()) {
+                let usual = crate::admin::socket(data) == socket;
+                return Some(deaf_text(deaf, &socket, usual, &words).await);
+            }
+            let others = running.elsewhere;
+            let is_meant = settings.names_a_place(&environment) || others.is_empty();
+            (!is_meant).then(|| text(&others, data, &words))
+        }
+        Ok(status) if command.asks_the_gateway() && !settings.names_a_gateway() => {
+            let config = target.configs.as_ref().ok()?.iter().find(|config| {
+                let name = settings.gateway_name.as_ref();
+                name.is_none_or(|name| *name == config.name)
+            })?;
+            let served = elsewhere(&status, config)?;
+            let running = Running::look(data, &environment).here;
+            Some(mismatch_text(&served, config, running.first(), &words))
+        }
+        _ => None,
+    }
 }
 
-fn text(others: &[Other], data: &Path, words: &[String]) -> String {
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+/// The gateway that the running shim serves instead of this one.
+fn elsewhere(status: &Value, config: &Config) -> Option<String> {
+    let gateways = status.get("gateways")?.as_array()?;
+    let named = |gateway: &&Value| gateway["name"] == config.name.as_str();
+    let served = match gateways.as_slice() {
+        [only] => only,
+        several => several.iter().find(named)?,
+    };
+    let served = served["url"].as_str()?;
+    let same = GatewayUrl::parse(served).is_ok_and(|url| is_same(&url, &config.gateway.url));
+    (!same).then(|| safe(served))
+}
+
+fn is_same(one: &GatewayUrl, other: &GatewayUrl) -> bool {
+    let same_host = one.host == other.host || (one.is_loopback() && other.is_loopback());
+    one.port == other.port && same_host
+}
+
+fn mismatch_text(served: &str, config: &Config, shim: Option<&Process>, words: &[&str]) -> String {
+    let meant = &config.gateway.url;
+    let mut text = format!(
+        "nothing was done: the scope-shim that runs serves the gateway at {served}, and this command means {meant}; "
+    );
+    let bare = Invocation::default().command(words);
+    let reaching = shim.map(|shim| shim.invocation().command(words));
+    match reaching.filter(|reaching| *reaching != bare) {
+        Some(reaching) => text.push_str(&format!("run:\n  {reaching}")),
+        None => text.push_str(
+            "give --gateway and --gateway-state as it was started with, or run `scope-shim reload` if its configuration was \
+             changed since",
+        ),
+    }
+    text
+}
+
+/// It runs, and was asked where it is not to be asked. `usual`: that place follows from its data directory.
+async fn deaf_text(shim: &Process, socket: &Path, usual: bool, words: &[&str]) -> String {
+    let mut text = format!(
+        "nothing was done: a scope-shim runs (process {}), but nobody answers at {}, as what its configuration says of \
+         `data` or `admin` has changed since it started; ",
+        shim.pid,
+        socket.display()
+    );
+    for directory in shim.socket_directories().into_iter().filter(|_| usual) {
+        if Client::of_data(&directory).get("/live").await.is_ok() {
+            let way = shim
+                .invocation()
+                .with(DATA, directory.display().to_string());
+            text.push_str(&format!("run:\n  {}", way.command(words)));
+            return text;
+        }
+    }
+    text.push_str(&format!(
+        "write it as it was, or restart it; to end it: kill {}",
+        shim.pid
+    ));
+    text
+}
+
+fn text(others: &[Other], data: &Path, words: &[&str]) -> String {
     let usual = Invocation::of_flags([(DATA, data.display().to_string())]);
     let mut text = format!(
         "nothing was done: no scope-shim answers with the usual data directory {}, but one runs otherwise; run:",
         data.display()
     );
     for other in others {
-        let command = other.shim.command(&words);
+        let command = other.shim.command(words);
         let line = match &other.whose {
             Whose::Own => command,
             Whose::User(user) => {
-                format!("sudo -H -u {} {command}", crate::invocation::quoted(user))
+                format!("sudo -H -u {} {command}", quoted(user))
             }
             Whose::Container => format!("{command}    in the container"),
         };
@@ -53,26 +132,9 @@ fn text(others: &[Other], data: &Path, words: &[String]) -> String {
     }
     text.push_str(&format!(
         "\nor, if the usual one is meant: {}",
-        usual.command(&words)
+        usual.command(words)
     ));
     text
-}
-
-/// A shim that runs, and how a command reaches it.
-#[derive(Debug)]
-struct Other {
-    pid: u32,
-    whose: Whose,
-    shim: Invocation,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Whose {
-    Own,
-    /// As `sudo -u` takes it.
-    User(String),
-    /// What it names are paths of its own.
-    Container,
 }
 
 impl Settings {
@@ -83,160 +145,10 @@ impl Settings {
         self.config.is_some() || self.data.is_some() || by_variable()
     }
 
-    /// The options that lead to the shim which was started with these settings and variables.
-    fn way(
-        &self,
-        environment: &Environment,
-        directory: Option<&Path>,
-    ) -> Vec<(&'static str, String)> {
-        let path = |value: String| match directory {
-            Some(directory) => environment.expand(&value, directory).display().to_string(),
-            None => value,
-        };
-        let variable = |name: &str| environment.get(name).map(str::to_owned);
-        let config = self.config.as_ref().map(|file| file.display().to_string());
-        let gateway =
-            || variable("SCOPE_SHIM_GATEWAY").or_else(|| variable("SCOPE_SHIM_GATEWAY_URL"));
-        let state = || variable("SCOPE_SHIM_GATEWAY_STATE");
-        let options = [
-            (
-                "--config",
-                config.or_else(|| variable("SCOPE_SHIM_CONFIG")).map(path),
-            ),
-            (
-                DATA,
-                self.data
-                    .clone()
-                    .or_else(|| variable("SCOPE_SHIM_DATA"))
-                    .map(path),
-            ),
-            ("--gateway", self.gateway.clone().or_else(gateway)),
-            (
-                "--gateway-state",
-                self.gateway_state.clone().or_else(state).map(path),
-            ),
-            ("--gateway-name", self.gateway_name.clone()),
-        ];
-        let options = options.into_iter();
-        options
-            .filter_map(|(flag, value)| Some((flag, value?)))
-            .collect()
+    /// Whether they say on the command line which gateway is meant.
+    const fn names_a_gateway(&self) -> bool {
+        self.gateway.is_some() || self.gateway_state.is_some()
     }
-}
-
-/// Those that do not keep their data in `data`.
-fn others(data: &Path, environment: &Environment) -> Vec<Other> {
-    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    let pids = pids.filter(|pid| *pid != std::process::id());
-    let mut others: Vec<Other> = pids
-        .filter_map(|pid| Process::of(pid)?.elsewhere(data, environment))
-        .collect();
-    // One that waits for its last sessions is told of what changes by the one that took its place.
-    others.sort_by_key(|other| std::cmp::Reverse(other.pid));
-    others.dedup_by(|other, one| other.shim == one.shim && other.whose == one.whose);
-    others
-}
-
-/// A process that began as `scope-shim run`, in `/proc`.
-struct Process {
-    pid: u32,
-    place: PathBuf,
-    user: u32,
-    settings: Settings,
-}
-
-impl Process {
-    fn of(pid: u32) -> Option<Self> {
-        use std::os::unix::fs::MetadataExt as _;
-        let place = PathBuf::from(format!("/proc/{pid}"));
-        let name = std::fs::read_to_string(place.join("comm")).ok()?;
-        let words = (name.trim() == "scope-shim").then(|| strings(&place.join("cmdline")))??;
-        let Command::Run(settings) = Cli::try_parse_from(words).ok()?.command else {
-            return None;
-        };
-        Some(Self {
-            user: std::fs::metadata(&place).ok()?.uid(),
-            pid,
-            place,
-            settings,
-        })
-    }
-
-    fn elsewhere(&self, data: &Path, environment: &Environment) -> Option<Other> {
-        let bare = || self.settings.way(&Environment::default(), None);
-        let (whose, way) = if self.is_contained() {
-            (Whose::Container, bare())
-        } else if self.user != rustix::process::geteuid().as_raw() {
-            (Whose::User(user_name(self.user)), bare())
-        } else {
-            (Whose::Own, self.way_of_own(data, environment)?)
-        };
-        Some(Other {
-            pid: self.pid,
-            whose,
-            shim: Invocation::of_flags(way),
-        })
-    }
-
-    /// `None` where it is the shim of this very place, or of another home: what is usual there is usual for nobody here.
-    fn way_of_own(&self, data: &Path, here: &Environment) -> Option<Vec<(&'static str, String)>> {
-        let variables = strings(&self.place.join("environ")).unwrap_or_default();
-        let variables = variables
-            .iter()
-            .filter_map(|variable| variable.split_once('='));
-        let environment = Environment::from_iter(variables);
-        if environment
-            .home()
-            .is_some_and(|home| Some(home) != here.home())
-        {
-            return None;
-        }
-        let directory = std::fs::read_link(self.place.join("cwd")).ok();
-        let way = self.settings.way(&environment, directory.as_deref());
-        let said = |flag| way.iter().find(|(given, _)| *given == flag);
-        let theirs = match said(DATA) {
-            Some((_, data)) => Some(PathBuf::from(data)),
-            None => {
-                let file = said("--config").map(|(_, file)| PathBuf::from(file));
-                Config::data_of(file.as_deref(), &[], here)
-            }
-        };
-        (theirs.as_deref() != Some(data)).then_some(way)
-    }
-
-    /// Whether what it calls a path may be another file here.
-    fn is_contained(&self) -> bool {
-        let namespace = |process: &Path| std::fs::read_link(process.join("ns/pid")).ok();
-        let theirs = namespace(&self.place);
-        theirs.is_some() && theirs != namespace(Path::new("/proc/self"))
-    }
-}
-
-/// What the kernel ends with a zero byte each.
-fn strings(file: &Path) -> Option<Vec<String>> {
-    let bytes = std::fs::read(file).ok()?;
-    let strings = bytes
-        .split(|byte| *byte == 0)
-        .filter(|string| !string.is_empty());
-    Some(
-        strings
-            .map(|string| String::from_utf8_lossy(string).into_owned())
-            .collect(),
-    )
-}
-
-/// The name of a user, or what stands for it.
-fn user_name(id: u32) -> String {
-    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let row = users
-        .lines()
-        .map(|line| line.split(':').collect::<Vec<_>>());
-    let mut own = row.filter(|columns| columns.get(2).is_some_and(|user| *user == id.to_string()));
-    let name = own
-        .next()
-        .and_then(|columns| columns.first().map(ToString::to_string));
-    name.unwrap_or_else(|| format!("#{id}"))
 }
 
 const DATA: &str = "--data";
@@ -269,7 +181,7 @@ mod tests {
             ),
             other(7, Whose::Container, &[]),
         ];
-        let words = ["approve", "a-b", "--gateway=ws://h:2"].map(str::to_owned);
+        let words = ["approve", "a-b", "--gateway=ws://h:2"];
         assert_eq!(
             text(&others, Path::new("/home/op/data"), &words),
             "nothing was done: no scope-shim answers with the usual data directory /home/op/data, but one runs otherwise; run:\n\

@@ -51,7 +51,7 @@ fn seen(address: SocketAddr) -> Option<String> {
     let inodes: Vec<String> = ["/proc/net/tcp", "/proc/net/tcp6"]
         .iter()
         .filter_map(|table| fs::read_to_string(table).ok())
-        .flat_map(|table| listening(&table, address.port()))
+        .flat_map(|table| listening(&table, Some(address.port())))
         .collect();
     if inodes.is_empty() {
         return None;
@@ -70,10 +70,10 @@ fn seen(address: SocketAddr) -> Option<String> {
         .next()
 }
 
-/// The sockets that listen on a port: `local_address` is the second column, `st` the fourth, `inode` the tenth, and
+/// The sockets that listen, on this port where one is given: `local_address` is the second column, `st` the fourth, `inode` the tenth, and
 /// 0A is TCP_LISTEN (proc_pid_net(5)).
-fn listening(table: &str, port: u16) -> Vec<String> {
-    let suffix = format!(":{port:04X}");
+pub(crate) fn listening(table: &str, port: Option<u16>) -> Vec<String> {
+    let suffix = port.map_or_else(String::new, |port| format!(":{port:04X}"));
     let lines = table.lines().skip(1);
     lines
         .filter_map(|line| {

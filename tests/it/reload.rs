@@ -73,7 +73,7 @@ async fn what_the_operator_allows_holds_at_once_for_clients_without_a_device_too
 }
 
 #[tokio::test]
-async fn a_file_that_says_nothing_any_more_takes_nothing_back() {
+async fn a_file_that_is_empty_or_gone_takes_nothing_back() {
     let bench = Bench::new(Profile::Literal).await;
     let program = Program::start(&bench, &before(&bench)).await;
     let cap = "[policy]\nmax_scopes = [\"operator.read\"]\n";
@@ -85,6 +85,11 @@ async fn a_file_that_says_nothing_any_more_takes_nothing_back() {
     let refused = refused.unwrap_err().to_string();
     assert!(refused.contains("says nothing any more"), "{refused}");
     let connect = bench.reader(program.listen).scopes(&[WRITE]);
+    assert!(connect.clone().run().await.session.is_none());
+    std::fs::remove_file(bench.dir.path().join(".config/scope-shim/scope-shim.toml")).unwrap();
+    let refused = Client::at(&socket).post("/reload", &json!({})).await;
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("is not there any more"), "{refused}");
     assert!(connect.run().await.session.is_none());
 }
 

@@ -115,23 +115,26 @@ impl Wanted {
     }
 }
 
-/// A file that said something and is empty now is one that somebody is just writing, or a pipe that was read before: nobody
-/// takes back everything in this way.
+/// A file that said something and is empty or gone now is one that somebody is just writing, or a pipe that was read before:
+/// nobody takes back everything in this way.
 fn emptied(fleet: &Fleet, read: &[Config]) -> Option<Problem> {
-    let says = |config: &Config| {
+    let says = |config: &&Config| {
         let mut settings = config.settings.iter();
         settings.any(|setting| matches!(setting.origin, Origin::File { .. }))
     };
-    let file = read.first()?.file.as_ref()?;
-    let same = |config: &&Config| config.file.as_ref() == Some(file);
-    let said = fleet.configs.iter().filter(same).any(says);
-    (said && !read.iter().any(says)).then(|| Problem {
+    let mut said = fleet.configs.iter().filter(says);
+    let file = said.find_map(|config| config.file.as_ref())?;
+    let what = if read.first()?.file.as_ref() != Some(file) {
+        "is not there any more, and was when it was read last"
+    } else if !read.iter().any(|config| says(&config)) {
+        "says nothing any more, and did when it was read last"
+    } else {
+        return None;
+    };
+    Some(Problem {
         origin: Origin::Default,
-        message: format!(
-            "{} says nothing any more, and did when it was read last",
-            file.display()
-        ),
-        hint: Some("write it again; to go back to the defaults, restart scope-shim".to_owned()),
+        message: format!("{} {what}", file.display()),
+        hint: Some("write it again; to go on without it, restart scope-shim".to_owned()),
     })
 }
 
