@@ -54,8 +54,8 @@ enum Basis {
     Unknown,
     /// The store could not be read.
     Failure,
-    /// The store held this.
-    Table(Arc<Snapshot>),
+    /// The store held this, when it was read at this time.
+    Table(Arc<Snapshot>, Instant),
 }
 
 /// The generation is part of the key: a load that began before an invalidation ends in an entry that nobody asks for.
@@ -150,8 +150,9 @@ impl Resolver {
     /// An unreadable store counts as a change, and so does its recovery; the error itself is for the next lookup.
     pub async fn refresh(&self) {
         let generation = self.generation();
+        let began = Instant::now();
         let now = self.store.snapshot().await;
-        self.note(generation, now.as_ref()).await;
+        self.note(generation, now.as_ref(), began).await;
     }
 
     /// A number that moves at every invalidation, for those who have to look again at what they were told.
@@ -171,26 +172,46 @@ impl Resolver {
     }
 
     async fn load(&self, device: &DeviceId, generation: u64) -> Result<Answer, StoreError> {
+        if let Some(table) = self.just_asked(generation) {
+            return Ok(table.devices.get(device).cloned());
+        }
+        let began = Instant::now();
         let snapshot = self.store.snapshot().await;
-        self.note(generation, snapshot.as_ref()).await;
+        self.note(generation, snapshot.as_ref(), began).await;
         Ok(snapshot?.devices.get(device).cloned())
+    }
+
+    /// What the store said a moment ago, where it is the gateway that says it: when pairing has changed, each of thousands
+    /// of sessions is held against it, and one answer is for all of them. It is never older than the change.
+    fn just_asked(&self, generation: u64) -> Option<Arc<Snapshot>> {
+        let basis = self.basis();
+        let Basis::Table(table, read_at) = &*basis else {
+            return None;
+        };
+        let fits = self.generation() == generation && read_at.elapsed() < MOMENT;
+        (fits && self.store.watched().is_empty()).then(|| Arc::clone(table))
     }
 
     /// Sees to it that all answers of one generation rest on the same table.
     ///
     /// Compared with every read, not only with those of whoever watches the store: a lookup may have seen a state
     /// that came and went between two looks of the watch.
-    async fn note(&self, generation: u64, now: Result<&Arc<Snapshot>, &StoreError>) {
-        while let Some((before, now)) = self.to_be_compared(generation, now) {
+    async fn note(
+        &self,
+        generation: u64,
+        now: Result<&Arc<Snapshot>, &StoreError>,
+        began: Instant,
+    ) {
+        while let Some((before, now)) = self.to_be_compared(generation, now, began) {
             let same = same_standing(&before, &now).await;
             let mut basis = self.basis();
             if self.generation() != generation {
                 return;
             }
             // Another read may have been noted meanwhile; then this one is held against that.
-            if matches!(&*basis, Basis::Table(known) if Arc::ptr_eq(known, &before)) {
+            if matches!(&*basis, Basis::Table(known, _) if Arc::ptr_eq(known, &before)) {
                 if same {
-                    *basis = Basis::Table(now);
+                    *basis = Basis::Table(now, began);
                 } else {
                     // Which of the two is the older one is not known, so neither is kept.
                     self.forget(&mut basis);
@@ -207,15 +228,20 @@ impl Resolver {
         &self,
         generation: u64,
         now: Result<&Arc<Snapshot>, &StoreError>,
+        began: Instant,
     ) -> Option<(Arc<Snapshot>, Arc<Snapshot>)> {
         let mut basis = self.basis();
         if self.generation() != generation {
             return None;
         }
         match (&*basis, now) {
-            (Basis::Table(before), Ok(now)) if Arc::ptr_eq(before, now) => {}
-            (Basis::Table(before), Ok(now)) => return Some((Arc::clone(before), Arc::clone(now))),
-            (Basis::Unknown, Ok(now)) => *basis = Basis::Table(Arc::clone(now)),
+            (Basis::Table(before, _), Ok(now)) if Arc::ptr_eq(before, now) => {
+                *basis = Basis::Table(Arc::clone(now), began);
+            }
+            (Basis::Table(before, _), Ok(now)) => {
+                return Some((Arc::clone(before), Arc::clone(now)));
+            }
+            (Basis::Unknown, Ok(now)) => *basis = Basis::Table(Arc::clone(now), began),
             (Basis::Unknown | Basis::Failure, Err(_)) => *basis = Basis::Failure,
             _ => self.forget(&mut basis),
         }
@@ -252,6 +278,8 @@ fn let_go(table: Arc<Snapshot>) {
     }
 }
 
+/// How long an answer of the gateway is good for others who ask.
+const MOMENT: Duration = Duration::from_millis(200);
 /// So many records are compared in less time than it takes to ask another thread.
 const QUICKLY_COMPARED: usize = 500;
 

@@ -79,7 +79,8 @@ impl Session {
         }
     }
 
-    /// What the session really may do: `r`ead, `w`rite, `A`dmin, `a`pprovals, `p`airing, or `·`.
+    /// What the session really may do: `r`ead, `w`rite, `A`dmin, `a`pprovals, `p`airing, or `·`; of one
+    /// that is closed, how.
     pub async fn letters(&mut self) -> String {
         let probes = [
             ('r', "system-presence", json!({})),
@@ -97,6 +98,7 @@ impl Session {
         for (letter, method, params) in probes {
             let denied = match self.call(method, params).await {
                 Ok(_) => false,
+                Err(error) if error.get("closed").is_some() => return format!("closed: {error}"),
                 Err(error) => {
                     let message = error["message"].as_str().unwrap_or_default();
                     message.starts_with("missing scope") || message.starts_with("unauthorized role")

@@ -13,6 +13,7 @@ use crate::identity::store::{BoxFuture, Snapshot};
 
 /// A store whose every read waits for a permit, and is counted when it begins.
 struct Scripted {
+    files: Vec<PathBuf>,
     begun: AtomicUsize,
     permits: Semaphore,
     content: Mutex<Result<Arc<Snapshot>, StoreError>>,
@@ -20,7 +21,16 @@ struct Scripted {
 
 impl Scripted {
     fn new(permits: usize) -> Arc<Self> {
+        Self::of(permits, vec![PathBuf::from("store")])
+    }
+
+    fn without_files() -> Arc<Self> {
+        Self::of(1_000, Vec::new())
+    }
+
+    fn of(permits: usize, files: Vec<PathBuf>) -> Arc<Self> {
         Arc::new(Self {
+            files,
             begun: AtomicUsize::new(0),
             permits: Semaphore::new(permits),
             content: Mutex::new(Ok(Arc::default())),
@@ -63,7 +73,7 @@ impl DeviceStore for Scripted {
     }
 
     fn watched(&self) -> Vec<PathBuf> {
-        Vec::new()
+        self.files.clone()
     }
 }
 
@@ -259,4 +269,30 @@ async fn a_refresh_moves_the_number_when_the_store_says_something_else_fails_or_
         resolver.refresh().await;
         assert_eq!(*resolver.changes().borrow(), number, "{what}");
     }
+}
+
+#[tokio::test]
+async fn what_a_store_without_files_says_is_for_all_who_ask_and_never_older_than_a_change() {
+    let names: Vec<String> = (0..100).map(|n| n.to_string()).collect();
+    let all: Vec<&str> = names.iter().map(String::as_str).collect();
+    let asked = async |store: &Arc<Scripted>| {
+        let resolver = resolver(store, LONG, LONG);
+        store.holds(&all);
+        for name in &all {
+            let found = resolver.resolve(&DeviceId::new(*name)).await.unwrap();
+            assert!(found.is_some());
+        }
+        let times = store.begun();
+        store.holds(&[]);
+        resolver.invalidate();
+        for name in &all {
+            let found = resolver.resolve(&DeviceId::new(*name)).await.unwrap();
+            assert!(found.is_none());
+        }
+        times
+    };
+    let without = asked(&Scripted::without_files()).await;
+    let with = asked(&Scripted::new(1_000)).await;
+    assert_eq!(with, 100);
+    assert!(without < 10, "{without}");
 }
