@@ -44,11 +44,19 @@ impl Room {
         }
     }
 
-    /// What the client finds that has come now.
-    pub(super) fn find(&self, most: usize) -> Found {
-        match self.places.take_one_of(most) {
-            Some(place) => Found::Place(place),
-            None => Found::Refusal(self.refusals.take()),
+    /// What the client finds that has come now. It waits as long as one that is still in the queue: another may have
+    /// come before it, or through another address of the door.
+    pub(super) async fn find(&mut self, most: usize) -> Found {
+        loop {
+            if let Some(place) = self.places.take_one_of(most) {
+                self.full_since = None;
+                return Found::Place(place);
+            }
+            let is_full = |since: Instant| since.elapsed() >= PATIENCE;
+            if self.full_since.is_some_and(is_full) {
+                return Found::Refusal(self.refusals.take());
+            }
+            self.ready(most).await;
         }
     }
 }
@@ -117,37 +125,56 @@ mod tests {
         assert!(free(1));
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn what_is_taken_at_one_address_of_a_door_is_taken_at_the_other() {
         let mut here = Room::default();
         let mut there = here.clone();
-        let found = here.find(1);
+        let found = here.find(1).await;
         assert!(matches!(found, Found::Place(_)));
-        assert!(matches!(there.find(1), Found::Refusal(_)));
+        let began = Instant::now();
+        assert!(matches!(there.find(1).await, Found::Refusal(_)));
+        assert_eq!(began.elapsed(), PATIENCE, "as long as at the other");
         drop(found);
         there.ready(1).await;
         here.ready(1).await;
-        assert!(matches!(there.find(1), Found::Place(_)));
+        assert!(matches!(there.find(1).await, Found::Place(_)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_takes_the_place_that_got_free_makes_the_next_one_wait_as_long() {
+        let mut room = Room::default();
+        let first = room.find(1).await;
+        room.ready(1).await;
+        assert!(matches!(room.find(1).await, Found::Refusal(_)));
+        drop(first);
+        let Found::Place(second) = room.find(1).await else {
+            unreachable!("it is free")
+        };
+        let began = Instant::now();
+        let told = room.find(1).await;
+        assert!(matches!(told, Found::Refusal(_)));
+        assert_eq!(began.elapsed(), PATIENCE);
+        drop(second);
     }
 
     #[tokio::test(start_paused = true)]
     async fn whoever_finds_no_place_is_told_so_when_nobody_has_left_for_a_while() {
         let mut room = Room::default();
         room.ready(1).await;
-        let Found::Place(first) = room.find(1) else {
+        let Found::Place(first) = room.find(1).await else {
             unreachable!("there was one")
         };
         let began = Instant::now();
         room.ready(1).await;
         assert_eq!(began.elapsed(), PATIENCE);
-        let told = room.find(1);
+        let told = room.find(1).await;
         assert!(matches!(told, Found::Refusal(_)));
         // Nor does the next one wait.
         room.ready(1).await;
         assert_eq!(began.elapsed(), PATIENCE);
         drop(first);
         room.ready(1).await;
-        let Found::Place(_second) = room.find(1) else {
+        let Found::Place(_second) = room.find(1).await else {
             unreachable!("somebody has left")
         };
         room.ready(1).await;

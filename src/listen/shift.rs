@@ -131,7 +131,7 @@ async fn accept(
         accepted = accepted => accepted,
     };
     match accepted {
-        Ok((stream, peer)) => Some((stream, peer.ip(), room.find(most))),
+        Ok((stream, peer)) => Some((stream, peer.ip(), room.find(most).await)),
         Err(error) => {
             pause(&error).await;
             None
