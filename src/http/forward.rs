@@ -13,6 +13,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tracing::debug;
 
+use super::answered::Answered;
 use super::{Body, headers, respond};
 use crate::dial::{DialError, Dialer, Side};
 use crate::stream::Stream;
@@ -46,7 +47,11 @@ impl Upstream {
         *request.uri_mut() = origin_form(request.uri());
         match self.send(dialer, side, request).await {
             Ok(response) => response.map(|body| body.boxed()),
-            Err(reason) => {
+            Err(Failure::Client) => {
+                let text = "scope-shim: the request's body is not what its head says";
+                respond::error(StatusCode::BAD_REQUEST, "bad_request", text)
+            }
+            Err(Failure::Gateway(reason)) => {
                 let text = format!(
                     "scope-shim: the gateway at {} {reason}",
                     dialer.gateway.authority()
@@ -61,7 +66,7 @@ impl Upstream {
         dialer: &Arc<Dialer>,
         side: Side,
         request: Request<Incoming>,
-    ) -> Result<Response<Incoming>, String> {
+    ) -> Result<Response<Incoming>, Failure> {
         let (parts, body) = request.into_parts();
         // A gateway ends a connection after five seconds without a request (Node's `keepAliveTimeout`), and a request that
         // crosses that end gets no answer: what changes nothing may be asked once more (RFC 9112, 9.3.1).
@@ -76,16 +81,19 @@ impl Upstream {
                 // leave once more.
                 Err(mut error) => match error.take_message().or(again) {
                     Some(unanswered) => request = unanswered,
-                    None => return Err(broke_off(error.error())),
+                    None => return Err(Failure::of(error.error())),
                 },
             }
         }
         let mut sender = open(dialer, side)
             .await
-            .map_err(|error| format!("does not answer: {error}"))?;
+            .map_err(|error| Failure::Gateway(format!("does not answer: {error}")))?;
         match sender.send_request(request).await {
             Ok(response) => Ok(self.keep(dialer, side, sender, response).await),
-            Err(error) => Err(dialer.explain(broke_off(&error)).await),
+            Err(error) => Err(match Failure::of(&error) {
+                Failure::Gateway(reason) => Failure::Gateway(dialer.explain(reason).await),
+                Failure::Client => Failure::Client,
+            }),
         }
     }
 
@@ -135,10 +143,13 @@ async fn open(dialer: &Dialer, side: Side) -> Result<SendRequest<Body>, DialErro
 
 async fn handshake(
     stream: Stream,
-) -> hyper::Result<(SendRequest<Body>, http1::Connection<TokioIo<Stream>, Body>)> {
+) -> hyper::Result<(
+    SendRequest<Body>,
+    http1::Connection<TokioIo<Answered<Stream>>, Body>,
+)> {
     http1::Builder::new()
         .preserve_header_case(true)
-        .handshake(TokioIo::new(stream))
+        .handshake(TokioIo::new(Answered::new(stream)))
         .await
 }
 
@@ -149,8 +160,21 @@ pub(super) fn origin_form(uri: &Uri) -> Uri {
         .unwrap_or_else(|| Uri::from_static("/"))
 }
 
-fn broke_off(error: &hyper::Error) -> String {
-    format!("broke off: {error}")
+/// Why there is no response.
+enum Failure {
+    /// Its request cannot be read to its end.
+    Client,
+    /// The gateway, as a clause for "the gateway at …".
+    Gateway(String),
+}
+
+impl Failure {
+    fn of(error: &hyper::Error) -> Self {
+        match error.is_user() {
+            true => Self::Client,
+            false => Self::Gateway(format!("broke off: {error}")),
+        }
+    }
 }
 
 /// For how long nobody ends a connection that is kept. Other requests than those that can be repeated go out on no
