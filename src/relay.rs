@@ -19,7 +19,6 @@ mod traffic;
 
 use std::future::{pending, poll_fn};
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -28,7 +27,7 @@ use bytes::BytesMut;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::time::{Sleep, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 use crate::stream::Stream;
 use crate::ws::Close;
@@ -96,8 +95,8 @@ pub fn relay(
 ) -> impl Future<Output = io::Result<RelayStats>> + Send {
     let framed = matches!(stop, Stop::Between(_));
     let mut alarm = alarm(stop, idle, &traffic);
-    let mut pump = Pump::new(client.into(), gateway, framed, tap, traffic);
-    let mut linger: Option<Pin<Box<Sleep>>> = None;
+    let mut pump = Pump::new(client.into(), gateway, framed, tap, Arc::clone(&traffic));
+    let mut linger: Option<BoxFuture<'_, ()>> = None;
     async move {
         let _kept = &kept;
         loop {
@@ -111,10 +110,15 @@ pub fn relay(
                 pump.poll(cx).map(|progress| progress.map(Next::Progress))
             });
             match next.await? {
-                Next::Progress(Progress::HalfClosed) => linger = Some(Box::pin(sleep(LINGER))),
+                Next::Progress(Progress::HalfClosed) => {
+                    let traffic = Arc::clone(&traffic);
+                    linger = Some(async move { quiet_for(LINGER, &traffic).await }.boxed());
+                }
                 Next::Progress(Progress::Over) => return Ok(pump.stats()),
                 Next::Lingered => {
-                    return Err(timed_out("one side stayed open after the other ended"));
+                    return Err(timed_out(
+                        "one side stayed open and silent after the other ended",
+                    ));
                 }
                 Next::Interrupted(Interruption::Idle) => {
                     return Err(timed_out("nothing went through"));
@@ -213,7 +217,7 @@ pub fn was_stopped(error: &io::Error) -> bool {
 
 /// How often it is looked whether a session is idle, in the time that it may be.
 const LOOKS: u32 = 8;
-/// How long the other side may stay open after one has ended.
+/// How long the other side may stay open, with nothing to say, after one has ended.
 const LINGER: Duration = Duration::from_secs(60);
 /// How long a frame under way may take to end when the session is stopped.
 const STOP_PATIENCE: Duration = Duration::from_millis(500);

@@ -110,6 +110,8 @@ impl Session {
         let mut client = Client::from(client);
         let established = match self.engine.mode.get() {
             Mode::Off => Some(Established::untouched(gateway)),
+            // Another protocol has no handshake that anybody here knows.
+            _ if !self.is_websocket() => Some(Established::untouched(gateway)),
             mode => {
                 let handshake = Box::pin(self.handshake(mode, &mut client, gateway));
                 match self.unless_ended(handshake).await {
@@ -207,6 +209,10 @@ impl Session {
             }
             Opening::Left(left) => {
                 self.tell_of_early_end(left, started.elapsed());
+                // What it has said, and what the client has, is still under way.
+                if left.by_gateway {
+                    return Ok(Established::as_it_is(exchange));
+                }
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
         };
