@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use tokio::time::timeout;
 
+use super::who::LOOKUP_PATIENCE;
 use super::{Engine, Visit, case};
 use crate::config::DeviceLess;
 use crate::decide;
@@ -52,7 +54,8 @@ impl EntitledStill {
             Identity::Unknown(_) => return None,
         };
         // A store that cannot be read at the moment is no reason to end a session.
-        let now = self.engine.resolver.resolve(device).await.ok()?;
+        let now = self.engine.resolver.resolve(device);
+        let now = timeout(LOOKUP_PATIENCE, now).await.ok()?.ok()?;
         objection(then, now.as_ref(), device).or_else(|| self.shrunk(with_its_token(now?, then)))
     }
 

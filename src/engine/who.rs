@@ -1,7 +1,9 @@
 //! Finding out whose session it is.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::time::timeout;
 use tracing::debug;
 
 use super::{HostDevice, Visit};
@@ -132,8 +134,13 @@ impl Who<'_> {
     }
 
     async fn record(&self, id: &DeviceId) -> Result<Option<Arc<DeviceRecord>>, Unidentified> {
-        let record = self.resolver.resolve(id).await;
-        record.map_err(|error| unreadable(&error))
+        match timeout(LOOKUP_PATIENCE, self.resolver.resolve(id)).await {
+            Ok(record) => record.map_err(|error| unreadable(&error)),
+            Err(_) => {
+                debug!("the pairing store does not answer");
+                Err(Unidentified::StoreUnreadable)
+            }
+        }
     }
 }
 
@@ -145,6 +152,10 @@ const fn proof_rules(profile: &Profile) -> ProofRules {
         allow_v3: !profile.early,
     }
 }
+
+/// How long a session waits for the store, which may be on a network; the gateway itself waits three seconds at the least
+/// for a handshake.
+pub(super) const LOOKUP_PATIENCE: Duration = Duration::from_secs(2);
 
 fn unreadable(error: &StoreError) -> Unidentified {
     debug!("{error}");
