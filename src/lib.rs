@@ -63,6 +63,8 @@ pub mod clock;
 pub mod config;
 pub mod confine;
 pub mod demo;
+pub mod descriptors;
+
 pub mod gateway;
 pub mod invocation;
 pub mod log;

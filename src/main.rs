@@ -12,7 +12,7 @@ use scope_shim::cli::{
     page as status_page, program, reload, repair, status, unpair, upgrade,
 };
 use scope_shim::config::{Config, Environment, Problems};
-use scope_shim::{app, confine, demo, log};
+use scope_shim::{app, confine, demo, descriptors, log};
 
 fn main() -> ExitCode {
     confine::leave_no_memory_behind();
@@ -104,6 +104,7 @@ const fn objection(_command: &Command) -> Option<String> {
 }
 
 fn run(settings: &Settings, no_color: bool) -> ExitStatus {
+    descriptors::take_all();
     let mut start = match app::Start::of_process() {
         Ok(start) => start,
         Err(error) => {
