@@ -1,5 +1,6 @@
 //! The HTTP side of a client connection: upgrades become sessions, everything else is forwarded as it is.
 
+mod answered;
 mod forbidden;
 pub mod forward;
 pub mod headers;

@@ -45,13 +45,33 @@ pub enum NotOwn {
     },
 }
 
-/// Makes a directory, for nobody but its owner, where there is none.
+/// Makes a directory, for nobody but its owner, where there is none. Of what root makes below another user's directory that
+/// user is the owner, as of its files.
 pub(crate) fn directory(path: &Path) -> io::Result<()> {
+    if let Some(parent) = path.parent()
+        && !path.exists()
+        && parent != Path::new("")
+    {
+        directory(parent)?;
+    }
+    let is_new = !path.exists();
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path)
+    builder.create(path)?;
+    #[cfg(unix)]
+    if is_new && let Some((user, group)) = owner_to_be_left(path)? {
+        use rustix::fs::OFlags;
+        // That user may put a link there meanwhile.
+        let flags = (OFlags::DIRECTORY | OFlags::NOFOLLOW).bits().cast_signed();
+        let mut options = fs::OpenOptions::new();
+        std::os::unix::fs::OpenOptionsExt::custom_flags(options.read(true), flags);
+        std::os::unix::fs::fchown(options.open(path)?, Some(user), Some(group))?;
+    }
+    #[cfg(not(unix))]
+    let _ = is_new;
+    Ok(())
 }
 
 /// Writes a draft that nobody else can read, in the place of what a crash, or anybody, has left under this name: a link

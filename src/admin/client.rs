@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::token::{self, TokenError};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::text::safe;
 
 /// Asks the shim that runs with this configuration.
@@ -84,14 +84,20 @@ impl Client {
     /// A client of the shim that runs with this configuration.
     #[must_use]
     pub fn new(config: &Config) -> Self {
-        let place = match (&config.admin.socket, config.admin.listen) {
+        Self::of(&config.admin, &config.base)
+    }
+
+    /// A client of the shim that is asked in this way, and keeps its own data there.
+    #[must_use]
+    pub fn of(admin: &config::Admin, data: &Path) -> Self {
+        let place = match (&admin.socket, admin.listen) {
             (Some(path), _) => Place::Socket(path.clone()),
             (None, Some(address)) => Place::Port(address),
             (None, None) => Place::Nowhere,
         };
         Self {
             place,
-            data: config.base.clone(),
+            data: data.to_owned(),
         }
     }
 

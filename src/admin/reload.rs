@@ -28,12 +28,17 @@ pub(super) async fn reload(shim: &Arc<Shim>) -> Answer {
 /// What is told of the reloads so far: the last one, where it was refused, and what waits for a restart.
 pub(super) fn history(shim: &Shim) -> Value {
     let history = shim.reload_history();
+    let configs = shim.configs();
+    let command = |word: &str| match configs.first() {
+        Some(config) => config.invocation.command(&[word]),
+        None => format!("scope-shim {word}"),
+    };
     let refused = history.refused.map(|refused| {
         let problems = refused.problems.0.iter().map(ToString::to_string);
         json!({
             "at": refused.at_ms,
             "problems": problems.collect::<Vec<_>>(),
-            "fix": "correct that, and run: scope-shim reload",
+            "fix": format!("correct that, and run: {}", command("reload")),
         })
     });
     let waiting = history.waiting.map(|waiting| {
@@ -41,19 +46,19 @@ pub(super) fn history(shim: &Shim) -> Value {
         json!({
             "at": waiting.at_ms,
             "changes": changes.collect::<Vec<_>>(),
-            "fix": restart(&waiting.changes),
+            "fix": restart(&waiting.changes, &command("upgrade")),
         })
     });
     json!({"last_success": history.last_success_ms, "refused": refused, "waiting": waiting})
 }
 
 /// How those take effect. A command finds a running shim by some of them, and would look for it in the wrong place.
-fn restart(changes: &[Change]) -> &'static str {
+fn restart(changes: &[Change], upgrade: &str) -> String {
     let finds = |change: &Change| ["data", "admin.socket"].contains(&change.key.as_str());
     if changes.iter().any(finds) {
-        "restart scope-shim"
+        "restart scope-shim".to_owned()
     } else {
-        "restart scope-shim, or run: scope-shim upgrade"
+        format!("restart scope-shim, or run: {upgrade}")
     }
 }
 

@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::control::{Link, approve_command};
 use crate::engine::Engine;
 use crate::findings::Code;
-use crate::identity::store::Snapshot;
+use crate::identity::store::{Snapshot, StoreError};
 use crate::served::Served;
 use crate::telemetry::Handshake;
 use crate::telemetry::live::Session;
@@ -83,7 +83,12 @@ async fn gateway(
     let waiting = store.as_deref().map(|store| waiting(engine, store));
     let waiting = waiting.unwrap_or_default();
     let mut findings = findings(shim, served, &waiting);
-    if let Err(error) = &store {
+    // Without a session of its own it cannot ask; that is said where the session is.
+    let is_unasked =
+        matches!(store, Err(StoreError::Unanswered { .. })) && !matches!(standing.link, Link::Up);
+    if let Err(error) = &store
+        && !is_unasked
+    {
         let code = Code::StoreUnreadable;
         findings.insert(
             0,

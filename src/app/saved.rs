@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use tracing::{error, info, warn};
 
 use crate::clock;
-use crate::config::{Config, Mode};
+use crate::config::{Config, Mode, Origin};
 use crate::private;
 
 /// What the file says.
@@ -25,6 +25,17 @@ struct Saved {
     /// Who, as far as they said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     by: Option<String>,
+    /// Whether no shim ran: what one is started with beside its file, nobody knew then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    unseen: bool,
+}
+
+impl Saved {
+    /// Whether the configuration has been edited since, as far as anybody can tell.
+    fn is_overruled(&self, config: &Config) -> bool {
+        let by_file = matches!(config.origin("mode"), Origin::File { .. } | Origin::Default);
+        self.over != config.mode.as_str() && (by_file || !self.unseen)
+    }
 }
 
 /// The mode that a start begins in, and where it comes from.
@@ -79,7 +90,10 @@ pub fn resolve(config: &Config) -> Resolved {
             let file = file(&config.data);
             (config.mode, Source::Unusable { file, why })
         }
-        Ok(Some((mode, saved))) if saved.over == config.mode.as_str() => {
+        Ok(Some((mode, saved))) if mode == config.mode && !saved.is_overruled(config) => {
+            (mode, Source::Configuration)
+        }
+        Ok(Some((mode, saved))) if !saved.is_overruled(config) => {
             let source = Source::Switched {
                 over: config.mode,
                 at_ms: saved.at_ms,
@@ -128,8 +142,9 @@ pub(super) fn at_start(config: &Config) -> Mode {
     let mode = resolved.mode.as_str();
     match &resolved.source {
         Source::Configuration => {}
-        Source::Switched { .. } => {
+        Source::Switched { by, .. } => {
             warn!(gateway = %config.name, "the mode is {mode}, {}", resolved.clause());
+            settle(config, resolved.mode, by.as_deref());
         }
         Source::Unusable { .. } => {
             error!(gateway = %config.name, "the mode is {mode}, {}", resolved.clause());
@@ -140,6 +155,14 @@ pub(super) fn at_start(config: &Config) -> Mode {
         }
     }
     resolved.mode
+}
+
+/// What was switched while no shim ran is held against what this one was started with from now on.
+fn settle(config: &Config, mode: Mode, by: Option<&str>) {
+    let unseen = matches!(read(&config.data), Ok(Some((_, saved))) if saved.unseen);
+    if unseen && let Err(error) = keep_as(config, mode, by) {
+        warn!("cannot write {}: {error}", file(&config.data).display());
+    }
 }
 
 /// Keeps the mode for the next start; where the configuration says the same, nothing has to be kept.
@@ -160,11 +183,26 @@ pub fn keep_as(config: &Config, mode: Mode, by: Option<&str>) -> io::Result<()> 
     if mode == config.mode {
         return forget(&config.data);
     }
+    write(config, mode, by, false)
+}
+
+/// The same where no shim runs. The next one may be started with another mode than this configuration has, by a flag or a
+/// variable: that is no edit.
+///
+/// # Errors
+///
+/// As [`keep`].
+pub fn keep_unseen(config: &Config, mode: Mode, by: &str) -> io::Result<()> {
+    write(config, mode, Some(by), true)
+}
+
+fn write(config: &Config, mode: Mode, by: Option<&str>, unseen: bool) -> io::Result<()> {
     let saved = Saved {
         mode: mode.as_str().to_owned(),
         over: config.mode.as_str().to_owned(),
         at_ms: clock::now_ms(),
         by: by.map(str::to_owned),
+        unseen,
     };
     private::directory(&config.data)?;
     let path = file(&config.data);

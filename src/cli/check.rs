@@ -11,6 +11,7 @@ use crate::app::saved::{self, Source};
 use crate::config::{
     Config, Finding, Gateway, Origin, Problem, Problems, Setting, StoreKind, Warning,
 };
+use crate::delegate::Delegate;
 use crate::dial::{DialError, Dialer, Side};
 use crate::identity::store::{AutoStore, DeviceStore as _};
 use crate::listen::unavailable;
@@ -55,10 +56,11 @@ pub fn inspect(configs: &[Config]) -> Report {
 /// # Errors
 ///
 /// What could not work.
-pub fn usable(configs: Vec<Config>) -> Result<Vec<Config>, Problems> {
+pub fn usable(mut configs: Vec<Config>) -> Result<Vec<Config>, Problems> {
     let mut report = Report::default();
-    for config in &configs {
+    for config in &mut configs {
         report.data(config);
+        config.findings.append(&mut report.findings);
     }
     match report.failure() {
         Some(problems) => Err(problems),
@@ -95,6 +97,16 @@ impl Report {
             Ok(()) => self
                 .well
                 .push(format!("the data directory {} {what}", path.display())),
+            Err(error) if is_full(&error) && matches!(Delegate::load(path), Ok(Some(_))) => {
+                let directory = existing.display();
+                self.findings.push(Finding::new(
+                    Warning::DataFull,
+                    format!(
+                        "{directory}: {error}; the shim works with the key that it has, and keeps nothing new"
+                    ),
+                    format!("make room on the disk of {directory}, or have it writable again"),
+                ));
+            }
             Err(error) => self.problems.push(Problem {
                 origin: match config.origin("gateway.data") {
                     Origin::Default => config.origin("data"),
@@ -315,6 +327,16 @@ fn asked(gateway: &Gateway) -> Result<Option<String>, DialError> {
             let doubt = curious.explain(String::new()).await;
             Ok((!doubt.is_empty()).then_some(doubt))
         })
+}
+
+/// Whether it is the disk, and so neither the configuration's fault nor for ever: a shim that is started again in an
+/// incident has to come up.
+fn is_full(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    matches!(
+        error.kind(),
+        StorageFull | QuotaExceeded | ReadOnlyFilesystem
+    )
 }
 
 /// Whether a file can be created in a directory: nothing short of trying knows about read-only mounts and access lists.

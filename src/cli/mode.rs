@@ -103,6 +103,20 @@ fn shown(answer: &Value, options: &Switch) -> Said {
             let _ = writeln!(text, "  {}", summary(observed));
         }
     }
+    if let Some(name) = &options.settings.gateway_name
+        && !list(answer, "gateways").any(|gateway| word(gateway, "name") == *name)
+    {
+        let names: Vec<String> = list(answer, "gateways")
+            .map(|gateway| word(gateway, "name"))
+            .collect();
+        status = ExitStatus::Failure;
+        let _ = writeln!(
+            text,
+            "error: the shim that runs has no gateway {}; it has: {}",
+            safe(name),
+            names.join(", ")
+        );
+    }
     for unsaved in list(answer, "unsaved") {
         status = ExitStatus::Findings;
         let _ = writeln!(
@@ -195,7 +209,7 @@ fn not_running(error: &ClientError, configs: &[Config], options: &Switch) -> Res
 
 /// Whoever switches it on wants an unpaired delegate used again, too.
 fn keep(config: &Config, mode: Mode) -> Result<(), Failure> {
-    saved::keep_as(config, mode, Some(&who()))?;
+    saved::keep_unseen(config, mode, &who())?;
     if mode != Mode::Off {
         Delegate::reinstate_in(&config.data)?;
     }

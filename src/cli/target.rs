@@ -35,7 +35,8 @@ impl Target {
         let configs = Config::load_all(file, &flags, &environment);
         let client = match configs.as_deref() {
             Ok([first, ..]) => Some(Client::new(first)),
-            _ => Config::data_of(file, &flags, &environment).map(|data| Client::of_data(&data)),
+            _ => Config::way_in(file, &flags, &environment)
+                .map(|(data, admin)| Client::of(&admin, &data)),
         };
         Self { configs, client }
     }

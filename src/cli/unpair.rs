@@ -5,6 +5,7 @@ mod left;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Args;
@@ -14,7 +15,7 @@ use super::phrase::row;
 use super::{ExitStatus, Missed, Said, Settings, Style, Target};
 use crate::admin::{Client, ClientError};
 use crate::app::{Failure, older, saved};
-use crate::config::{Config, Environment, Mode};
+use crate::config::{Config, Environment, GatewayUrl, Mode};
 use crate::control::{self, Removal};
 use crate::delegate::Delegate;
 use crate::text::safe;
@@ -65,16 +66,22 @@ pub async fn run(config: &Config, options: &Unpair, style: Style) -> Result<Said
         Err(ClientError::NotRunning { .. }) => (vec![alone(config, options).await?], false),
         Err(error) => return Err(error.into()),
     };
-    let listen = match running {
-        true => listens(&client, &config.name).await,
+    let mut config = config.clone();
+    let place = match running {
+        true => place(&client, &config.name).await,
         false => None,
     };
+    let mut listen = config.listen;
+    if let Some((shims, gateway)) = place {
+        listen = shims;
+        config.gateway.url = gateway;
+    }
     let front = Front {
         running,
-        listen: listen.unwrap_or(config.listen),
+        listen,
         left: outcomes.iter().all(Outcome::is_complete),
     };
-    let left = Left::look(config, &Environment::of_process(), front);
+    let left = Left::look(&config, &Environment::of_process(), front);
     let mut text = String::new();
     let on = config.command(&["mode", "on"]);
     for outcome in &outcomes {
@@ -145,12 +152,14 @@ fn status(outcomes: &[Outcome]) -> ExitStatus {
     }
 }
 
-/// Where the running shim lets the gateway's clients in: a flag may have said so that this command was not given.
-async fn listens(client: &Client, name: &str) -> Option<std::net::SocketAddr> {
+/// Where the running shim lets the gateway's clients in, and the gateway's address: a flag may have said so that this command
+/// was not given.
+async fn place(client: &Client, name: &str) -> Option<(SocketAddr, GatewayUrl)> {
     let status = client.get("/status").await.ok()?;
     let gateways = status.get("gateways")?.as_array()?;
     let gateway = gateways.iter().find(|gateway| gateway["name"] == name)?;
-    gateway["listen"].as_str()?.parse().ok()
+    let listen = gateway["listen"].as_str()?.parse().ok()?;
+    Some((listen, GatewayUrl::parse(gateway["url"].as_str()?).ok()?))
 }
 
 fn agreed(gateway: &str) -> Result<bool, Failure> {
@@ -215,8 +224,8 @@ fn switch_off(config: &Config) -> Result<bool, Failure> {
     if !config.data.exists() {
         return Ok(false);
     }
-    let by = Some("`scope-shim unpair`");
-    saved::keep_as(config, Mode::Off, by).map_err(|error| {
+    let by = "`scope-shim unpair`";
+    saved::keep_unseen(config, Mode::Off, by).map_err(|error| {
         let file = saved::file(&config.data);
         format!(
             "nothing was changed: the next start would pair again, as {} cannot be written: {error}",

@@ -111,6 +111,35 @@ impl Config {
     }
 }
 
+impl Config {
+    /// How a shim that runs is asked, as far as a configuration tells that cannot be used, and where its own data is.
+    ///
+    /// `None` where the second is a guess, as in [`Config::data_of`].
+    #[must_use]
+    pub fn way_in(
+        file: Option<&Path>,
+        flags: &[Flag],
+        environment: &Environment,
+    ) -> Option<(PathBuf, Admin)> {
+        let data = Self::data_of(file, flags, environment)?;
+        let read = chosen(file, environment)
+            .and_then(|(path, origin)| Some((read_file(&path).ok()?, path, origin)));
+        let file = read
+            .as_ref()
+            .map(|(text, path, origin)| RawFile::salvage((path, origin), text));
+        let raw = RawConfig {
+            flags,
+            environment,
+            file: file.as_ref(),
+            entry: None,
+        };
+        let mut reader = Reader::new(&raw);
+        let listen = reader.read("listen", DEFAULT_LISTEN, value::socket_address);
+        let admin = Admin::read(&mut reader, &data, listen);
+        Some((data, admin))
+    }
+}
+
 /// The data directory and who said so; `None` where anybody said what cannot be used.
 fn data_said(raw: &RawConfig<'_>) -> Option<(PathBuf, Origin)> {
     let mut reader = Reader::new(raw);
@@ -279,7 +308,7 @@ pub(super) fn read_file(path: &Path) -> Result<String, String> {
     let file = fs::File::open(path).map_err(|error| error.to_string())?;
     let read = file.take(MOST_BYTES + 1).read_to_end(&mut bytes);
     read.map_err(|error| error.to_string())?;
-    if bytes.is_empty() && !path.is_file() {
+    if bytes.is_empty() && !path.is_file() && path != Path::new("/dev/null") {
         return Err(
             "nothing comes out of it; a pipe can be read only once, so give a file".to_owned(),
         );

@@ -231,9 +231,14 @@ fn auth(reader: &mut Reader<'_>, facts: &mut GatewayFacts) -> GatewayAuth {
                 }
                 Err(why) => {
                     let message = format!("`{file_key}`: {}: {why}", path.display());
-                    let hint =
-                        "give a file that holds the secret, or run this as a user who can read it";
-                    reader.problem(origin, message, Some(hint.to_owned()));
+                    let mut hint =
+                        "give a file that holds the secret, or run this as a user who can read it"
+                            .to_owned();
+                    // The file of this machine's service, which another user's commands need not go by.
+                    if matches!(&origin, Origin::File { path, .. } if path.starts_with("/etc")) {
+                        hint.push_str(", or leave this configuration out: --config /dev/null");
+                    }
+                    reader.problem(origin, message, Some(hint));
                 }
             }
         }

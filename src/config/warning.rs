@@ -64,6 +64,8 @@ warnings! {
     ModeSwitched => "mode-switched", "another mode holds than the configuration says";
     /// The mode that was switched to cannot be read.
     ModeUnreadable => "mode-unreadable", "the mode that was switched to cannot be read";
+    /// Nothing can be written where the shim keeps its own data.
+    DataFull => "data-full", "nothing can be written where the shim keeps its own data";
     /// A gateway that was taken out of the configuration still knows the shim's own device.
     DelegateLeft => "delegate-left", "a gateway that was taken out of the configuration still knows the shim's own device";
     /// The shim was given another kind of secret than the gateway takes.

@@ -200,9 +200,13 @@ async fn what_takes_a_restart_is_named_and_keeps_its_old_value() {
     let status = ask(&socket, "/status").await;
     let waiting = &status["reload"]["waiting"];
     assert_eq!(waiting["changes"][0]["key"], "listen", "{waiting}");
+    let data = bench.dir.path().join("data");
     assert_eq!(
         waiting["fix"],
-        "restart scope-shim, or run: scope-shim upgrade"
+        format!(
+            "restart scope-shim, or run: scope-shim upgrade --data {}",
+            data.display()
+        )
     );
     let metrics = fetch(&socket, "/metrics").await;
     for told in [

@@ -22,6 +22,9 @@ pub(super) fn findings(look: &Look) -> Vec<Finding> {
 
 fn unreadable(look: &Look) -> Option<Finding> {
     let why = look.store.unreadable.as_ref()?;
+    if look.store.is_untold {
+        return None;
+    }
     let subject = look.store.state.as_ref().map_or_else(
         || "the pairing store".to_owned(),
         |state| state.display().to_string(),

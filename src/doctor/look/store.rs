@@ -50,6 +50,8 @@ pub struct StoreLook {
     pub snapshot: Option<Arc<Snapshot>>,
     /// Why it could not be read.
     pub unreadable: Option<String>,
+    /// Whether that is how it was meant to be.
+    pub is_untold: bool,
     /// How each device came to be paired.
     pub provenance: HashMap<DeviceId, Provenance>,
     /// What is left of another form.
@@ -89,6 +91,7 @@ pub(super) async fn look(config: &Config, seen: Option<Version>) -> StoreLook {
             unreadable: Some(
                 "gateway.store = \"control\": only the gateway itself can tell".to_owned(),
             ),
+            is_untold: true,
             state: Some(state),
             ..StoreLook::default()
         };
