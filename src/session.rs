@@ -208,7 +208,7 @@ impl Session {
                 return Ok(Established::as_it_is(exchange));
             }
             Opening::Left(left) => {
-                self.tell_of_early_end(left, started.elapsed());
+                self.tell_of_early_end(&left, started.elapsed());
                 // What it has said, and what the client has, is still under way.
                 if left.by_gateway {
                     return Ok(Established::as_it_is(exchange));

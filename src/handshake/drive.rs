@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::message::{Answer, Challenge, Connect, Hello, Refusal, challenge};
 use crate::relay::{Client, Wire};
-use crate::ws::close::POLICY_VIOLATION;
+use crate::ws::close::{NO_STATUS, POLICY_VIOLATION};
 use crate::ws::scan::Sender;
 use crate::ws::{Close, Item, Opcode, Scanner, frame};
 
@@ -52,12 +52,14 @@ pub enum Opening {
 }
 
 /// How a handshake ended before its request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Left {
     /// Whether the gateway ended it; else the client did.
     pub by_gateway: bool,
     /// Whether the gateway's challenge had come.
     pub challenged: bool,
+    /// What the gateway said when it ended it.
+    pub close: Option<Close>,
 }
 
 /// A `connect` request and where its bytes are.
@@ -290,6 +292,19 @@ impl<'c> Exchange<'c> {
         self.client.hand_on(raw, &mut self.gateway.unread).await
     }
 
+    /// What the gateway has closed the handshake with, where it did so instead of an answer.
+    #[must_use]
+    pub fn close(&self) -> Option<Close> {
+        let mut scanner = Scanner::new(Sender::Gateway, LONGEST_ANSWER);
+        match scanner.next(&self.gateway.unread) {
+            Ok(Some(Item::Control {
+                opcode: Opcode::Close,
+                ..
+            })) => Some(Close::of_gateway(&self.gateway.unread)),
+            _ => None,
+        }
+    }
+
     /// Shows the client `message` instead of the answer that lies unread.
     pub fn show_instead(&mut self, message: &str) {
         let mut scanner = Scanner::new(Sender::Gateway, LONGEST_ANSWER);
@@ -320,10 +335,8 @@ impl<'c> Exchange<'c> {
                     opcode: Opcode::Close,
                     ..
                 })) => {
-                    // Two bytes of header: a gateway's control frame is short and not masked.
-                    return Some(u16::from_be_bytes(
-                        *self.gateway.unread.get(2..)?.first_chunk()?,
-                    ));
+                    let close = Close::of_gateway(&self.gateway.unread);
+                    return Some(close.code).filter(|code| *code != NO_STATUS);
                 }
                 Ok(Some(Item::Control { raw, .. } | Item::Message { raw, .. })) => {
                     let _ = self.gateway.unread.split_to(raw);
@@ -445,8 +458,8 @@ struct Watched {
     challenge: Option<Challenge>,
     /// There is none to be found any more.
     hopeless: bool,
-    /// The gateway has said that it closes.
-    closing: bool,
+    /// The gateway has said that it closes, and why.
+    close: Option<Close>,
     /// The client has said so first.
     client_closes: bool,
 }
@@ -457,7 +470,7 @@ impl Watched {
             scanner: Scanner::new(Sender::Gateway, CHALLENGE_LIMIT),
             challenge: None,
             hopeless: false,
-            closing: false,
+            close: None,
             client_closes: false,
         }
     }
@@ -477,7 +490,10 @@ impl Watched {
                 Ok(None) => return whole,
                 Err(_) => self.hopeless = true,
                 Ok(Some(Item::Control { opcode, raw })) => {
-                    self.closing |= opcode == Opcode::Close;
+                    if opcode == Opcode::Close && self.close.is_none() {
+                        let frame = bytes.get(whole..).unwrap_or_default();
+                        self.close = Some(Close::of_gateway(frame));
+                    }
                     whole += raw;
                 }
                 Ok(Some(Item::Message { payload, raw, .. })) => {
@@ -490,10 +506,11 @@ impl Watched {
     }
 
     /// Whoever is told first that the other closes answers that, and may be the first to hang up then.
-    const fn left(&self, by_gateway: bool) -> Left {
+    fn left(self, by_gateway: bool) -> Left {
         Left {
-            by_gateway: (by_gateway || self.closing) && !self.client_closes,
+            by_gateway: (by_gateway || self.close.is_some()) && !self.client_closes,
             challenged: self.challenge.is_some(),
+            close: self.close,
         }
     }
 }
@@ -530,6 +547,51 @@ mod tests {
             stream: Stream::Memory(stream),
             unread: BytesMut::new(),
         }
+    }
+
+    #[tokio::test]
+    async fn the_close_of_a_gateway_is_known_and_stays_in_its_place() {
+        let limits = Limits {
+            connect_frame: 1024,
+            timeout: Duration::from_secs(10),
+        };
+        let close = Close::new(4001, "gateway auth changed");
+        let frame = close.server_frame();
+        let (_client, client_end) = duplex(1024);
+        let (mut gateway, gateway_end) = duplex(1024);
+        let mut client_end = Client::from(wire(client_end));
+        let mut exchange = Exchange::new(&mut client_end, wire(gateway_end), limits);
+        assert_eq!(exchange.close(), None);
+        gateway.write_all(&frame).await.unwrap();
+        let answered = exchange.answer("c1").await.unwrap();
+        assert!(matches!(answered, Answered::Nothing));
+        assert_eq!(exchange.close(), Some(close));
+        assert_eq!(exchange.gateway.unread, frame);
+    }
+
+    #[tokio::test]
+    async fn a_close_before_the_request_is_known_and_reaches_the_client() {
+        let limits = Limits {
+            connect_frame: 1024,
+            timeout: Duration::from_secs(10),
+        };
+        let close = Close::new(1012, "service restart");
+        let frame = close.server_frame();
+        let (mut client, client_end) = duplex(1024);
+        let (mut gateway, gateway_end) = duplex(1024);
+        let mut client_end = Client::from(wire(client_end));
+        let mut exchange = Exchange::new(&mut client_end, wire(gateway_end), limits);
+        gateway.write_all(&frame).await.unwrap();
+        drop(gateway);
+        let Opening::Left(left) = exchange.open().await.unwrap() else {
+            unreachable!("the gateway left");
+        };
+        assert!(left.by_gateway);
+        assert_eq!(left.close, Some(close));
+        drop(client_end);
+        let mut taken = Vec::new();
+        client.read_to_end(&mut taken).await.unwrap();
+        assert_eq!(taken, frame);
     }
 
     #[tokio::test(start_paused = true)]

@@ -53,7 +53,7 @@ impl Session {
         let request = match deferred.open(&challenge).await? {
             Opening::Connect(request) => request,
             Opening::Left(left) => {
-                self.tell_of_early_end(left, started.elapsed());
+                self.tell_of_early_end(&left, started.elapsed());
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
             // As gateways end a handshake that does not come.

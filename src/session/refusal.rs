@@ -116,7 +116,7 @@ impl Session {
     }
 
     /// Tells of a handshake that ended before its request, as nothing else does: who ended it, when, and what was seen.
-    pub(super) fn tell_of_early_end(&self, left: Left, elapsed: Duration) {
+    pub(super) fn tell_of_early_end(&self, left: &Left, elapsed: Duration) {
         let ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
         let (from, challenged) = (self.client_address, left.challenged);
         if !left.by_gateway {
@@ -133,6 +133,7 @@ impl Session {
             },
             elapsed,
             closed: true,
+            close: left.close.as_ref(),
         });
         warn!(%from, ms, finding = %diagnosis.code, fix = diagnosis.command, "{}", diagnosis.sentence);
     }
@@ -156,6 +157,7 @@ impl Session {
                 .timeout
                 .saturating_sub(deadline.saturating_duration_since(now)),
             closed: now < deadline,
+            close: exchange.close().as_ref(),
         });
         report.unanswered();
         report.diagnosed(&diagnosis);

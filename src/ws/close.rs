@@ -14,6 +14,10 @@ pub struct Close {
 
 /// "Normal": what gateways close a handshake with that does not come.
 pub const NORMAL: u16 = 1000;
+/// "No status": a close frame that says nothing (RFC 6455 §7.1.5).
+pub const NO_STATUS: u16 = 1005;
+/// "Message too big".
+pub const TOO_BIG: u16 = 1009;
 /// "Service restart": clients connect again, and show their users nothing.
 pub const SERVICE_RESTART: u16 = 1012;
 /// "Policy violation": what gateways close every refused handshake with.
@@ -36,6 +40,21 @@ impl Close {
         }
     }
 
+    /// What a gateway's close frame says, which the bytes begin with.
+    #[must_use]
+    pub fn of_gateway(frame: &[u8]) -> Self {
+        // Two bytes of header: a gateway's control frame is short and not masked.
+        let length = frame.get(1).map_or(0, |length| usize::from(length & 0x7f));
+        let payload = frame.get(2..).unwrap_or_default();
+        let payload = payload.get(..length).unwrap_or_default();
+        match payload.split_first_chunk() {
+            Some((code, reason)) => {
+                Self::new(u16::from_be_bytes(*code), String::from_utf8_lossy(reason))
+            }
+            None => Self::new(NO_STATUS, ""),
+        }
+    }
+
     /// The frame as a server sends it; a reason that is too long ends with an ellipsis, at a character boundary.
     #[must_use]
     pub fn server_frame(&self) -> Vec<u8> {
@@ -54,6 +73,21 @@ mod tests {
         let frame = Close::new(POLICY_VIOLATION, "pairing required").server_frame();
         assert_eq!(&frame[..4], &[0x88, 18, 0x03, 0xf0]);
         assert_eq!(&frame[4..], b"pairing required");
+    }
+
+    #[test]
+    fn a_gateways_close_is_read_whatever_it_holds() {
+        let close = Close::new(4001, "gateway auth changed");
+        let mut frame = close.server_frame();
+        frame.extend_from_slice(b"more");
+        assert_eq!(Close::of_gateway(&frame), close);
+        for empty in [&[][..], &[0x88], &[0x88, 0], &[0x88, 1, 3], &[0x88, 2, 3]] {
+            assert_eq!(Close::of_gateway(empty), Close::new(NO_STATUS, ""));
+        }
+        assert_eq!(
+            Close::of_gateway(&[0x88, 3, 3, 0xe8, 0xff]).reason,
+            "\u{fffd}"
+        );
     }
 
     #[test]

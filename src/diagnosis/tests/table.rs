@@ -14,6 +14,7 @@ use crate::identity::Unidentified;
 use crate::invocation::Invocation;
 use crate::scope::WRITE;
 use crate::secret::Secret;
+use crate::ws::Close;
 
 /// A pairing refusal as the generations send it.
 fn pairing(version: &str, reason: &str) -> Value {
@@ -596,6 +597,18 @@ fn silence_is_explained() {
         reached: Reached::Request,
         elapsed: Duration::from_millis(3004),
         closed: true,
+        close: None,
+    };
+    let ended = |code: u16, reason: &str| {
+        let close = Close::new(code, reason);
+        let title = format!("closed with {code}");
+        show(
+            &title,
+            &no_answer(&Silence {
+                close: Some(&close),
+                ..silence
+            }),
+        )
     };
     let shown = show("closed", &no_answer(&silence))
         + &show(
@@ -607,7 +620,14 @@ fn silence_is_explained() {
                 closed: false,
                 ..silence
             }),
-        );
+        )
+        + &ended(4001, "gateway auth changed")
+        + &ended(4001, "client invalidated: \u{1b}[31mthe-gateways-secret")
+        + &ended(1012, "service restart")
+        + &ended(1013, "gateway starting")
+        + &ended(1009, "preauth payload too large")
+        + &ended(1008, "")
+        + &ended(1005, "");
     insta::assert_snapshot!(shown);
 }
 

@@ -130,4 +130,5 @@ impl<'c> Deferred<'c> {
 const LEFT: Left = Left {
     by_gateway: false,
     challenged: true,
+    close: None,
 };
