@@ -138,6 +138,8 @@ pub struct GatewayFacts {
     pub auth: GatewayAuth,
     /// What told the credential.
     pub auth_from: String,
+    /// Whether the configuration was read, asks for a token, and holds none.
+    pub lacks_token: bool,
     /// The proxies whose forwarded headers the gateway believes.
     pub trusted_proxies: Option<Vec<IpNet>>,
     /// How many entries the list of them has, whether they are understood or not.
@@ -185,6 +187,9 @@ pub fn discover(state: Option<&Path>, environment: &Environment, listen_port: u1
     }
     facts.find_port(document.as_ref(), environment, listen_port);
     let (auth, auth_from) = auth::resolve(document.as_ref(), &variables, &mut facts.findings);
+    facts.lacks_token = document
+        .as_ref()
+        .is_some_and(|document| auth::lacks_token(document, &variables));
     facts.auth = auth;
     facts.auth_from = auth_from;
     facts.state = Some(directory);

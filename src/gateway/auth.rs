@@ -44,15 +44,22 @@ pub(super) fn resolve(
             return (GatewayAuth::Unknown, String::new());
         }
     };
+    let lacks = document.is_some_and(|document| lacks_token(document, variables));
     let token = || read("gateway.auth.token", "OPENCLAW_GATEWAY_TOKEN");
     let password = || read("gateway.auth.password", "OPENCLAW_GATEWAY_PASSWORD");
     match mode {
         Some("none") => (GatewayAuth::None, origin("gateway.auth.mode")),
-        Some("token") => known(token(), "token", GatewayAuth::Token, findings),
-        Some("password") => known(password(), "password", GatewayAuth::Password, findings),
+        Some("token") => known(token(), "token", GatewayAuth::Token, lacks, findings),
+        Some("password") => known(
+            password(),
+            "password",
+            GatewayAuth::Password,
+            false,
+            findings,
+        ),
         None => match password() {
-            Said::Nothing => known(token(), "token", GatewayAuth::Token, findings),
-            password => known(password, "password", GatewayAuth::Password, findings),
+            Said::Nothing => known(token(), "token", GatewayAuth::Token, lacks, findings),
+            password => known(password, "password", GatewayAuth::Password, false, findings),
         },
         Some("trusted-proxy") => {
             let key = "gateway.auth.trustedProxy.userHeader";
@@ -61,8 +68,9 @@ pub(super) fn resolve(
                     Warning::GatewayTrustedProxyLoopback,
                     "gateway.auth.trustedProxy.allowLoopback is not true: a gateway from 2026.4.21 refuses every user \
                      that a proxy on the same machine names",
-                    "gateway.auth.trustedProxy.allowLoopback: true in openclaw.json (gateways from 2026.5), or gateway.remote_source: an \
-                     address of this machine beyond loopback on which the gateway listens as well",
+                    "gateway.auth.trustedProxy.allowLoopback: true in openclaw.json (gateways from 2026.5); for 2026.4.21, which \
+                     has no such switch, gateway.remote_source: an address of this machine beyond loopback on which the \
+                     gateway listens as well",
                 ));
             }
             let header = get(key).and_then(Value::as_str).map(str::trim);
@@ -112,10 +120,25 @@ pub(super) fn resolve(
     }
 }
 
+/// Whether the gateway is to ask for a token that neither its configuration nor its variables hold, as far as they are to
+/// be seen. Gateways from 2026.7.35 then make themselves one for the run, and write it nowhere.
+pub(super) fn lacks_token(document: &Document, variables: &Variables<'_>) -> bool {
+    let nothing = |kind: &str, variable: &str| {
+        let value = document.get(&format!("gateway.auth.{kind}"));
+        matches!(said(value, "", variables), Said::Nothing) && variables.get(variable).is_none()
+    };
+    let no_token = || nothing("token", "OPENCLAW_GATEWAY_TOKEN");
+    match document.get("gateway.auth.mode") {
+        None => no_token() && nothing("password", "OPENCLAW_GATEWAY_PASSWORD"),
+        Some(mode) => mode.as_str() == Some("token") && no_token(),
+    }
+}
+
 fn known(
     said: Said,
     name: &'static str,
     make: fn(Secret) -> GatewayAuth,
+    lacks: bool,
     findings: &mut Vec<Finding>,
 ) -> (GatewayAuth, String) {
     let upper = name.to_ascii_uppercase();
@@ -128,10 +151,18 @@ fn known(
             )
         }
     };
+    let give = format!("give SCOPE_SHIM_GATEWAY_{upper}, or gateway.{name}_file");
+    let fix = match lacks {
+        true => format!(
+            "openclaw config set gateway.auth.{name} <{name}>, and restart the gateway, which makes itself one for each \
+             run otherwise; if it has one from elsewhere, {give}"
+        ),
+        false => give,
+    };
     findings.push(Finding::new(
         Warning::GatewaySecretUnknown,
         format!("the gateway's {name} is not known: {why}"),
-        format!("give SCOPE_SHIM_GATEWAY_{upper}, or gateway.{name}_file"),
+        fix,
     ));
     (GatewayAuth::Unknown, String::new())
 }

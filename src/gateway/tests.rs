@@ -90,6 +90,26 @@ fn an_empty_configuration_has_the_gateways_defaults() {
 }
 
 #[test]
+fn a_configuration_without_a_token_is_told_from_one_that_needs_none() {
+    for (config, lacks) in [
+        ("{}", true),
+        ("{gateway: {auth: {mode: 'token', token: ' '}}}", true),
+        (
+            "{gateway: {auth: {mode: 'token', token: '${NOT_HERE}'}}}",
+            false,
+        ),
+        ("{gateway: {auth: {token: 't'}}}", false),
+        ("{gateway: {auth: {password: 'p'}}}", false),
+        ("{gateway: {auth: {mode: 'none'}}}", false),
+        ("{gateway: {auth: {mode: 7}}}", false),
+    ] {
+        assert_eq!(State::new(config).discover().lacks_token, lacks, "{config}");
+    }
+    let variable = State::new("{}").with("OPENCLAW_GATEWAY_TOKEN", "t");
+    assert!(!variable.discover().lacks_token);
+}
+
+#[test]
 fn the_secret_follows_the_gateways_precedence() {
     let both = "{gateway: {auth: {token: 'from-file'}}}";
     let facts = State::new(both)
