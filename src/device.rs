@@ -39,6 +39,15 @@ impl fmt::Display for DeviceId {
     }
 }
 
+/// Whether a client of this id pairs with a setup code, so that it never sees the shared secret.
+#[must_use]
+pub fn is_paired_by_code(client_id: &str) -> bool {
+    matches!(
+        client_id,
+        "openclaw-ios" | "openclaw-android" | "openclaw-watchos"
+    )
+}
+
 /// What the gateway's pairing store says of one paired device.
 ///
 /// Fields as in `devices/paired.json` (up to 2026.7.1) and `device_pairing_paired` (from 2026.8.2).

@@ -13,6 +13,7 @@ mod page;
 mod pairing;
 mod proof;
 mod protocol;
+mod proxy;
 mod said;
 mod shape;
 mod silence;
@@ -112,14 +113,22 @@ fn draft(case: &Case<'_>) -> Draft {
         Said::Pairing(reason) => pairing::explain(case, reason),
         Said::Credential(said) => credential::explain(case, said).lead("unauthorized: "),
         Said::RateLimited => credential::rate_limited(case).lead("unauthorized: "),
-        Said::ProxyUser => gateway::proxy_user(case).lead("unauthorized: "),
+        Said::Unconfigured(kind) => credential::unconfigured(kind).lead("unauthorized: "),
+        Said::ProxyUser => proxy::proxy_user(case).lead("unauthorized: "),
+        Said::VerifiedUser => proxy::verified_user(case).lead("unauthorized: "),
+        Said::Profile => gateway::profile(case),
         Said::NoDevice => page::no_device(case).lead("device identity required: "),
         Said::Origin => page::origin(case).lead("origin not allowed: "),
         Said::StaleBuild => page::stale_build(),
         Said::Proof(fault) => proof::explain(case, fault),
         Said::Protocol => protocol::explain(case).lead("protocol mismatch: "),
+        Said::OldNode => protocol::old_node(case),
         Said::Schema => protocol::schema(case),
         Said::Unavailable => gateway::unavailable(case),
+        // All that 2026.2.19 says to whom no proxy named.
+        Said::Other if gateway::says_nothing(case) && case.auth.takes_users() => {
+            proxy::proxy_user(case).lead("unauthorized: ")
+        }
         Said::Other => gateway::other(case),
     }
 }

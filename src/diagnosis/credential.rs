@@ -6,10 +6,10 @@ use super::Case;
 use super::draft::Draft;
 use super::said::Credential as Said;
 use super::text::{LONGEST_PLACE, Secrets};
-use crate::device::OperatorToken;
+use crate::device::{OperatorToken, is_paired_by_code};
 use crate::findings::Code;
 use crate::gateway::GatewayAuth;
-use crate::profile::ScopeCheck;
+use crate::profile::{ScopeCheck, Version};
 use crate::scope::ScopeSet;
 use crate::text::brief;
 
@@ -21,7 +21,8 @@ pub(super) fn explain(case: &Case<'_>, said: Said) -> Draft {
         };
     }
     let draft = match said {
-        Said::Bootstrap => setup_code(),
+        Said::Bootstrap => setup_code(case),
+        Said::Tailscale => tailscale(case),
         Said::DeviceScopes => narrow(case, None),
         Said::Missing | Said::Mismatch | Said::DeviceToken => shared_or_device(case, said),
     };
@@ -44,13 +45,15 @@ fn own_token(case: &Case<'_>) -> Draft {
     if !covered {
         return narrow(case, scopes);
     }
+    let again = Again::of(case);
     Draft::new(
         Code::StaleDeviceToken,
         "sent the device token that is on record, but the gateway does not take it any more: it was issued under an \
          earlier shared secret, or the record changed this moment",
-        format!("{RECONNECT}, which issues a new one"),
-        format!("stale device token; {RECONNECT}"),
+        format!("{}, which issues a new one", again.words),
+        format!("stale device token; {}", again.brief),
     )
+    .command(again.command())
 }
 
 fn narrow(case: &Case<'_>, scopes: Option<&ScopeSet>) -> Draft {
@@ -65,18 +68,23 @@ fn narrow(case: &Case<'_>, scopes: Option<&ScopeSet>) -> Draft {
         Some(approved) => format!(", while {} is approved", secrets.scopes(approved)),
         None => String::new(),
     };
+    let again = Again::of(case);
+    let covered = record
+        .as_ref()
+        .is_none_or(|approved| approved.implies_all(&asked));
     let mut draft = Draft::new(
         Code::NarrowToken,
         format!("asks for {}, but {held}{approved}", secrets.scopes(&asked)),
-        match record
-            .as_ref()
-            .is_none_or(|approved| approved.implies_all(&asked))
-        {
-            true => format!("{RECONNECT}, which issues a wider token"),
-            false => format!("{RECONNECT}, and approve the pairing request that this makes"),
+        match covered || again.by_code {
+            true => format!("{}, which issues a wider token", again.words),
+            false => format!(
+                "{}, and approve the pairing request that this makes",
+                again.words
+            ),
         },
-        format!("its device token is too narrow; {RECONNECT}"),
+        format!("its device token is too narrow; {}", again.brief),
     )
+    .command(again.command())
     .evidence(
         "tokenScopes",
         scopes.map_or(Value::Null, |scopes| secrets.list(scopes).into()),
@@ -97,14 +105,62 @@ fn own_secret_is_stale(case: &Case<'_>) -> Draft {
     )
 }
 
-fn setup_code() -> Draft {
+/// Nodes have codes of their own (2026.9.6).
+fn setup_code(case: &Case<'_>) -> Draft {
+    let joins = case.claims.client_id == "node-host"
+        && case
+            .profile
+            .version
+            .is_some_and(|version| version >= FIRST_WITH_JOIN_CODES);
+    let command = if joins { NEW_JOIN_CODE } else { NEW_CODE };
     Draft::new(
         Code::WrongSecret,
         "sent a setup code that is invalid, expired or used up",
-        "create a new one on the gateway's machine with: openclaw qr",
+        format!("create a new one on the gateway's machine with: {command}"),
         "setup code invalid or used up",
     )
-    .command("openclaw qr".to_owned())
+    .command(command.to_owned())
+}
+
+/// The gateway would have believed Tailscale's word for it.
+fn tailscale(case: &Case<'_>) -> Draft {
+    let auth = &case.claims.auth;
+    let code = match auth.token.is_some() || auth.password.is_some() {
+        true => Code::WrongSecret,
+        false => Code::MissingSecret,
+    };
+    let kind = kind(case.auth);
+    Draft::new(
+        code,
+        "came without an identity that Tailscale vouches for",
+        format!("{}, or open it through Tailscale Serve", give(case, kind)),
+        format!("no Tailscale identity; use the gateway's {kind}, or Tailscale Serve"),
+    )
+}
+
+/// Nobody can send what the gateway does not have.
+pub(super) fn unconfigured(kind: &str) -> Draft {
+    Draft::new(
+        Code::MissingSecret,
+        format!("meets a gateway that asks for a {kind} and has none itself"),
+        set_one(kind),
+        format!("the gateway itself has no {kind}; set gateway.auth.{kind}"),
+    )
+}
+
+/// The value is the operator's to choose, so this is no command that can be run as it is.
+fn set_one(kind: &str) -> String {
+    format!(
+        "set one on the gateway's machine with `openclaw config set gateway.auth.{kind} <{kind}>`, restart the gateway, and \
+         give the client the same"
+    )
+}
+
+fn kind(auth: &GatewayAuth) -> &'static str {
+    match auth {
+        GatewayAuth::Password(_) => "password",
+        _ => "token",
+    }
 }
 
 fn shared_or_device(case: &Case<'_>, said: Said) -> Draft {
@@ -215,25 +271,81 @@ fn stale_device_token(case: &Case<'_>) -> Draft {
             "because it was rotated, revoked or cleared",
         ),
     };
+    let again = Again::of(case);
     Draft::new(
         Code::StaleDeviceToken,
         format!("sent a device token that is not valid any more, {why}"),
-        format!("{RECONNECT}, which issues a new one"),
-        format!("stale device token ({state}); {RECONNECT}"),
+        format!("{}, which issues a new one", again.words),
+        format!("stale device token ({state}); {}", again.brief),
     )
+    .command(again.command())
     .evidence("deviceToken", state)
+}
+
+/// How a device comes by a token of its own again.
+struct Again {
+    words: &'static str,
+    brief: &'static str,
+    /// The client pairs with a setup code, and never has the shared secret.
+    by_code: bool,
+}
+
+impl Again {
+    fn of(case: &Case<'_>) -> Self {
+        match is_paired_by_code(&case.claims.client_id) {
+            true => Self {
+                words: "pair it again with `openclaw qr`",
+                brief: "pair it again",
+                by_code: true,
+            },
+            false => Self {
+                words: RECONNECT,
+                brief: RECONNECT,
+                by_code: false,
+            },
+        }
+    }
+
+    fn command(&self) -> Option<String> {
+        self.by_code.then(|| NEW_CODE.to_owned())
+    }
 }
 
 /// What the client must be given, and where it stands; whoever is not on this machine is told no paths.
 fn give(case: &Case<'_>, kind: &str) -> String {
+    if made_its_own(case, kind) {
+        return format!(
+            "the gateway's configuration holds no token, so it made itself one for this run only, which nobody can know \
+             (unless it is started with {}): {}",
+            variable(kind),
+            set_one(kind)
+        );
+    }
     format!("give it the gateway's {kind} ({})", source(case, kind))
 }
 
 /// The same in a few words, without the directory.
 fn the_right_one(case: &Case<'_>, kind: &str) -> String {
+    if made_its_own(case, kind) {
+        return format!("the gateway has none that lasts; set gateway.auth.{kind}");
+    }
     let source = source(case, kind);
     let file = source.rsplit('/').next().unwrap_or(&source);
     format!("the gateway's is in {file}")
+}
+
+/// Whether the gateway makes itself a token at every start (seen in 2026.7.35 and 2026.9.6). Up to 2026.3.24 it writes the
+/// one that it makes into its configuration.
+fn made_its_own(case: &Case<'_>, kind: &str) -> bool {
+    let writes_it = case.profile.early
+        || case
+            .profile
+            .version
+            .is_some_and(|version| version <= LAST_TO_WRITE_ITS_TOKEN);
+    kind == "token"
+        && case.facts.lacks_token
+        && matches!(case.auth, GatewayAuth::Unknown)
+        && !writes_it
 }
 
 fn source(case: &Case<'_>, kind: &str) -> String {
@@ -245,22 +357,42 @@ fn source(case: &Case<'_>, kind: &str) -> String {
 }
 
 /// Where a client of this kind keeps the one that it sends.
-fn holder(case: &Case<'_>, kind: &str) -> String {
+pub(super) fn holder(case: &Case<'_>, kind: &str) -> String {
     let variable = variable(kind);
     match case.claims.client_id.as_str() {
         "openclaw-control-ui" | "webchat-ui" | "webchat" => {
             "the page keeps its own in its connection settings; `openclaw dashboard` opens it with the right one"
                 .to_owned()
         }
-        "node-host" => format!(
-            "a node keeps its own in {variable} of its service unit; `openclaw node install --force` writes it anew"
-        ),
+        "node-host" => of_a_node(case, kind),
         "openclaw-macos" | "openclaw-ios" | "openclaw-android" => {
             "the app keeps its own in its connection settings".to_owned()
         }
         _ => format!(
             "the client takes its own from --{kind}, {variable} (shell, .env or service unit) or gateway.remote.{kind} in \
              its openclaw.json"
+        ),
+    }
+}
+
+/// A node's service unit holds the token that its installation was given from 2026.3.13, the password in 2026.9.6.
+fn of_a_node(case: &Case<'_>, kind: &str) -> String {
+    let variable = variable(kind);
+    let first = match kind {
+        "password" => FIRST_UNIT_WITH_PASSWORD,
+        _ => FIRST_UNIT_WITH_TOKEN,
+    };
+    let version = case.claims.client_version.as_deref().unwrap_or_default();
+    // Up to 2026.2.26 a version may be `dev`.
+    let is_in_unit = Version::parse(version).map_or(version != "dev", |version| version >= first);
+    match is_in_unit {
+        true => format!(
+            "a node keeps its own in {variable} of its service unit; `{variable}=<{kind}> openclaw node install --force` \
+             writes it anew"
+        ),
+        false => format!(
+            "this node takes its own from {variable} of its environment, or from gateway.remote.{kind} or \
+             gateway.auth.{kind} in its openclaw.json; its service unit holds none by itself"
         ),
     }
 }
@@ -273,10 +405,7 @@ fn variable(kind: &str) -> &'static str {
 }
 
 pub(super) fn rate_limited(case: &Case<'_>) -> Draft {
-    let kind = match case.auth {
-        GatewayAuth::Password(_) => "password",
-        _ => "token",
-    };
+    let kind = kind(case.auth);
     let error = |key: &str| case.message.pointer(&format!("/error/{key}"));
     let after = error("retryAfterMs").and_then(Value::as_u64);
     let wait = match after {
@@ -322,3 +451,9 @@ fn mode(auth: &GatewayAuth) -> &'static str {
 }
 
 const RECONNECT: &str = "reconnect once with the shared secret";
+const NEW_CODE: &str = "openclaw qr";
+const NEW_JOIN_CODE: &str = "openclaw devices join-code";
+const FIRST_WITH_JOIN_CODES: Version = Version::v2026(9, 6);
+const LAST_TO_WRITE_ITS_TOKEN: Version = Version::v2026(3, 24);
+const FIRST_UNIT_WITH_TOKEN: Version = Version::v2026(3, 13);
+const FIRST_UNIT_WITH_PASSWORD: Version = Version::v2026(9, 6);

@@ -1,93 +1,14 @@
-//! The gateway itself, and the proxy before it: F11, F17, and whatever else it says.
-
-use serde_json::Value;
+//! The gateway itself: F17, and whatever else it says.
 
 use super::Case;
 use super::draft::Draft;
 use super::text::Secrets;
 use crate::findings::Code;
-use crate::gateway::GatewayAuth;
-use crate::profile::Version;
-
-/// The gateway believes a proxy that names the user, and it named none, or one that is not allowed.
-pub(super) fn proxy_user(case: &Case<'_>) -> Draft {
-    let secrets = Secrets::of(case.claims, case.challenge);
-    let detail = |key: &str| {
-        let value = case.message.pointer(&format!("/error/details/{key}"));
-        value.and_then(Value::as_str)
-    };
-    let reason = detail("authReason").unwrap_or_default();
-    let header = match case.auth {
-        GatewayAuth::TrustedProxy { user_header, .. } => secrets.clean(user_header, 60),
-        _ => "that gateway.auth.trustedProxy.userHeader names".to_owned(),
-    };
-    let (what, way_out) = match reason {
-        "trusted_proxy_loopback_source" => (
-            "came through a proxy on the gateway's own machine, which this gateway does not believe",
-            "set gateway.auth.trustedProxy.allowLoopback to true (from 2026.5; 2026.4.21 has no such switch)".to_owned(),
-        ),
-        "trusted_proxy_untrusted_source" | "trusted_proxy_no_proxies_configured" => (
-            "came through a proxy that gateway.trustedProxies does not list",
-            "list the address that scope-shim reaches the gateway from for remote clients".to_owned(),
-        ),
-        _ if is_not_allowed(case, reason) => (
-            "is a user that gateway.auth.trustedProxy.allowUsers does not list",
-            "add the user to that list".to_owned(),
-        ),
-        _ if case.visit.user.is_some() && case.claims.device.is_none() && case.profile.early => (
-            "is not let in, because this gateway wants a device of every user whom a proxy names",
-            "let the user's client show one and approve it (a browser has one over HTTPS, and on localhost), or update the \
-             gateway: from 2026.3.22 policy.users can map the user"
-                .to_owned(),
-        ),
-        _ if case.visit.user.is_some() => (
-            "has no scopes of its own here, because policy.users does not map its user",
-            "map the user in policy.users of scope-shim's configuration, or let the user's browser pair".to_owned(),
-        ),
-        _ => (
-            "has no scopes of its own here, because no proxy that scope-shim trusts named its user",
-            format!(
-                "come through the proxy that authenticates, list that proxy in scope-shim's trusted_proxies, and let \
-                 it send the header {header}"
-            ),
-        ),
-    };
-    let has_switch = case
-        .profile
-        .version
-        .is_none_or(|version| version >= Version::v2026(5, 0));
-    let command = (reason == "trusted_proxy_loopback_source" && has_switch)
-        .then(|| "openclaw config set gateway.auth.trustedProxy.allowLoopback true".to_owned());
-    Draft::new(
-        Code::ProxyUser,
-        what,
-        way_out,
-        "no user that a trusted proxy vouches for",
-    )
-    .command(command)
-    .evidence("authReason", secrets.clean(reason, 60))
-    .evidence("userHeader", header)
-}
-
-/// The gateway says so, or it follows from what its files say: to a page without a device it speaks of the device.
-fn is_not_allowed(case: &Case<'_>, reason: &str) -> bool {
-    let listed = match (case.auth, &case.visit.user) {
-        (GatewayAuth::TrustedProxy { allow_users, .. }, Some(user)) => {
-            allow_users.is_empty() || allow_users.contains(user)
-        }
-        _ => true,
-    };
-    reason == "trusted_proxy_user_not_allowed" || !listed
-}
 
 pub(super) fn unavailable(case: &Case<'_>) -> Draft {
     let secrets = Secrets::of(case.claims, case.challenge);
-    let after = case.message.pointer("/error/retryAfterMs");
-    let after = after.and_then(Value::as_u64);
-    let wait = match after {
-        Some(ms) => format!("it asks to be tried again in {ms} ms"),
-        None => "try again in a few seconds".to_owned(),
-    };
+    let after = retry_after(case);
+    let wait = wait(after);
     let said = secrets.clean(&case.refusal.message, 120);
     Draft::new(
         Code::GatewayStarting,
@@ -96,6 +17,42 @@ pub(super) fn unavailable(case: &Case<'_>) -> Draft {
         "the gateway is starting; try again in a few seconds",
     )
     .evidence("retryAfterMs", after)
+}
+
+/// With `gateway.roles` or access policies the gateway looks a user's profile up, where it may not get an answer
+/// (2026.9.6).
+pub(super) fn profile(case: &Case<'_>) -> Draft {
+    let secrets = Secrets::of(case.claims, case.challenge);
+    let after = retry_after(case);
+    let said = secrets.clean(&case.refusal.message, 240);
+    Draft::new(
+        Code::ProxyUser,
+        format!("is a user whose profile the gateway cannot verify just now (\"{said}\")"),
+        format!(
+            "wait: {}; the gateway's log says why (user profile resolution failed), and who connects with the shared token \
+             needs no profile",
+            wait(after)
+        ),
+        "the gateway cannot verify its user's profile just now",
+    )
+    .command("openclaw logs".to_owned())
+    .evidence("retryAfterMs", after)
+}
+
+fn retry_after(case: &Case<'_>) -> Option<u64> {
+    case.message.pointer("/error/retryAfterMs")?.as_u64()
+}
+
+fn wait(after: Option<u64>) -> String {
+    match after {
+        Some(ms) => format!("it asks to be tried again in {ms} ms"),
+        None => "try again in a few seconds".to_owned(),
+    }
+}
+
+/// Whether it refuses, and gives no reason at all.
+pub(super) fn says_nothing(case: &Case<'_>) -> bool {
+    case.refusal.message == "unauthorized" && case.refusal.details_code.is_none()
 }
 
 /// The gateway's own words are the best there is.

@@ -10,7 +10,7 @@ use crate::gateway::GatewayAuth;
 
 pub(super) fn no_device(case: &Case<'_>) -> Draft {
     if matches!(case.auth, GatewayAuth::TrustedProxy { .. }) {
-        return super::gateway::proxy_user(case);
+        return super::proxy::proxy_user(case);
     }
     let secrets = Secrets::of(case.claims, case.challenge);
     let Some(origin) = case.visit.origin.as_deref() else {

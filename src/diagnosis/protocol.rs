@@ -29,19 +29,20 @@ pub(super) fn explain(case: &Case<'_>) -> Draft {
         None => "another version".to_owned(),
     };
     let range = range(min, max);
+    let program = Program::of(case);
     Draft::new(
         Code::ProtocolMismatch,
         format!(
             "speaks protocol {range}, and the gateway ({}) {speaks}",
             case.profile
         ),
-        side.way_out(),
+        side.way_out(program),
         format!(
             "client speaks protocol {range}, gateway {speaks}; {}",
-            side.way_out()
+            side.way_out(program)
         ),
     )
-    .command(side.command())
+    .command(side.command(program))
     .evidence("clientProtocol", json!({"min": min, "max": max}))
     .evidence(
         "gatewayProtocol",
@@ -58,6 +59,7 @@ pub(super) fn schema(case: &Case<'_>) -> Draft {
         message if message.contains("must have required property") => Older::Client,
         _ => return super::gateway::other(case),
     };
+    let program = Program::of(case);
     let secrets = Secrets::of(case.claims, case.challenge);
     let said = secrets.clean(message, 160);
     let what = match side {
@@ -67,11 +69,38 @@ pub(super) fn schema(case: &Case<'_>) -> Draft {
     Draft::new(
         Code::ProtocolMismatch,
         format!("{what} ({said})"),
-        side.way_out(),
-        format!("{what}; {}", side.way_out()),
+        side.way_out(program),
+        format!("{what}; {}", side.way_out(program)),
     )
-    .command(side.command())
+    .command(side.command(program))
     .evidence("older", side.name())
+}
+
+/// The gateway ends the node of its own machine that an update left behind: its service is to start it anew (2026.7.35
+/// and 2026.9.6). They speak the same protocol.
+pub(super) fn old_node(case: &Case<'_>) -> Draft {
+    let secrets = Secrets::of(case.claims, case.challenge);
+    let version = |key: &str| {
+        let value = case.message.pointer(&format!("/error/details/{key}"));
+        value
+            .and_then(Value::as_str)
+            .map(|version| secrets.clean(version, 40))
+    };
+    let (node, gateway) = (version("clientVersion"), version("gatewayVersion"));
+    let releases = match (&node, &gateway) {
+        (Some(node), Some(gateway)) => format!(" (the node is {node}, the gateway {gateway})"),
+        _ => String::new(),
+    };
+    Draft::new(
+        Code::ProtocolMismatch,
+        format!("is the node of the gateway's own machine, and of an earlier release than the gateway{releases}"),
+        format!("restart the node: {RESTART_NODE}"),
+        "the node is of an earlier release than its gateway; restart the node",
+    )
+    .command(RESTART_NODE.to_owned())
+    .evidence("nodeVersion", node)
+    .evidence("gatewayVersion", gateway)
+    .evidence("older", "client")
 }
 
 #[derive(Clone, Copy)]
@@ -82,18 +111,27 @@ enum Older {
 }
 
 impl Older {
-    fn way_out(self) -> &'static str {
-        match self {
-            Self::Client => "update the client",
-            Self::Gateway => "update the gateway, or use a client of its version",
-            Self::Unknown => "update the older side",
+    fn way_out(self, program: Program) -> &'static str {
+        match (self, program) {
+            // It comes from the gateway, and the browser keeps it.
+            (Self::Client | Self::Gateway, Program::Page) => "reload the page",
+            (Self::Client, Program::OpenClaw) => "update the client",
+            (Self::Client, Program::Other) => "update that program",
+            (Self::Gateway, Program::OpenClaw) => {
+                "update the gateway, or use a client of its version"
+            }
+            (Self::Gateway, Program::Other) => {
+                "update the gateway, or use a version of that program that fits it"
+            }
+            (Self::Unknown, _) => "update the older side",
         }
     }
 
-    fn command(self) -> Option<String> {
-        match self {
-            Self::Client | Self::Gateway => Some("openclaw update".to_owned()),
-            Self::Unknown => None,
+    /// `openclaw update` updates what comes with the command line, and nothing else.
+    fn command(self, program: Program) -> Option<String> {
+        match (self, program) {
+            (Self::Client | Self::Gateway, Program::OpenClaw) => Some("openclaw update".to_owned()),
+            _ => None,
         }
     }
 
@@ -106,6 +144,27 @@ impl Older {
     }
 }
 
+/// What a client is part of.
+#[derive(Clone, Copy)]
+enum Program {
+    /// The command line, and what it starts.
+    OpenClaw,
+    /// The Control UI.
+    Page,
+    /// An app, or somebody else's program.
+    Other,
+}
+
+impl Program {
+    fn of(case: &Case<'_>) -> Self {
+        match case.claims.client_id.as_str() {
+            "cli" | "gateway-client" | "node-host" | "openclaw-tui" | "tui" => Self::OpenClaw,
+            "openclaw-control-ui" => Self::Page,
+            _ => Self::Other,
+        }
+    }
+}
+
 fn range(min: Option<i64>, max: Option<i64>) -> String {
     match (min, max) {
         (Some(min), Some(max)) if min == max => min.to_string(),
@@ -114,3 +173,5 @@ fn range(min: Option<i64>, max: Option<i64>) -> String {
         (None, None) => "of an unknown version".to_owned(),
     }
 }
+
+const RESTART_NODE: &str = "openclaw node restart";

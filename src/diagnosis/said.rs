@@ -16,8 +16,14 @@ pub(super) enum Said {
     Credential(Credential),
     /// Too many wrong credentials from one address.
     RateLimited,
+    /// The gateway asks for a secret of this kind, and has none itself.
+    Unconfigured(&'static str),
     /// What the proxy in front says about the user.
     ProxyUser,
+    /// It goes by users, and nobody has told it which one this is.
+    VerifiedUser,
+    /// The user's profile cannot be looked up.
+    Profile,
     /// There is no device identity.
     NoDevice,
     /// The page that the browser shows.
@@ -28,6 +34,8 @@ pub(super) enum Said {
     Proof(Fault),
     /// The protocol version.
     Protocol,
+    /// The gateway's own node, of an earlier release than the gateway.
+    OldNode,
     /// A field that the gateway's schema does not have, or misses.
     Schema,
     /// It starts or restarts.
@@ -53,6 +61,7 @@ pub(super) enum Credential {
     DeviceToken,
     DeviceScopes,
     Bootstrap,
+    Tailscale,
 }
 
 /// What is wrong with the proof.
@@ -105,8 +114,16 @@ fn by_code(code: &str) -> Option<Said> {
         "AUTH_DEVICE_TOKEN_MISMATCH" => Said::Credential(Credential::DeviceToken),
         "AUTH_SCOPE_MISMATCH" => Said::Credential(Credential::DeviceScopes),
         "AUTH_BOOTSTRAP_TOKEN_INVALID" => Said::Credential(Credential::Bootstrap),
+        "AUTH_TAILSCALE_IDENTITY_MISSING"
+        | "AUTH_TAILSCALE_PROXY_MISSING"
+        | "AUTH_TAILSCALE_WHOIS_FAILED"
+        | "AUTH_TAILSCALE_IDENTITY_MISMATCH" => Said::Credential(Credential::Tailscale),
+        "AUTH_TOKEN_NOT_CONFIGURED" => Said::Unconfigured("token"),
+        "AUTH_PASSWORD_NOT_CONFIGURED" => Said::Unconfigured("password"),
         "AUTH_RATE_LIMITED" => Said::RateLimited,
-        "AUTH_IDENTITY_HEADER_REQUIRED" | "AUTH_VERIFIED_USER_REQUIRED" => Said::ProxyUser,
+        "AUTH_IDENTITY_HEADER_REQUIRED" => Said::ProxyUser,
+        "AUTH_VERIFIED_USER_REQUIRED" => Said::VerifiedUser,
+        "AUTHENTICATED_PROFILE_UNAVAILABLE" => Said::Profile,
         "CONTROL_UI_DEVICE_IDENTITY_REQUIRED" | "DEVICE_IDENTITY_REQUIRED" => Said::NoDevice,
         "CONTROL_UI_ORIGIN_NOT_ALLOWED" => Said::Origin,
         "CONTROL_UI_BUILD_MISMATCH" => Said::StaleBuild,
@@ -116,7 +133,7 @@ fn by_code(code: &str) -> Option<Said> {
         "DEVICE_AUTH_NONCE_MISMATCH" => Said::Proof(Fault::NonceForeign),
         "DEVICE_AUTH_DEVICE_ID_MISMATCH" => Said::Proof(Fault::DeviceId),
         "DEVICE_AUTH_PUBLIC_KEY_INVALID" => Said::Proof(Fault::PublicKey),
-        "CLIENT_VERSION_MISMATCH" => Said::Protocol,
+        "CLIENT_VERSION_MISMATCH" => Said::OldNode,
         _ => return None,
     })
 }
@@ -131,11 +148,17 @@ fn by_words(code: &str, message: &str) -> Said {
         ),
         ("token mismatch", Said::Credential(Credential::Mismatch)),
         ("password mismatch", Said::Credential(Credential::Mismatch)),
+        ("token not configured", Said::Unconfigured("token")),
+        ("password not configured", Said::Unconfigured("password")),
         ("token missing", Said::Credential(Credential::Missing)),
         ("password missing", Said::Credential(Credential::Missing)),
         (
             "bootstrap token invalid",
             Said::Credential(Credential::Bootstrap),
+        ),
+        (
+            "unauthorized: tailscale",
+            Said::Credential(Credential::Tailscale),
         ),
         ("too many failed authentication attempts", Said::RateLimited),
         ("control ui requires", Said::NoDevice),
@@ -156,7 +179,8 @@ fn by_words(code: &str, message: &str) -> Said {
     let known = words.iter().find(|(words, _)| message.contains(words));
     match known {
         Some((_, said)) => *said,
-        None if code == "UNAVAILABLE" => Said::Unavailable,
+        // What it cannot do at any other time, it says in other words.
+        None if code == "UNAVAILABLE" && message.contains("starting") => Said::Unavailable,
         None => Said::Other,
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::approval::{Candidate, Listing};
 use crate::config::Policy;
-use crate::device::{DeviceId, DeviceRecord};
+use crate::device::{DeviceId, DeviceRecord, is_paired_by_code};
 use crate::handshake::message::OPERATOR;
 use crate::profile::{Profile, ScopeCheck, Version};
 use crate::scope::{ADMIN, PAIRING, READ, ScopeSet, WRITE};
@@ -282,13 +282,11 @@ impl Check {
 
 /// Apps that pair with a setup code never see the shared secret.
 fn has_no_other_credential(record: &DeviceRecord) -> bool {
-    let client = record.client_id.as_deref().unwrap_or_default();
-    PAIRED_BY_CODE.contains(&client)
+    record.client_id.as_deref().is_some_and(is_paired_by_code)
 }
 
 /// What the clients of gateways up to 2026.2.21 ask for.
 const ASKED_EARLY: [&str; 5] = [ADMIN, "operator.approvals", PAIRING, READ, WRITE];
-const PAIRED_BY_CODE: [&str; 3] = ["openclaw-ios", "openclaw-android", "openclaw-watchos"];
 /// From here on a rotation keeps to what was approved.
 const BASELINE: Version = Version::v2026(2, 21);
 

@@ -62,6 +62,33 @@ fn wrong_token(scene: Scene) -> Scene {
         .with(|s| s.claims.auth.token = Some("an-old-shared-secret".to_owned()))
 }
 
+/// A client of this machine at a gateway that wants a proxy to name its user.
+fn past_the_proxy(version: &str, reason: &str) -> Scene {
+    let details = match reason {
+        "" => Value::Null,
+        reason => json!({"code": "AUTH_UNAUTHORIZED", "authReason": reason}),
+    };
+    scene(version, refused("unauthorized", details))
+        .with(|s| s.auth = GatewayAuth::trusted_proxy("x-forwarded-user"))
+}
+
+fn bad_setup_code(version: &str) -> Scene {
+    let words = "unauthorized: bootstrap token invalid or expired (scan a fresh setup code)";
+    scene(
+        version,
+        refused(words, code("AUTH_BOOTSTRAP_TOKEN_INVALID")),
+    )
+    .unknown(Unidentified::Credential)
+    .with(|s| s.claims.auth.bootstrap_token = Some("a-setup-code".to_owned()))
+}
+
+/// The gateway's configuration was read, and holds no token.
+fn of_this_run(scene: &mut Scene) {
+    scene.auth = GatewayAuth::Unknown;
+    scene.facts.auth_from = String::new();
+    scene.facts.lacks_token = true;
+}
+
 #[expect(clippy::too_many_lines, reason = "it is a table")]
 fn table() -> Vec<(&'static str, Scene)> {
     let node = |s: &mut Scene| {
@@ -288,6 +315,100 @@ fn table() -> Vec<(&'static str, Scene)> {
             .with(|s| s.claims.auth.bootstrap_token = Some("a-setup-code".to_owned())),
         ),
         (
+            "F7, 2026.9.6: a join code of a node",
+            bad_setup_code("2026.9.6").with(node),
+        ),
+        ("F7, 2026.7.35: a node with a setup code", bad_setup_code("2026.7.35").with(node)),
+        (
+            "F6, 2026.7.35: an app that pairs with a code",
+            scene(
+                "2026.7.35",
+                refused(DEVICE_TOKEN, code("AUTH_DEVICE_TOKEN_MISMATCH")),
+            )
+            .by_device_token()
+            .unknown(Unidentified::Credential)
+            .with(|s| s.claims.client_id = "openclaw-ios".to_owned()),
+        ),
+        (
+            "F1, 2026.7.35: an app with a narrow device token",
+            scene(
+                "2026.7.35",
+                refused("unauthorized: scope mismatch", code("AUTH_SCOPE_MISMATCH")),
+            )
+            .by_device_token()
+            .with(|s| s.claims.client_id = "openclaw-android".to_owned()),
+        ),
+        (
+            "F7, 2026.2.19: a node without a token",
+            scene("2026.2.19", refused(MISSING, Value::Null))
+                .unknown(Unidentified::Credential)
+                .with(node)
+                .with(|s| {
+                    s.claims.auth.token = None;
+                    s.claims.client_version = Some("dev".to_owned());
+                }),
+        ),
+        (
+            "F7, 2026.3.13: a node without a token",
+            scene("2026.3.13", refused(MISSING, code("AUTH_TOKEN_MISSING")))
+                .unknown(Unidentified::Credential)
+                .with(node)
+                .with(|s| s.claims.auth.token = None),
+        ),
+        (
+            "F7: a gateway without a token of its own",
+            scene(
+                "2026.9.6",
+                refused(
+                    "unauthorized: gateway token not configured on gateway (set gateway.auth.token)",
+                    code("AUTH_TOKEN_NOT_CONFIGURED"),
+                ),
+            ),
+        ),
+        (
+            "F7, 2026.2.19: a gateway without a password of its own",
+            scene(
+                "2026.2.19",
+                refused(
+                    "unauthorized: gateway password not configured on gateway (set gateway.auth.password)",
+                    Value::Null,
+                ),
+            ),
+        ),
+        (
+            "F7, 2026.9.6: Tailscale vouches for nobody",
+            scene(
+                "2026.9.6",
+                refused(
+                    "unauthorized: tailscale identity missing (use Tailscale Serve auth or gateway token/password)",
+                    code("AUTH_TAILSCALE_IDENTITY_MISSING"),
+                ),
+            )
+            .unknown(Unidentified::Credential)
+            .afar()
+            .with(|s| s.claims.auth.token = None),
+        ),
+        (
+            "F7, 2026.9.6: no token, and the gateway made itself one",
+            scene("2026.9.6", refused(MISSING, code("AUTH_TOKEN_MISSING")))
+                .unknown(Unidentified::Credential)
+                .with(|s| s.claims.auth.token = None)
+                .with(of_this_run),
+        ),
+        (
+            "F7: a wrong token, and the gateway made itself one",
+            wrong_token(scene("2026.9.6", refused(TOKEN, code("AUTH_TOKEN_MISMATCH"))))
+                .with(of_this_run)
+                .with(|s| s.profile = crate::profile::Profile::default()),
+        ),
+        (
+            "F7, 2026.3.24: no token, and the gateway has written down the one that it made",
+            scene("2026.3.24", refused(MISSING, code("AUTH_TOKEN_MISSING")))
+                .unknown(Unidentified::Credential)
+                .with(|s| s.claims.auth.token = None)
+                .with(of_this_run),
+        ),
+        (
             "F7, 2026.9.6: locked out",
             scene("2026.9.6", {
                 let mut error = refused(
@@ -402,6 +523,97 @@ fn table() -> Vec<(&'static str, Scene)> {
             .page("https://chat.example"),
         ),
         (
+            "F11, 2026.9.6: a client of this machine past the proxy",
+            past_the_proxy("2026.9.6", "trusted_proxy_untrusted_source"),
+        ),
+        (
+            "F11, 2026.9.6: the same where the shim knows of a password",
+            past_the_proxy("2026.9.6", "trusted_proxy_loopback_source").with(|s| {
+                if let GatewayAuth::TrustedProxy { password, .. } = &mut s.auth {
+                    *password = Some(Secret::new("right-password"));
+                }
+            }),
+        ),
+        (
+            "F11, 2026.9.6: the same without a device",
+            scene(
+                "2026.9.6",
+                json!({"code": "NOT_PAIRED", "message": "device identity required",
+                    "details": {"code": "DEVICE_IDENTITY_REQUIRED"}}),
+            )
+            .without_device()
+            .with(|s| s.auth = GatewayAuth::trusted_proxy("x-forwarded-user")),
+        ),
+        (
+            "F11, 2026.3.24: the same, which knows no such password",
+            past_the_proxy("2026.3.24", "trusted_proxy_untrusted_source"),
+        ),
+        (
+            "F11, 2026.2.19: the bare word",
+            past_the_proxy("2026.2.19", ""),
+        ),
+        (
+            "F11: a header is missing",
+            scene(
+                "2026.9.6",
+                refused(
+                    "unauthorized",
+                    json!({"code": "AUTH_IDENTITY_HEADER_REQUIRED",
+                        "authReason": "trusted_proxy_missing_header_x-team"}),
+                ),
+            )
+            .page("https://chat.example")
+            .with(|s| s.auth = GatewayAuth::trusted_proxy("x-forwarded-user")),
+        ),
+        (
+            "F11, 2026.9.6: a proxy on another address of the gateway's machine",
+            scene(
+                "2026.9.6",
+                refused(
+                    "unauthorized",
+                    json!({"code": "AUTH_UNAUTHORIZED", "authReason": "trusted_proxy_local_interface_source"}),
+                ),
+            )
+            .page("https://chat.example")
+            .with(|s| {
+                s.auth = GatewayAuth::trusted_proxy("x-forwarded-user");
+                s.visit.user = Some("jo".to_owned());
+            }),
+        ),
+        (
+            "F11, 2026.9.6: gateway.roles, and a device token",
+            scene(
+                "2026.9.6",
+                refused(
+                    "operator role policies require a verified user identity for this authentication method",
+                    code("AUTH_VERIFIED_USER_REQUIRED"),
+                ),
+            )
+            .by_device_token(),
+        ),
+        (
+            "F11, 2026.9.6: gateway.roles, and a gateway that asks for nothing",
+            scene(
+                "2026.9.6",
+                refused(
+                    "operator role policies require a verified user identity for this authentication method",
+                    code("AUTH_VERIFIED_USER_REQUIRED"),
+                ),
+            )
+            .with(|s| s.auth = GatewayAuth::None),
+        ),
+        (
+            "F11, 2026.9.6: a profile that cannot be looked up",
+            scene(
+                "2026.9.6",
+                json!({"code": "UNAVAILABLE", "message": "Authenticated profile verification is unavailable.",
+                    "retryable": true, "retryAfterMs": 1000,
+                    "details": {"code": "AUTHENTICATED_PROFILE_UNAVAILABLE"}}),
+            )
+            .page("https://chat.example")
+            .with(|s| s.auth = GatewayAuth::trusted_proxy("x-forwarded-user")),
+        ),
+        (
             "F15, 2026.2.19: the client's clock is behind",
             scene("2026.2.19", refused("device signature expired", Value::Null))
                 .afar()
@@ -514,6 +726,41 @@ fn table() -> Vec<(&'static str, Scene)> {
             ),
         ),
         (
+            "F16: an older page",
+            scene(
+                "2026.9.6",
+                refused("protocol mismatch", json!({"code": "PROTOCOL_MISMATCH", "expectedProtocol": 4})),
+            )
+            .page("https://chat.example"),
+        ),
+        (
+            "F16: somebody else's program that is older",
+            scene(
+                "2026.9.6",
+                refused("protocol mismatch", json!({"code": "PROTOCOL_MISMATCH", "expectedProtocol": 4})),
+            )
+            .with(|s| s.claims.client_id = "their-program".to_owned()),
+        ),
+        (
+            "F16: a field of somebody else's program",
+            scene(
+                "2026.9.6",
+                refused("invalid connect params: at /auth: unexpected property 'x'", Value::Null),
+            )
+            .with(|s| s.claims.client_id = "their-program".to_owned()),
+        ),
+        (
+            "F16, 2026.9.6: the gateway's own node, from before an update",
+            scene(
+                "2026.9.6",
+                refused(
+                    "client version mismatch",
+                    json!({"code": "CLIENT_VERSION_MISMATCH", "clientVersion": "2026.9.5", "gatewayVersion": "2026.9.6"}),
+                ),
+            )
+            .with(node),
+        ),
+        (
             "F16, 2026.9.6: a page of another build",
             scene(
                 "2026.9.6",
@@ -529,6 +776,13 @@ fn table() -> Vec<(&'static str, Scene)> {
                 "2026.5.7",
                 json!({"code": "UNAVAILABLE", "message": "gateway starting; retry shortly", "retryable": true,
                     "retryAfterMs": 500, "details": {"reason": "startup-sidecars"}}),
+            ),
+        ),
+        (
+            "unavailable, but not at its start",
+            scene(
+                "2026.9.6",
+                json!({"code": "UNAVAILABLE", "message": "gateway receiver handoff failed"}),
             ),
         ),
         (

@@ -7,7 +7,7 @@ use super::scene::{Scene, scene};
 use crate::identity::Unidentified;
 use crate::ws::close::MAX_REASON;
 
-const CODES: [&str; 24] = [
+const CODES: [&str; 28] = [
     "",
     "PAIRING_REQUIRED",
     "AUTH_REQUIRED",
@@ -18,7 +18,11 @@ const CODES: [&str; 24] = [
     "AUTH_SCOPE_MISMATCH",
     "AUTH_BOOTSTRAP_TOKEN_INVALID",
     "AUTH_RATE_LIMITED",
+    "AUTH_IDENTITY_HEADER_REQUIRED",
     "AUTH_VERIFIED_USER_REQUIRED",
+    "AUTHENTICATED_PROFILE_UNAVAILABLE",
+    "AUTH_TOKEN_NOT_CONFIGURED",
+    "AUTH_TAILSCALE_PROXY_MISSING",
     "CONTROL_UI_DEVICE_IDENTITY_REQUIRED",
     "DEVICE_IDENTITY_REQUIRED",
     "CONTROL_UI_ORIGIN_NOT_ALLOWED",
