@@ -7,6 +7,7 @@ use super::draft::Draft;
 use super::text::Secrets;
 use crate::findings::Code;
 use crate::gateway::GatewayAuth;
+use crate::profile::Version;
 
 pub(super) fn no_device(case: &Case<'_>) -> Draft {
     if matches!(case.auth, GatewayAuth::TrustedProxy { .. }) {
@@ -84,7 +85,11 @@ pub(super) fn origin(case: &Case<'_>) -> Draft {
         .evidence("origin", shown);
     };
     let entry = page.origin();
+    if !page.is_of_the_web() && !lists_any_scheme(case) {
+        return no_such_entry(case, entry);
+    }
     let command = allow(case, &entry);
+    let proviso = proviso(case, &page);
     Draft::new(
         Code::OriginNotAllowed,
         format!(
@@ -92,13 +97,55 @@ pub(super) fn origin(case: &Case<'_>) -> Draft {
         ),
         match &command {
             Some(command) => {
-                format!("add \"{entry}\" to it with: {command} (up to 2026.5, restart the gateway)")
+                format!("add \"{entry}\" to it with: {command}{proviso}")
             }
-            None => format!("add \"{entry}\" to it in the gateway's openclaw.json"),
+            None => format!("add \"{entry}\" to it in the gateway's openclaw.json{proviso}"),
         },
         format!("add \"{entry}\" to gateway.controlUi.allowedOrigins"),
     )
     .command(command)
+    .evidence("origin", entry)
+}
+
+/// Whether an entry can name a page of another scheme, as a browser's extensions have: from 2026.7.35. Up to 2026.3.24 the
+/// gateway takes all of them for the same, which has no name.
+fn lists_any_scheme(case: &Case<'_>) -> bool {
+    let version = case.profile.version;
+    !case.profile.early && version.is_none_or(|version| version >= FIRST_WITH_ANY_SCHEME)
+}
+
+/// What else is to be known of an entry, which depends on the gateway's version.
+fn proviso(case: &Case<'_>, page: &Page) -> &'static str {
+    if page.is_of_the_web() {
+        return " (up to 2026.5, restart the gateway)";
+    }
+    match case.profile.version {
+        Some(_) => "",
+        None => " (gateways before 2026.7 take no such entry)",
+    }
+}
+
+fn no_such_entry(case: &Case<'_>, entry: String) -> Draft {
+    let takes_all = case
+        .profile
+        .version
+        .is_some_and(|version| version >= FIRST_WITH_WILDCARD);
+    let way_out = match takes_all {
+        true => {
+            "update the gateway (from 2026.7 it takes such an entry), or allow \"*\" there, which lets pages from anywhere \
+             ask"
+        }
+        false => "update the gateway (from 2026.7 it takes such an entry)",
+    };
+    Draft::new(
+        Code::OriginNotAllowed,
+        format!(
+            "comes from the page {entry}, which no entry of gateway.controlUi.allowedOrigins can name by itself on this \
+             gateway"
+        ),
+        way_out,
+        format!("update the gateway to allow {entry} by itself"),
+    )
     .evidence("origin", entry)
 }
 
@@ -141,7 +188,11 @@ impl Page {
             None => (rest, None),
         };
         let plain = |c: char| c.is_ascii_alphanumeric() || "-._[]:".contains(c);
-        let known = matches!(scheme.as_str(), "http" | "https");
+        let known = scheme.starts_with(|c: char| c.is_ascii_lowercase())
+            && scheme.len() <= LONGEST_SCHEME
+            && scheme
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
         let sane = !host.is_empty()
             && host.len() <= LONGEST_ORIGIN
             && host.chars().all(plain)
@@ -162,6 +213,10 @@ impl Page {
         }
     }
 
+    fn is_of_the_web(&self) -> bool {
+        matches!(self.scheme.as_str(), "http" | "https")
+    }
+
     /// Browsers give pages their keys only on HTTPS and on this machine (Secure Contexts, W3C, §3.1).
     fn is_insecure(&self) -> bool {
         let name = self.host.trim_matches(['[', ']']);
@@ -175,3 +230,6 @@ impl Page {
 }
 
 const LONGEST_ORIGIN: usize = 120;
+const LONGEST_SCHEME: usize = 40;
+const FIRST_WITH_ANY_SCHEME: Version = Version::v2026(7, 0);
+const FIRST_WITH_WILDCARD: Version = Version::v2026(3, 13);

@@ -53,6 +53,7 @@ const DEVICE_TOKEN: &str = "unauthorized: device token mismatch (rotate/reissue 
 const TOKEN: &str = "unauthorized: gateway token mismatch (provide gateway auth token)";
 const MISSING: &str = "unauthorized: gateway token missing (provide gateway auth token)";
 const ORIGIN: &str = "origin not allowed (open the Control UI from the gateway host or allow it in gateway.controlUi.allowedOrigins)";
+const EXTENSION: &str = "chrome-extension://abcdefghijklmnopabcdefghijklmnop";
 const NO_DEVICE: &str =
     "control ui requires device identity (use HTTPS or localhost secure context)";
 
@@ -485,6 +486,22 @@ fn table() -> Vec<(&'static str, Scene)> {
             scene("2026.9.6", refused(ORIGIN, code("CONTROL_UI_ORIGIN_NOT_ALLOWED")))
                 .page("https://other.example")
                 .with(|s| s.facts.allowed_origins = None),
+        ),
+        (
+            "F9, 2026.9.6: an extension's page",
+            scene("2026.9.6", refused(ORIGIN, code("CONTROL_UI_ORIGIN_NOT_ALLOWED"))).page(EXTENSION),
+        ),
+        (
+            "F9, 2026.3.13: an extension's page",
+            scene("2026.3.13", refused(ORIGIN, code("CONTROL_UI_ORIGIN_NOT_ALLOWED"))).page(EXTENSION),
+        ),
+        (
+            "F9, 2026.2.19: an extension's page",
+            scene("2026.2.19", refused(ORIGIN, Value::Null)).page(EXTENSION),
+        ),
+        (
+            "F9: a page that hides where it is from",
+            scene("2026.9.6", refused(ORIGIN, code("CONTROL_UI_ORIGIN_NOT_ALLOWED"))).page("null"),
         ),
         (
             "F9: an origin that is none",
