@@ -25,6 +25,11 @@ pub fn asks(known: &Known, client_id: &str, client_mode: &str, is_node: bool) ->
     match (client_id, client_mode) {
         _ if is_node => Asks::Node,
         (_, "probe") | ("openclaw-probe", _) => Asks::Sets(vec![set(&[READ])]),
+        // The terminal interface, by its names until and since.
+        ("gateway-client", "ui") if known.since(FIRST_PER_COMMAND) == Certainty::Certain => {
+            Asks::Sets(vec![set(&TERMINAL)])
+        }
+        ("openclaw-tui", _) => Asks::Sets(vec![set(&TERMINAL)]),
         ("cli", _) | ("gateway-client", _) | (_, "cli" | "backend") => {
             command_line(known).map_or(Asks::Unknown, Asks::Sets)
         }
@@ -37,11 +42,24 @@ pub fn asks(known: &Known, client_id: &str, client_mode: &str, is_node: bool) ->
 
 /// The same for this host's own command line and agents, which need no device on some versions.
 #[must_use]
-pub fn of_host(known: &Known, client_id: &str, client_mode: &str, is_node: bool) -> Asks {
-    if !is_node && known.since(FIRST_WITHOUT_DEVICE) == Certainty::Certain {
+pub fn of_host(
+    known: &Known,
+    client_id: &str,
+    client_mode: &str,
+    is_node: bool,
+    has_secret: bool,
+) -> Asks {
+    if !is_node && needs_no_device(known, has_secret) {
         return Asks::NoDevice;
     }
     asks(known, client_id, client_mode, is_node)
+}
+
+/// Whether this host's own command line shows no device: where there is a shared secret. One that the gateway made up for
+/// a run of its own is in no file, and the command line has nothing but its device then (2026.9.6).
+#[must_use]
+pub fn needs_no_device(known: &Known, has_secret: bool) -> bool {
+    has_secret && known.since(FIRST_WITHOUT_DEVICE) == Certainty::Certain
 }
 
 /// What a command line asks for on one version or another: for a gateway that does not tell its own.
@@ -145,6 +163,8 @@ fn set(names: &[&str]) -> ScopeSet {
 }
 
 const THREE: [&str; 3] = [ADMIN, "operator.approvals", PAIRING];
+/// 2026.9.6.
+const TERMINAL: [&str; 4] = [ADMIN, READ, WRITE, "operator.approvals"];
 const FIVE: [&str; 5] = [ADMIN, READ, WRITE, "operator.approvals", PAIRING];
 const LAST_FULLY_LITERAL: Version = Version::v2026(2, 20);
 const LAST_THREE: Version = Version::v2026(2, 21);
@@ -216,6 +236,12 @@ mod tests {
             ((9, 6), "cli", "probe", "read alone"),
             (
                 (9, 6),
+                "openclaw-tui",
+                "ui",
+                "admin, approvals, read, write together",
+            ),
+            (
+                (9, 6),
                 "openclaw-ios",
                 "ui",
                 "not known for this client and version",
@@ -236,15 +262,20 @@ mod tests {
     #[test]
     fn the_hosts_own_command_line_needs_no_device_from_2026_7_1() {
         assert_eq!(
-            of_host(&at(Version::v2026(7, 1)), "cli", "cli", false),
+            of_host(&at(Version::v2026(7, 1)), "cli", "cli", false, true),
             Asks::NoDevice
         );
         assert_ne!(
-            of_host(&at(Version::v2026(6, 11)), "cli", "cli", false),
+            of_host(&at(Version::v2026(9, 6)), "cli", "cli", false, false),
+            Asks::NoDevice,
+            "without a secret its device is all that it has"
+        );
+        assert_ne!(
+            of_host(&at(Version::v2026(6, 11)), "cli", "cli", false, true),
             Asks::NoDevice
         );
         assert_eq!(
-            of_host(&at(Version::v2026(2, 19)), "node-host", "node", true),
+            of_host(&at(Version::v2026(2, 19)), "node-host", "node", true, true),
             Asks::Node
         );
     }

@@ -254,6 +254,14 @@ fn configuration(config: &Config, details: &Details) -> Configuration {
     }
 }
 
+impl Configuration {
+    /// Whether there is a secret that everybody shares, as far as it is known here.
+    #[must_use]
+    pub const fn has_shared_secret(&self) -> bool {
+        matches!(self.auth, GatewayAuth::Token(_) | GatewayAuth::Password(_))
+    }
+}
+
 impl ShimLook {
     /// The version that the gateway has told the shim that runs.
     fn told_version(&self) -> Option<(Version, String)> {

@@ -85,7 +85,7 @@ fn store_lines(look: &Look) -> Vec<String> {
     };
     let form = match store.form {
         Some(Form::Database) => "database, as from 2026.8.2",
-        _ => "files, as up to 2026.7.1",
+        _ => "files, as up to 2026.7",
     };
     let written = store
         .app_version
@@ -118,7 +118,7 @@ fn shim_lines(look: &Look) -> Vec<String> {
         || "of a version that it was not told".to_owned(),
         |version| version.to_string(),
     );
-    vec![
+    let mut lines = vec![
         safe(&format!(
             "{listen}: scope-shim {} runs as process {}; {}",
             running.version,
@@ -131,7 +131,11 @@ fn shim_lines(look: &Look) -> Vec<String> {
             running.state.replace('_', " "),
             scopes(&running.max_scopes)
         )),
-    ]
+    ];
+    if let Some(why) = &running.why {
+        lines.push(safe(&format!("it has no session of its own: {why}")));
+    }
+    lines
 }
 
 fn device_words(look: &Look) -> String {

@@ -75,7 +75,8 @@ fn subject<'a>(look: &'a Look, record: &'a DeviceRecord) -> Subject<'a> {
     let remote_ip = provenance.and_then(|provenance| provenance.remote_ip.as_deref());
     // A command line that pairs from this machine without being its own is another user's, or of another state.
     let asks = if is_host {
-        asks::of_host(&look.version, id, mode, is_node)
+        let has_secret = look.configuration.has_shared_secret();
+        asks::of_host(&look.version, id, mode, is_node, has_secret)
     } else {
         asks::asks(&look.version, id, mode, is_node)
     };

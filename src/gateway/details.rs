@@ -15,7 +15,7 @@ use crate::secret::Secret;
 /// What somebody who looks for a fault wants to know of the gateway's configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Details {
-    /// `gateway.bind`.
+    /// `gateway.bind`; for "custom" the address that it stands for.
     pub bind: Option<String>,
     /// Whether a page is allowed when its host is the one it asks for.
     pub host_origin_allowed: bool,
@@ -66,7 +66,10 @@ pub fn details(facts: &GatewayFacts, environment: &Environment) -> Details {
     let text = |key: &str| document.get(key).and_then(Value::as_str).map(str::to_owned);
     let fallback = "gateway.controlUi.dangerouslyAllowHostHeaderOriginFallback";
     Details {
-        bind: text("gateway.bind"),
+        bind: match text("gateway.bind") {
+            Some(bind) if bind == "custom" => text("gateway.customBindHost").or(Some(bind)),
+            bind => bind,
+        },
         host_origin_allowed: document.get(fallback) == Some(&Value::Bool(true)),
         secrets: secrets(facts, document, &variables, environment),
     }

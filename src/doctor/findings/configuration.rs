@@ -128,7 +128,11 @@ fn unknown_proxies(look: &Look) -> Option<Finding> {
 
 fn is_open(configuration: &Configuration) -> bool {
     let bind = configuration.bind.as_deref();
-    bind.is_some_and(|bind| !matches!(bind, "loopback" | "127.0.0.1" | "::1" | "auto"))
+    let is_loopback = |bind: &str| {
+        let address = bind.parse::<std::net::IpAddr>();
+        matches!(bind, "loopback" | "auto") || address.is_ok_and(|ip| ip.is_loopback())
+    };
+    bind.is_some_and(|bind| !is_loopback(bind))
 }
 
 /// Browsers' pages are checked on every version from 2026.2.26.
@@ -160,7 +164,12 @@ fn origins(look: &Look) -> Option<Finding> {
             "gateway.controlUi.allowedOrigins: [\"{scheme}://<name or address in the browser's address bar>:{port}\"] in \
              openclaw.json"
         ));
-    finding.if_holds(look.version.since(Version::v2026(2, 22)))
+    // Later ones (seen: 2026.9.6) take pages of private addresses and of .local and .ts.net names that ask their own host.
+    let early = look
+        .version
+        .within(Version::v2026(2, 22), Version::v2026(3, 24));
+    let later = look.version.since(Version::v2026(3, 25));
+    finding.if_holds(early.max(later.min(Certainty::Possible)))
 }
 
 /// A browser signs only in a secure context.

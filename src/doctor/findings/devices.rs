@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Finding, requests};
 use crate::device::{DeviceRecord, OperatorToken};
-use crate::doctor::asks::{Asks, refused_literally};
+use crate::doctor::asks::{self, Asks, refused_literally};
 use crate::doctor::known::Certainty;
 use crate::doctor::look::{Look, StoredToken};
 use crate::doctor::subject::{Subject, subjects};
@@ -172,12 +172,13 @@ fn platform(look: &Look, subject: &Subject<'_>) -> Option<Finding> {
             "its key is on this machine now, which is {}",
             look.platform
         ));
-    finding.if_holds(look.version.since(Version::v2026(2, 22)))
+    finding.if_holds(look.version.since(Version::v2026(2, 26)))
 }
 
 fn over_wide(look: &Look, subject: &Subject<'_>) -> Option<Finding> {
     let record = subject.record;
-    if !record.approved_scopes.names(ADMIN) || is_of_a_shim(record) {
+    // What this host's own command line holds may be all that it comes in by.
+    if !record.approved_scopes.names(ADMIN) || is_of_a_shim(record) || subject.is_host {
         return None;
     }
     let provenance = look.store.provenance.get(&record.device_id);
@@ -186,7 +187,8 @@ fn over_wide(look: &Look, subject: &Subject<'_>) -> Option<Finding> {
     let modest = modest_client(record);
     let why = match (modest, is_silent) {
         (Some(client), _) => format!("{client} never needs operator.admin"),
-        // What its clients ask for is not too much.
+        // What its clients ask for is not too much; of OpenClaw's own programs the gateway knows what that is.
+        (None, true) if subject.asks == Asks::Unknown && is_openclaws(record) => return None,
         (None, true) if subject.asks.needed().names_all(&record.approved_scopes) => return None,
         (None, true) => "nobody approved it: the gateway did so silently".to_owned(),
         (None, false) => return None,
@@ -194,11 +196,21 @@ fn over_wide(look: &Look, subject: &Subject<'_>) -> Option<Finding> {
     let finding = Finding::new(Code::OverWideGrant, name(record))
         .seen(format!("holds {}", record.approved_scopes))
         .seen(why);
-    Some(finding.fix(format!(
+    let certainty = match (modest, &subject.asks) {
+        (None, Asks::Unknown) => Certainty::Possible,
+        _ => Certainty::Certain,
+    };
+    let finding = finding.fix(format!(
         "if it is not yours, or needs less: openclaw devices remove {}, and pair it again; no more silent ones: gateway.nodes.pairing.autoApproveLocal: false \
          (from 2026.8)",
         brief(record.device_id.as_str(), LONGEST_ID)
-    )))
+    ));
+    finding.if_holds(certainty)
+}
+
+fn is_openclaws(record: &DeviceRecord) -> bool {
+    let id = record.client_id.as_deref();
+    id.is_some_and(|id| id.starts_with("openclaw-"))
 }
 
 /// The device of this shim or another: it stands for others, and needs what they may hold.
@@ -220,6 +232,10 @@ fn modest_client(record: &DeviceRecord) -> Option<&'static str> {
 
 /// The client's copy of its device token against the record's. Nothing of either is shown.
 fn stale(look: &Look, stored: &StoredToken) -> Option<Finding> {
+    // Then the command line shows no device, and renews no token.
+    if asks::needs_no_device(&look.version, look.configuration.has_shared_secret()) {
+        return None;
+    }
     let snapshot = look.store.snapshot.as_ref()?;
     let record = snapshot.devices.get(&stored.device);
     let why = match record.map(|record| &record.operator_token) {

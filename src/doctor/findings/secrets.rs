@@ -6,7 +6,23 @@ use crate::findings::Code;
 use crate::gateway::{Place, Reader};
 
 pub(super) fn findings(look: &Look) -> Vec<Finding> {
-    drift(&look.secrets).into_iter().collect()
+    let drift = drift(&look.secrets);
+    drift.or_else(|| outdated(look)).into_iter().collect()
+}
+
+/// All places hold the same, and the gateway that runs does not: it reads them at its start.
+fn outdated(look: &Look) -> Option<Finding> {
+    let why = look.shim.running.as_ref()?.why.as_ref()?;
+    let is_refused = ["token mismatch", "password mismatch"]
+        .iter()
+        .any(|words| why.contains(words));
+    if !is_refused || look.secrets.is_empty() {
+        return None;
+    }
+    let finding = Finding::new(Code::SecretDrift, "the gateway that runs")
+        .seen(format!("the shim that runs has no session with it: {why}"))
+        .seen("every place that is read here holds the same secret");
+    Some(finding.fix("restart the gateway: openclaw gateway restart"))
 }
 
 /// Where the gateway takes its secret from: its process says it if it can be asked; else its file before any variable,

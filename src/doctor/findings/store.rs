@@ -104,6 +104,28 @@ fn moved(look: &Look) -> Option<Finding> {
     ))
 }
 
+/// What is seen of a device that has no record and no request, and what ends that.
+fn unpaired(look: &Look) -> (String, String) {
+    let why = look
+        .shim
+        .running
+        .as_ref()
+        .and_then(|running| running.why.as_ref());
+    match why {
+        Some(why) => (
+            format!("the shim that runs cannot pair it: {why}"),
+            "end that; the shim pairs its device by itself then".to_owned(),
+        ),
+        None => (
+            "its key is there, and the pairing store does not know it".to_owned(),
+            format!(
+                "start {}: it pairs its device, or says which request to approve",
+                look.shim.invocation.command(&["run"])
+            ),
+        ),
+    }
+}
+
 fn delegate(look: &Look) -> Option<Finding> {
     let finding = |subject: &str| Finding::new(Code::DelegateNotPaired, subject);
     match &look.shim.delegate {
@@ -125,13 +147,7 @@ fn delegate(look: &Look) -> Option<Finding> {
                         "its pairing request waits".to_owned(),
                         format!("openclaw devices approve {}", request.request_id),
                     ),
-                    None => (
-                        "its key is there, and the pairing store does not know it".to_owned(),
-                        format!(
-                            "start {}: it pairs its device, or says which request to approve",
-                            look.shim.invocation.command(&["run"])
-                        ),
-                    ),
+                    None => unpaired(look),
                 };
                 return Some(finding(&subject).seen(seen).fix(fix));
             };

@@ -10,10 +10,10 @@ use crate::device::{DeviceId, DeviceRecord, OperatorToken};
 use crate::doctor::known::Known;
 use crate::doctor::look::{
     ChallengeSeen, ClientTokens, Configuration, DelegateLook, Form, GatewayProcess, Migration,
-    Reach, Seen, ShimLook, StoreLook, StoredToken,
+    Reach, Running, Seen, ShimLook, StoreLook, StoredToken,
 };
 use crate::fixture;
-use crate::gateway::GatewayAuth;
+use crate::gateway::{GatewayAuth, Place, Reader};
 use crate::identity::store::provenance::Provenance;
 use crate::identity::store::{PendingRequest, Snapshot};
 use crate::invocation::Invocation;
@@ -58,6 +58,7 @@ fn look(month: u16, patch: u16) -> Look {
             port: Some(18_789),
             trusted_proxies: Some(vec!["127.0.0.2/32".parse().unwrap()]),
             auto_approve_local: true,
+            auth: GatewayAuth::Token(Secret::new("shared")),
             ..Configuration::default()
         },
         shim: ShimLook {
@@ -254,6 +255,30 @@ fn a_command_line_of_this_host_that_was_pinned_by_its_first_status() {
 }
 
 #[test]
+fn one_that_comes_in_by_its_device_alone_needs_what_its_commands_ask_for() {
+    let mut look = look(9, 6).with([record("d", &[READ])]).host("d");
+    look.configuration.auth = GatewayAuth::Unknown;
+    assert_eq!(codes(&look), "local-probe");
+    look.version.exact = Some((Version::v2026(7, 1), "a test".into()));
+    assert_eq!(codes(&look), "local-probe pinned-device");
+}
+
+#[test]
+fn a_shim_that_the_gateway_refuses_is_quoted() {
+    let mut look = look(9, 6);
+    look.shim.running = Some(Running {
+        why: Some("the gateway refuses the shim itself (token mismatch)".into()),
+        ..Running::default()
+    });
+    look.secrets = vec![Place {
+        name: "openclaw.json".into(),
+        reader: Reader::Both,
+        secret: Secret::new("shared"),
+    }];
+    assert_eq!(others(&look), "secret-drift");
+}
+
+#[test]
 fn the_same_on_another_machine() {
     let lines = by_version(|look| look.with([record("d", &[READ])]).remote("d"));
     insta::assert_snapshot!(lines.join("\n"), @r"
@@ -393,12 +418,20 @@ fn device_tokens_that_are_stale_or_narrow() {
         (stored("token"), ""),
         (stored("another"), "stale-device-token"),
     ];
+    // Where there is a shared secret, a later command line uses no token of its device.
+    let by_device = |month, patch| {
+        let mut look = look(month, patch);
+        look.configuration.auth = GatewayAuth::Unknown;
+        look
+    };
     for (token, expected) in table {
-        let mut look = look(8, 2).with([record("d", &[READ, PAIRING, WRITE])]);
+        let mut look = by_device(8, 2).with([record("d", &FIVE)]);
         look.client.tokens = vec![token];
         assert_eq!(codes(&look), expected);
+        look.configuration.auth = GatewayAuth::Token(Secret::new("shared"));
+        assert_eq!(codes(&look), "");
     }
-    let mut gone = look(8, 2);
+    let mut gone = by_device(8, 2);
     gone.client.tokens = vec![stored("token")];
     assert_eq!(codes(&gone), "stale-device-token");
     let narrow = DeviceRecord {
@@ -455,7 +488,16 @@ fn grants_that_nobody_needed() {
         look.store.provenance = HashMap::from([(DeviceId::new("d"), provenance)]);
         others(&look)
     };
-    assert_eq!(silent_for("some-dashboard", &FIVE), "over-wide-grant");
+    assert_eq!(silent_for("some-dashboard", &FIVE), "over-wide-grant?");
+    assert_eq!(silent_for("openclaw-ios", &FIVE), "");
+    // The only way that this host's own command line may have.
+    let mut own = look(9, 6).with([record("d", &FIVE)]).host("d");
+    let provenance = Provenance {
+        approved_via: Some("silent".into()),
+        ..Provenance::default()
+    };
+    own.store.provenance = HashMap::from([(DeviceId::new("d"), provenance)]);
+    assert_eq!(codes(&own), "local-probe");
     assert_eq!(silent_for("some-dashboard", &FIVE[1..]), "");
     // What its page asks for is not too much, whoever approved it.
     assert_eq!(silent_for("openclaw-control-ui", &FIVE), "");
@@ -564,7 +606,9 @@ fn pages_from_elsewhere() {
         others(&look)
     };
     assert_eq!(bound((2, 19), &[]), "insecure-context");
-    assert_eq!(bound((4, 21), &[]), "insecure-context origin-not-allowed");
+    assert_eq!(bound((3, 24), &[]), "insecure-context origin-not-allowed");
+    assert_eq!(bound((9, 6), &[]), "origin-not-allowed?");
+    assert_eq!(bound((4, 21), &[]), "insecure-context origin-not-allowed?");
     assert_eq!(bound((4, 21), &["https://x"]), "insecure-context");
     assert_eq!(bound((8, 2), &["https://x"]), "insecure-context");
 }

@@ -24,6 +24,8 @@ pub struct Running {
     pub delegate_paired: bool,
     /// Whether it is in touch with the gateway.
     pub state: String,
+    /// Why it is not.
+    pub why: Option<String>,
     /// The gateway's version, where the gateway has told it.
     pub gateway_version: Option<Version>,
 }
@@ -50,6 +52,7 @@ fn read(status: &Value, name: &str) -> Option<Running> {
         max_scopes: scopes.filter_map(Value::as_str).collect(),
         delegate_paired: gateway["delegate"]["paired"] == true,
         state: text(&gateway["gateway"], "state"),
+        why: gateway["gateway"]["why"].as_str().map(str::to_owned),
         gateway_version: gateway["gateway"]["version"]
             .as_str()
             .and_then(Version::parse),
