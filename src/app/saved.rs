@@ -250,3 +250,50 @@ fn read(data: &Path) -> Result<Option<(Mode, Saved)>, String> {
 const FILE: &str = "mode.json";
 /// In characters.
 const LONGEST_NAME: usize = 80;
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+    use super::*;
+    use crate::config::{Environment, Flag};
+
+    /// The configuration of a service in this home: its file's mode, and that of a flag beside it.
+    fn service(home: &Path, file: Option<&str>, flag: Option<&str>) -> Config {
+        let path = home.join("shim.toml");
+        let text = file.map_or_else(String::new, |mode| format!("mode = {mode:?}\n"));
+        fs::write(&path, text).unwrap();
+        let flags: Vec<Flag> = flag
+            .map(|mode| Flag {
+                key: "mode",
+                name: "--mode",
+                value: mode.to_owned(),
+            })
+            .into_iter()
+            .collect();
+        let environment = Environment::from_iter([("HOME", home.to_str().unwrap())]);
+        Config::load(Some(&path), &flags, &environment).unwrap()
+    }
+
+    #[test]
+    fn a_switch_while_no_shim_ran_holds_for_one_that_is_started_with_a_mode_of_its_own() {
+        let home = tempfile::tempdir().unwrap();
+        let home = home.path();
+        keep_unseen(&service(home, None, None), Mode::Off, "somebody").unwrap();
+        let started = service(home, None, Some("observe"));
+        assert_eq!(at_start(&started), Mode::Off);
+        assert_eq!(at_start(&started), Mode::Off, "nor is it forgotten");
+        let edited = service(home, None, Some("on"));
+        assert_eq!(at_start(&edited), Mode::On, "who edits has the last word");
+        assert_eq!(resolve(&edited).source, Source::Configuration);
+    }
+
+    #[test]
+    fn a_file_that_was_edited_since_has_the_last_word() {
+        let home = tempfile::tempdir().unwrap();
+        let home = home.path();
+        keep_unseen(&service(home, None, None), Mode::Off, "somebody").unwrap();
+        let edited = service(home, Some("observe"), None);
+        assert_eq!(at_start(&edited), Mode::Observe);
+    }
+}

@@ -294,3 +294,54 @@ async fn sixty_clients_at_once_stay_within_the_gateways_budget() {
         assert_eq!(handshake.await.unwrap().label().await, "ok r");
     }
 }
+
+#[tokio::test]
+async fn what_a_gateway_says_as_it_leaves_comes_through_and_so_does_what_it_is_told() {
+    let (listener, shim, _dir) = scripted().await;
+    let (mut client, mut gateway) = upgraded(&listener, shim.addr).await;
+    // Within a message: nobody knows yet what it is.
+    let request = masked(Opcode::Text, &[b'x'; 1 << 16]);
+    let (first, rest) = request.split_at(1000);
+    client.write(first).await;
+    let said = vec![b'y'; 3 << 20];
+    let says = async {
+        gateway.write_all(&said).await.unwrap();
+        gateway.shutdown().await.unwrap();
+    };
+    let hears = client.exactly(said.len());
+    let (heard, ()) = tokio::join!(hears, says);
+    assert!(heard == said, "all of it");
+    client.write(rest).await;
+    client.stream.shutdown().await.unwrap();
+    let mut told = Vec::new();
+    gateway.read_to_end(&mut told).await.unwrap();
+    assert!(told == request, "{} of {}", told.len(), request.len());
+}
+
+#[tokio::test]
+async fn another_protocol_passes_untouched() {
+    let (listener, shim, _dir) = scripted().await;
+    let mut client = RawClient::connect(shim.addr).await;
+    client
+        .write(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: other/1\r\nX-Odd-cAsE: kept\r\n\r\n")
+        .await;
+    let mut gateway = asked(&listener).await;
+    gateway
+        .write_all(
+            b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: other/1\r\n\r\n",
+        )
+        .await
+        .unwrap();
+    assert!(client.head().await.starts_with("HTTP/1.1 101 "));
+    // As the beginning of a frame it would have to be waited for.
+    for bytes in [&[0x82, 0x85][..], &[0x01]] {
+        client.write(bytes).await;
+        let mut echo = vec![0; bytes.len()];
+        let read = gateway.read_exact(&mut echo);
+        timeout(Duration::from_millis(900), read)
+            .await
+            .expect("before the handshake would be over")
+            .unwrap();
+        assert_eq!(echo, bytes);
+    }
+}

@@ -211,6 +211,29 @@ async fn a_broken_configuration_keeps_nobody_from_switching() {
 }
 
 #[tokio::test]
+async fn nor_where_the_shim_is_asked_elsewhere() {
+    let bench = Bench::new(Profile::Literal).await;
+    let socket = bench.dir.path().join("elsewhere.sock");
+    let admin = format!("[admin]\nsocket = {socket:?}\n");
+    let program = Program::start(&bench, &format!("{}{admin}", before(&bench))).await;
+    let broken = format!("listen = \"{}\"\nnonsense = 1\n{admin}", program.listen);
+    configure(&bench, &broken);
+    let outcome = said(&bench, &["mode", "off"]).await;
+    assert!(outcome.starts_with("exit: 0\nmode off, "), "{outcome}");
+}
+
+#[tokio::test]
+async fn a_gateway_that_there_is_not_is_no_answer() {
+    let (bench, _program, _connect) = scene().await;
+    let outcome = said(&bench, &["mode", "--gateway-name", "stagin"]).await;
+    assert!(outcome.starts_with("exit: 1\n"), "{outcome}");
+    assert!(
+        outcome.contains("no gateway stagin; it has: gateway"),
+        "{outcome}"
+    );
+}
+
+#[tokio::test]
 async fn a_broken_configuration_keeps_nobody_from_what_the_shim_itself_can_answer() {
     let (bench, program, connect) = scene().await;
     let waits = bench.ask(connect.device(&bench.paired(&[READ])).scopes(FULL));

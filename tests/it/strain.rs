@@ -209,6 +209,11 @@ async fn with_a_full_disk_clients_are_served_and_what_cannot_be_kept_is_said() {
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
     fs::write(dir.join("program"), env!("CARGO_BIN_EXE_scope-shim")).unwrap();
     let mut program = Program::of(&script, &bench, listen, None).await;
+    assert!(
+        program.log().contains("code=\"data-full\""),
+        "{}",
+        program.log()
+    );
     let mut session = connect.clone().run().await.admitted();
     assert_eq!(session.letters().await, "r");
     // Who switches it off in an incident is not held up by a disk, and is told.
@@ -232,8 +237,9 @@ PATH=/usr/sbin:/usr/bin:/sbin:/bin
 [ "$1" = inside ] || exec unshare --mount "$0" inside "$@"
 shift
 cp -a "$SCOPE_SHIM_DATA" "$HOME/kept"
-mount -t tmpfs -o size=256k,mode=0700 none "$SCOPE_SHIM_DATA"
+mount -t tmpfs -o size=256k,nr_inodes=64,mode=0700 none "$SCOPE_SHIM_DATA"
 cp -a "$HOME/kept/." "$SCOPE_SHIM_DATA"
 dd if=/dev/zero of="$SCOPE_SHIM_DATA/fill" bs=4096 2>/dev/null
+while mkdir "$SCOPE_SHIM_DATA/$((n=n+1))" 2>/dev/null; do :; done
 exec "$(cat "$HOME/program")" "$@"
 "#;
