@@ -121,9 +121,10 @@ fn is_the_same(one: &Handshake, other: &Handshake) -> bool {
 }
 
 fn is_current(standing: &Standing, now_ms: i64) -> bool {
-    now_ms.saturating_sub(standing.last_ms) < CURRENT_MS
+    // After the clock was set back, too.
+    now_ms.abs_diff(standing.last_ms) < CURRENT_MS
 }
 
 const MOST_RECENT: usize = 50;
 /// What nobody met for an hour is taken to be over.
-const CURRENT_MS: i64 = 3_600_000;
+const CURRENT_MS: u64 = 3_600_000;

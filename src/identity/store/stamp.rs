@@ -42,8 +42,11 @@ impl Stamp {
     /// Whether the file is older than one step of the clock that its times come from.
     fn is_settled(&self) -> bool {
         let newest = self.modified.max(self.file.changed());
-        let age = newest.and_then(|newest| self.taken.duration_since(newest).ok());
-        age.is_some_and(|age| age > CLOCK_GRAIN)
+        newest.is_some_and(|newest| match self.taken.duration_since(newest) {
+            Ok(age) => age > CLOCK_GRAIN,
+            // It was not written just now: the clock has been set back since.
+            Err(ahead) => ahead.duration() > FAR_AHEAD,
+        })
     }
 
     pub(super) fn size(&self) -> u64 {
@@ -147,6 +150,8 @@ impl FileId {
 
 /// Longer than one step of any file system's clock that a gateway is likely to run on.
 const CLOCK_GRAIN: Duration = Duration::from_millis(50);
+/// Farther than the clocks of two machines that share a file system are apart.
+const FAR_AHEAD: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {
@@ -165,6 +170,25 @@ mod tests {
         let second = Stamp::of(&path).unwrap().unwrap();
         assert!(first.looks_like(&second));
         assert!(!first.proves_unchanged(&second));
+    }
+
+    #[test]
+    fn a_file_of_a_time_to_come_is_no_fresh_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        fs::write(&path, "one").unwrap();
+        let stamp = || {
+            let now = SystemTime::now();
+            let of = Stamp::of(&path).unwrap().unwrap().without_change_time();
+            Stamp { taken: now, ..of }
+        };
+        let at = |ahead: u64| {
+            let time = SystemTime::now() + Duration::from_secs(ahead);
+            fs::File::open(&path).unwrap().set_modified(time).unwrap();
+            stamp().proves_unchanged(&stamp())
+        };
+        assert!(at(3600));
+        assert!(!at(5), "another machine's clock may be ahead");
     }
 
     #[cfg(unix)]

@@ -19,6 +19,7 @@ pub(super) struct Directories {
     watcher: Option<RecommendedWatcher>,
     /// From the top down.
     directories: Vec<Directory>,
+    files: Vec<PathBuf>,
 }
 
 struct Directory {
@@ -75,6 +76,7 @@ impl Directories {
         Self {
             watcher,
             directories,
+            files: files.to_vec(),
         }
     }
 
@@ -114,7 +116,10 @@ impl Directories {
                 complete = false;
             }
         }
-        (self, complete)
+        // What a link leads to changes where nobody watches.
+        let leads_away = |file: &PathBuf| file.is_symlink();
+        let followed = complete && !self.files.iter().any(leads_away);
+        (self, followed)
     }
 }
 

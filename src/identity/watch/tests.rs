@@ -264,3 +264,25 @@ async fn a_dropped_watch_is_over() {
         tokio::task::yield_now().await;
     }
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_change_of_what_a_link_leads_to_is_visible_within_300_ms_too() {
+    let state = state();
+    write(state.path(), "d0");
+    let elsewhere = tempfile::tempdir().unwrap();
+    let (link, file) = (
+        state.path().join("devices/paired.json"),
+        elsewhere.path().join("kept.json"),
+    );
+    fs::rename(&link, &file).unwrap();
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    let mut watched = Watched::start(state.path());
+    let mut times = Vec::new();
+    for round in 1..=5 {
+        let id = format!("d{round}");
+        let change = || fs::write(&file, text(&id, 1)).unwrap();
+        times.push(watched.time_until(&id, true, change).await);
+    }
+    assert_prompt(times);
+}
