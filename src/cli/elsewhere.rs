@@ -12,6 +12,7 @@
 mod process;
 
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -30,10 +31,14 @@ pub async fn objection(command: &Command) -> Option<String> {
     let data = target.data()?;
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    match target.client().ok()?.get("/status").await {
+    let client = target.client().ok()?;
+    match client.get("/status").await {
         Err(ClientError::NotRunning { socket, .. }) => {
             let running = Running::look(data, &environment);
             if let Some(deaf) = running.here.iter().find(|process| process.listens()) {
+                if comes_to_answer(client).await {
+                    return None;
+                }
                 let usual = crate::admin::socket(data) == socket;
                 return Some(deaf_text(deaf, &socket, usual, &words).await);
             }
@@ -52,6 +57,17 @@ pub async fn objection(command: &Command) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// Whether it had only just begun.
+async fn comes_to_answer(client: &Client) -> bool {
+    for _ in 0..LOOKS {
+        tokio::time::sleep(BETWEEN_LOOKS).await;
+        if client.get("/live").await.is_ok() {
+            return true;
+        }
+    }
+    false
 }
 
 /// The gateway that the running shim serves instead of this one.
@@ -152,6 +168,8 @@ impl Settings {
 }
 
 const DATA: &str = "--data";
+const LOOKS: u32 = 4;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(250);
 
 #[cfg(test)]
 mod tests {
