@@ -192,7 +192,7 @@ const REPORTS: [Report; 28] = [
     ),
     report(
         (2, 19),
-        (2, 25),
+        (2, 22),
         "an agent spawns one behind the shim's back",
         "pairing required",
     ),
@@ -220,13 +220,13 @@ const REPORTS: [Report; 28] = [
     ),
     report(
         (2, 19),
-        (2, 25),
+        (2, 22),
         "the legacy device asks for write",
         "NOT_PAIRED",
     ),
     report(
         (2, 19),
-        (2, 25),
+        (2, 22),
         "the legacy device asks for everything",
         "NOT_PAIRED",
     ),
