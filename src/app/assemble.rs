@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
 use tracing::{Instrument as _, warn};
 
 use super::{Circle, Failure, Shim};
@@ -94,15 +96,18 @@ impl Parts {
         let (dialer, delegate) = (Arc::clone(&settings.dialer), Arc::clone(&settings.delegate));
         let control = Control::start(settings);
         let mut beside = JoinSet::new();
-        let resolver = Resolver::new(
-            store(&config, &control, &mut beside),
-            CacheSettings {
-                ttl: config.cache.ttl,
-                negative_ttl: config.cache.negative_ttl,
-                capacity: config.cache.capacity as u64,
-            },
-        )
-        .counted(telemetry.lookups());
+        let store = store(&config, &control, &mut beside);
+        // Nothing tells of what changes in one without files.
+        let longest = match store.watched().is_empty() {
+            true => ASK,
+            false => Duration::MAX,
+        };
+        let cache = CacheSettings {
+            ttl: config.cache.ttl.min(longest),
+            negative_ttl: config.cache.negative_ttl.min(longest),
+            capacity: config.cache.capacity as u64,
+        };
+        let resolver = Resolver::new(store, cache).counted(telemetry.lookups());
         let kept = || traces.unwrap_or_else(|| Traces::start(&config.data));
         let engine = Arc::new(Engine {
             mode,
@@ -222,13 +227,22 @@ pub(super) async fn govern(engine: &Engine, rules: Rules) {
     engine.review().await;
 }
 
-/// Whenever pairing has changed, delegated sessions have to stand up to it.
+/// Whenever pairing has changed, delegated sessions have to stand up to it. Where there are no files to be watched, the
+/// gateway is asked for as long as there are any: it does not tell of everything.
 async fn police(engine: Arc<Engine>, _watch: Watch) {
     let mut changes = engine.resolver.changes();
     let mut events = engine.control.pairing_changes();
+    let is_asked = engine.resolver.store().watched().is_empty();
+    let mut looks = interval(ASK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     engine.review().await;
     loop {
         tokio::select! {
+            _ = looks.tick(), if is_asked => {
+                if !engine.delegations.is_empty() {
+                    engine.resolver.refresh().await;
+                }
+            }
             changed = changes.changed() => match changed {
                 Ok(()) => engine.review().await,
                 Err(_) => return,
@@ -292,3 +306,6 @@ async fn tell_version(store: Arc<LastGood<AutoStore>>, mut standing: watch::Rece
         }
     }
 }
+
+/// How often a gateway is asked who is paired, whose files nobody reads: a session ends within a second of a removal.
+const ASK: Duration = Duration::from_millis(500);

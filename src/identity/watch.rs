@@ -25,7 +25,7 @@ impl Watch {
     /// Watches the files of the resolver's store, and [refreshes](Resolver::refresh) the resolver within 300 ms of
     /// a change that may matter to a session.
     ///
-    /// A store without files is asked twice a second. Has to be called within a tokio runtime.
+    /// A store without files is left to whoever asks it. Has to be called within a tokio runtime.
     pub fn start(resolver: Resolver) -> Self {
         Self::with(resolver, Directories::new)
     }
@@ -43,7 +43,7 @@ type Watcher = fn(&[PathBuf], Arc<Notify>) -> Directories;
 async fn run(resolver: Resolver, watcher: Watcher) {
     let files = resolver.store().watched();
     if files.is_empty() {
-        return ask(resolver).await;
+        return;
     }
     let woken = Arc::new(Notify::new());
     let mut directories = watcher(&files, Arc::clone(&woken));
@@ -66,16 +66,6 @@ async fn run(resolver: Resolver, watcher: Watcher) {
     }
 }
 
-/// Gateways do not tell of everything that changes.
-async fn ask(resolver: Resolver) {
-    loop {
-        resolver.refresh().await;
-        tokio::time::sleep(ASK).await;
-    }
-}
-
-/// How often a store is asked that has no files.
-const ASK: Duration = Duration::from_millis(500);
 /// How long a burst of events is collected.
 const DEBOUNCE: Duration = Duration::from_millis(50);
 /// How long it is collected where a read takes long.
