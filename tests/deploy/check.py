@@ -137,7 +137,7 @@ def compose(files):
         for secret, said in document.get("secrets", {}).items():
             # Relative to this file, while the commands in its head are given in the root of the repository.
             place = os.path.relpath(os.path.join(os.path.dirname(name), said["file"]), ROOT)
-            steps = (f"install -m 700 -d {os.path.dirname(place)}\n", f"> {place}\n")
+            steps = (f"install -m 700 -d {os.path.dirname(place)}\n", f"(umask 077; openssl rand -hex 32 > {place})\n")
             if not all(step in text for step in steps):
                 yield f"{name}: its head does not make the secret {secret} where it is looked for"
 
