@@ -239,7 +239,7 @@ impl GatewayFacts {
                     "{} belongs to a client: gateway.mode is \"remote\", so no gateway runs from it",
                     document.path.display()
                 ),
-                "give the gateway's address as --gateway",
+                "give the gateway's address: gateway.url, --gateway",
             ));
         }
     }
@@ -300,7 +300,7 @@ impl GatewayFacts {
                         "{PORT_VARIABLE} says {other} and openclaw.json says {port}; the shim takes {port}, \
                          the gateway itself would take the variable if it has it"
                     ),
-                    "if the gateway listens elsewhere, give its address as --gateway",
+                    "if the gateway listens elsewhere, give its address: gateway.url, --gateway",
                 ));
             }
         } else if let Some(port) = variable {
@@ -401,7 +401,7 @@ impl<'a> Lookup<'a> {
                     Warning::GatewayBindTailnet,
                     "gateway.bind is \"tailnet\": the gateway listens on this machine's tailnet address, which the \
                      shim does not look up",
-                    "give the address as --gateway ws://<tailnet address>:<port>",
+                    "give the address (gateway.url, --gateway): ws://<tailnet address>:<port>",
                 ));
                 loopback()
             }

@@ -164,7 +164,7 @@ impl Report {
             Err(error) => self.findings.push(Finding::new(
                 Warning::StateUnreadable,
                 format!("the gateway's state directory {}: {error}", state.display()),
-                "run the shim as the gateway's user, or give --gateway-state DIR",
+                "run the shim as the gateway's user, or name another directory: gateway.state, --gateway-state",
             )),
         }
     }
@@ -249,7 +249,7 @@ impl Report {
             Err(error) => self.findings.push(Finding::new(
                 Warning::GatewaySilent,
                 format!("nothing answers at {url}: {error}"),
-                "start the gateway, or give its address as --gateway; the shim waits for it",
+                "start the gateway, or correct its address (gateway.url, --gateway); the shim waits for it",
             )),
         }
     }

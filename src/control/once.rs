@@ -32,7 +32,7 @@ pub struct Once {
 pub enum OnceError {
     /// The gateway cannot be reached, or says nothing that makes sense.
     #[error(
-        "the gateway at {gateway} does not answer: {reason}; start it, or give its address as --gateway"
+        "the gateway at {gateway} does not answer: {reason}; start it, or correct its address: gateway.url, --gateway"
     )]
     Unreachable {
         /// Its address.

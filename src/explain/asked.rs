@@ -30,7 +30,7 @@ use crate::scope::ScopeSet;
 pub enum AskError {
     /// The gateway's records cannot be read from here.
     #[error(
-        "the gateway's pairing records cannot be read from here; give its state directory: --gateway-state DIR"
+        "the gateway's pairing records cannot be read from here; name its state directory: gateway.state, --gateway-state"
     )]
     NoState,
     /// They are there and cannot be read.

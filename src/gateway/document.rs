@@ -54,8 +54,8 @@ pub(super) fn load(
         findings.push(Finding::new(
             Warning::GatewayConfigMissing,
             format!("there is no gateway configuration at {}", path.display()),
-            "if the gateway's state is elsewhere give --gateway-state; otherwise --gateway and SCOPE_SHIM_GATEWAY_TOKEN \
-             tell all that is needed",
+            "if the gateway's state is elsewhere, name the directory (gateway.state, --gateway-state); otherwise its address \
+             (gateway.url, --gateway) and its secret (gateway.token_file, SCOPE_SHIM_GATEWAY_TOKEN) are all that is needed",
         ));
         return Ok(None);
     }
@@ -63,7 +63,8 @@ pub(super) fn load(
         Finding::new(
             Warning::GatewayConfigUnusable,
             format!("{}{why}; the shim goes on without it", path.display()),
-            "correct the file, or give --gateway and SCOPE_SHIM_GATEWAY_TOKEN",
+            "correct the file, or give the gateway's address (gateway.url, --gateway) and secret (gateway.token_file, \
+             SCOPE_SHIM_GATEWAY_TOKEN)",
         )
     };
     let root = parse_file(path).map_err(unusable)?;

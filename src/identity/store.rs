@@ -133,7 +133,7 @@ impl PendingRequest {
 pub enum StoreError {
     /// The gateway's answer to `device.pair.list` has another shape than in every known version.
     #[error(
-        "the gateway's answer to device.pair.list is not understood ({what}); point --gateway-state at the gateway's state directory instead"
+        "the gateway's answer to device.pair.list is not understood ({what}); name the gateway's state directory instead (gateway.state, --gateway-state)"
     )]
     Answer {
         /// What is wrong with it.
@@ -154,7 +154,7 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// There is no store and no state directory where one should be.
-    #[error("{} does not exist; name the gateway's state directory with --gateway-state", path.display())]
+    #[error("{} does not exist; name the gateway's state directory: gateway.state, --gateway-state", path.display())]
     Missing {
         /// What was looked for.
         path: PathBuf,

@@ -147,11 +147,11 @@ fn check_of_a_bare_machine_says_what_is_missing() {
      the data directory [HOME]/.local/share/scope-shim can be created
     ok: 127.0.0.1:0 is free to listen on
     warning: there is no gateway configuration at [HOME]/.openclaw/openclaw.json
-      fix: if the gateway's state is elsewhere give --gateway-state; otherwise --gateway and SCOPE_SHIM_GATEWAY_TOKEN tell all that is needed
+      fix: if the gateway's state is elsewhere, name the directory (gateway.state, --gateway-state); otherwise its address (gateway.url, --gateway) and its secret (gateway.token_file, SCOPE_SHIM_GATEWAY_TOKEN) are all that is needed
     warning: the gateway's token is not known: neither gateway.auth.token nor OPENCLAW_GATEWAY_TOKEN is set where the shim can see it
       fix: give SCOPE_SHIM_GATEWAY_TOKEN, or gateway.token_file
     warning: nothing answers at ws://127.0.0.1:1: Connection refused (os error 111)
-      fix: start the gateway, or give its address as --gateway; the shim waits for it
+      fix: start the gateway, or correct its address (gateway.url, --gateway); the shim waits for it
     ----- stderr -----
     "#);
 }

@@ -24,7 +24,7 @@ fn a_slip_in_openclaw_json_is_placed() {
     );
     insta::assert_snapshot!(findings(&output), @r#"
     warning: [HOME]/.openclaw/openclaw.json:4:5: expected comma; the shim goes on without it
-      fix: correct the file, or give --gateway and SCOPE_SHIM_GATEWAY_TOKEN
+      fix: correct the file, or give the gateway's address (gateway.url, --gateway) and secret (gateway.token_file, SCOPE_SHIM_GATEWAY_TOKEN)
     warning: the gateway's token is not known: neither gateway.auth.token nor OPENCLAW_GATEWAY_TOKEN is set where the shim can see it
       fix: give SCOPE_SHIM_GATEWAY_TOKEN, or gateway.token_file
     "#);

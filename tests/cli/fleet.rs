@@ -72,11 +72,11 @@ fn check_says_what_holds_for_all_and_what_for_each() {
     warning: staging: nothing tells the token or password of the gateway at ws://127.0.0.1:1
       fix: give token_file or password_file in its entry, or its state directory
     warning: staging: nothing answers at ws://127.0.0.1:1: Connection refused (os error 111)
-      fix: start the gateway, or give its address as --gateway; the shim waits for it
+      fix: start the gateway, or correct its address (gateway.url, --gateway); the shim waits for it
     warning: production: nothing tells the token or password of the gateway at ws://127.0.0.1:2
       fix: give token_file or password_file in its entry, or its state directory
     warning: production: nothing answers at ws://127.0.0.1:2: Connection refused (os error 111)
-      fix: start the gateway, or give its address as --gateway; the shim waits for it
+      fix: start the gateway, or correct its address (gateway.url, --gateway); the shim waits for it
     ----- stderr -----
     "#);
     let one = Shim::new(&["check", "--config", file, "--gateway-name", "staging"]).run();

@@ -33,7 +33,7 @@ fn down(look: &Look) -> Option<Finding> {
             None => format!("its process {} runs", process.pid),
         });
     }
-    Some(finding.fix("openclaw gateway start, or give its address as --gateway"))
+    Some(finding.fix("openclaw gateway start, or correct its address: gateway.url, --gateway"))
 }
 
 fn no_answer(look: &Look) -> Option<Finding> {

@@ -30,7 +30,7 @@ fn unreadable(look: &Look) -> Option<Finding> {
         |state| state.display().to_string(),
     );
     let finding = Finding::new(Code::StoreUnreadable, subject).seen(why);
-    Some(finding.fix("run this as the user that runs the gateway, and give --gateway-state DIR if it is elsewhere"))
+    Some(finding.fix("run this as the user that runs the gateway; if its state is elsewhere, name the directory: gateway.state, --gateway-state"))
 }
 
 /// Something beside the gateway speaks of another version than the one that runs: of another generation of stores, or,
@@ -51,7 +51,7 @@ fn version(look: &Look) -> Option<Finding> {
         .seen(format!("the gateway is {}", look.version.words()));
     Some(finding.fix(
         "if the gateway was put back to an earlier release, pair again what is missing; if it was updated, install its \
-         service anew (openclaw gateway install --force); if this is another gateway's state, give --gateway-state DIR",
+         service anew (openclaw gateway install --force); if this is another gateway's state, name the right one: gateway.state, --gateway-state",
     ))
 }
 
