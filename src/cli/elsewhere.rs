@@ -32,7 +32,12 @@ pub async fn objection(command: &Command) -> Option<String> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let client = target.client().ok()?;
-    match client.get("/status").await {
+    // Only some commands need to know more than that it answers, and what it tells then takes it longer.
+    let question = match command.asks_the_gateway() {
+        true => "/status",
+        false => "/live",
+    };
+    match client.get(question).await {
         Err(ClientError::NotRunning { socket, .. }) => {
             let running = Running::look(data, &environment);
             if let Some(deaf) = running.here.iter().find(|process| process.listens()) {
