@@ -48,20 +48,20 @@ pub enum NotOwn {
 /// Makes a directory, for nobody but its owner, where there is none. Of what root makes below another user's directory that
 /// user is the owner, as of its files.
 pub(crate) fn directory(path: &Path) -> io::Result<()> {
-    if let Some(parent) = path.parent()
-        && !path.exists()
-        && parent != Path::new("")
-    {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent().filter(|parent| *parent != Path::new("")) {
         directory(parent)?;
     }
-    let is_new = !path.exists();
     let mut builder = fs::DirBuilder::new();
+    // Somebody else may have made it meanwhile.
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(path)?;
     #[cfg(unix)]
-    if is_new && let Some((user, group)) = owner_to_be_left(path)? {
+    if let Some((user, group)) = owner_to_be_left(path)? {
         use rustix::fs::OFlags;
         // That user may put a link there meanwhile.
         let flags = (OFlags::DIRECTORY | OFlags::NOFOLLOW).bits().cast_signed();
@@ -69,8 +69,6 @@ pub(crate) fn directory(path: &Path) -> io::Result<()> {
         std::os::unix::fs::OpenOptionsExt::custom_flags(options.read(true), flags);
         std::os::unix::fs::fchown(options.open(path)?, Some(user), Some(group))?;
     }
-    #[cfg(not(unix))]
-    let _ = is_new;
     Ok(())
 }
 
@@ -276,10 +274,18 @@ mod tests {
         write(&made, b"new").unwrap();
         append(&begun).unwrap().write_all(b"new").unwrap();
         append(&begun).unwrap().write_all(b", and more").unwrap();
-        for path in [&made, &begun] {
+        let (above, below) = (dir.path().join("above"), dir.path().join("above/below"));
+        directory(&below).unwrap();
+        let expected = [
+            (&made, 0o600),
+            (&begun, 0o600),
+            (&above, 0o700),
+            (&below, 0o700),
+        ];
+        for (path, rights) in expected {
             let metadata = fs::metadata(path).unwrap();
             let has = (metadata.uid(), metadata.gid(), mode(path));
-            assert_eq!(has, (64_321, 64_322, 0o600), "{}", path.display());
+            assert_eq!(has, (64_321, 64_322, rights), "{}", path.display());
         }
         assert_eq!(fs::read(&begun).unwrap(), b"new, and more");
     }

@@ -188,10 +188,7 @@ impl Profile {
     /// Whether the gateway limits the sockets of one address that have not connected yet: 32 from 2026.4.21.
     #[must_use]
     pub fn limits_handshakes(&self) -> bool {
-        !self.early
-            && self
-                .version
-                .is_none_or(|version| version >= Version::v2026(4, 21))
+        !self.is_before(Version::v2026(4, 21))
     }
 
     /// How long the gateway waits for a handshake to be over, where that was seen: 10 s up to 2026.2.26 and from
@@ -220,12 +217,19 @@ impl Profile {
                 .is_some_and(|version| version >= Version::v2026(6, 11))
     }
 
-    /// Whether a device that was approved counts for nothing, as it has no token: from 2026.4.21, which tells apart what
-    /// was approved and what is in effect (`listEffectivePairedDeviceRoles`). Before, whoever has the gateway's secret gets
-    /// a token.
+    /// Whether a device that was approved may count for nothing, as it has no token: one that was revoked, whatever the
+    /// version, and any from 2026.4.21, which tells apart what was approved and what is in effect
+    /// (`listEffectivePairedDeviceRoles`). Before, whoever has the gateway's secret gets a token.
     #[must_use]
     pub fn takes_role_from(&self, record: &DeviceRecord) -> bool {
-        !self.device_tokens_manage_others() && matches!(record.operator_token, OperatorToken::None)
+        let has_none = matches!(record.operator_token, OperatorToken::None);
+        record.is_revoked() || (has_none && !self.device_tokens_manage_others())
+    }
+
+    /// Whether it is for certain of an earlier release than this.
+    #[must_use]
+    pub fn is_before(&self, release: Version) -> bool {
+        self.early || self.version.is_some_and(|version| version < release)
     }
 
     /// Whether a session that authenticated with its device's token may manage other devices: up to 2026.3.24.

@@ -97,8 +97,7 @@ impl Parts {
         let control = Control::start(settings);
         let mut beside = JoinSet::new();
         let store = store(&config, &control, &mut beside);
-        // Nothing tells of what changes in one without files.
-        let longest = match store.watched().is_empty() {
+        let longest = match store.is_asked() {
             true => ASK,
             false => Duration::MAX,
         };
@@ -232,7 +231,7 @@ pub(super) async fn govern(engine: &Engine, rules: Rules) {
 async fn police(engine: Arc<Engine>, _watch: Watch) {
     let mut changes = engine.resolver.changes();
     let mut events = engine.control.pairing_changes();
-    let is_asked = engine.resolver.store().watched().is_empty();
+    let is_asked = engine.resolver.store().is_asked();
     let mut looks = interval(ASK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     engine.review().await;

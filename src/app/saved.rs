@@ -90,20 +90,18 @@ pub fn resolve(config: &Config) -> Resolved {
             let file = file(&config.data);
             (config.mode, Source::Unusable { file, why })
         }
-        Ok(Some((mode, saved))) if mode == config.mode && !saved.is_overruled(config) => {
-            (mode, Source::Configuration)
+        Ok(Some((mode, saved))) if saved.is_overruled(config) => {
+            let switched = mode.as_str().to_owned();
+            (config.mode, Source::Edited { switched })
         }
-        Ok(Some((mode, saved))) if !saved.is_overruled(config) => {
+        Ok(Some((mode, _))) if mode == config.mode => (mode, Source::Configuration),
+        Ok(Some((mode, saved))) => {
             let source = Source::Switched {
                 over: config.mode,
                 at_ms: saved.at_ms,
                 by: saved.by,
             };
             (mode, source)
-        }
-        Ok(Some((mode, _))) => {
-            let switched = mode.as_str().to_owned();
-            (config.mode, Source::Edited { switched })
         }
     };
     Resolved { mode, source }

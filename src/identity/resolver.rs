@@ -189,7 +189,7 @@ impl Resolver {
             return None;
         };
         let fits = self.generation() == generation && read_at.elapsed() < MOMENT;
-        (fits && self.store.watched().is_empty()).then(|| Arc::clone(table))
+        (fits && self.store.is_asked()).then(|| Arc::clone(table))
     }
 
     /// Sees to it that all answers of one generation rest on the same table.

@@ -53,6 +53,11 @@ pub trait DeviceStore: Send + Sync {
 
     /// The files whose change means that a new snapshot is worth taking. They need not exist.
     fn watched(&self) -> Vec<PathBuf>;
+
+    /// Whether it has no files, so that nothing tells of a change: the gateway has to be asked.
+    fn is_asked(&self) -> bool {
+        self.watched().is_empty()
+    }
 }
 
 /// Runs `work` on the database below `state`, as carefully as the store itself is read. Blocks.

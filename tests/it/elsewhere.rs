@@ -3,7 +3,7 @@
 use std::process::Stdio;
 
 use scope_shim::demo::simulated::Profile;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 use crate::command::Bench;
 use crate::modes::{before, said};
@@ -28,6 +28,24 @@ async fn bare(bench: &Bench, arguments: &[&str]) -> String {
         text(output.stdout),
         text(output.stderr)
     )
+}
+
+/// A shim that was started with these arguments, as soon as it can be asked at this socket.
+async fn started(bench: &Bench, arguments: &[&str], socket: &str) -> Child {
+    let shim = Command::new(env!("CARGO_BIN_EXE_scope-shim"))
+        .arg("run")
+        .args(arguments)
+        .env_clear()
+        .env("HOME", bench.dir.path())
+        .env("SCOPE_SHIM_GATEWAY_TOKEN", TOKEN)
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let socket = bench.dir.path().join(socket);
+    eventually("it can be asked", || socket.exists().then_some(())).await;
+    shim
 }
 
 #[tokio::test]
@@ -140,17 +158,8 @@ async fn a_shim_whose_data_directory_was_edited_is_found_where_it_still_is() {
         )
     };
     std::fs::write(&file, text("one")).unwrap();
-    let mut shim = Command::new(env!("CARGO_BIN_EXE_scope-shim"))
-        .args(["run", "--config", &file])
-        .env_clear()
-        .env("HOME", &dir)
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let socket = bench.dir.path().join("one/admin.sock");
-    eventually("it can be asked", || socket.exists().then_some(())).await;
+    let arguments = ["--config", &file];
+    let mut shim = started(&bench, &arguments, "one/admin.sock").await;
     std::fs::write(&file, text("two")).unwrap();
     let shown = bare(&bench, &["mode", "off", "--config", &file]).await;
     let reaching = format!("scope-shim mode off --config {file} --data {dir}/one");
@@ -198,21 +207,11 @@ async fn a_socket_that_somebody_removed_comes_back() {
 async fn a_command_that_means_another_gateway_than_the_shims_pairs_nothing_there() {
     let bench = Bench::new(Profile::Literal).await;
     let other = Bench::new(Profile::Literal).await;
-    let dir = bench.dir.path().display().to_string();
     let listen = free().to_string();
     let gateway = format!("ws://{}", bench.gateway.addr());
-    let mut shim = Command::new(env!("CARGO_BIN_EXE_scope-shim"))
-        .args(["run", "--listen", &listen, "--gateway", &gateway])
-        .env_clear()
-        .env("HOME", &dir)
-        .env("SCOPE_SHIM_GATEWAY_TOKEN", TOKEN)
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let socket = bench.dir.path().join(".local/share/scope-shim/admin.sock");
-    eventually("it can be asked", || socket.exists().then_some(())).await;
+    let arguments = ["--listen", &listen, "--gateway", &gateway];
+    let socket = ".local/share/scope-shim/admin.sock";
+    let mut shim = started(&bench, &arguments, socket).await;
     configure(&bench, &before(&other));
     for words in [
         &["approve", "0123"][..],
